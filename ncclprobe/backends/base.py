@@ -1,0 +1,64 @@
+"""The seam between a sweep and what runs its collectives."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+from typing import Protocol
+
+from ncclprobe.names import Collective
+from ncclprobe.records.base import Record
+from ncclprobe.records.sweep import Cell, Launch, Measurement
+
+
+class BackendOptions(Record, frozen=True, kw_only=True):
+    """What a backend is made from."""
+
+    nranks: int | None = None
+    """Ranks to start; None takes the backend's own default."""
+    fabric: pathlib.Path | None = None
+    """Description of a simulated fabric."""
+    launcher: str = "local"
+    """Which launcher starts the ranks."""
+    hosts: tuple[str, ...] = ()
+    """Hosts to start ranks on; empty for this one."""
+    seed: int = 0
+    """A simulator's draws depend on it."""
+
+
+class Capabilities(Record, frozen=True, kw_only=True):
+    """What a backend can run."""
+
+    library: str
+    """With its version."""
+    nranks: int
+    """Of the communicator that a launch makes."""
+    nnodes: int | None
+    """Hosts, None where not known before the launch."""
+    cells: tuple[Cell, ...]
+    """Every cell it has for the collective, the default not among them."""
+
+
+class Backend(Protocol):
+    """Runs launches. ``simulated`` is a user's option; ``mpi`` and ``nccl`` start real ranks."""
+
+    name: str
+
+    def capabilities(self, collective: Collective) -> Capabilities:
+        """Return what can be run.
+
+        Raises:
+            UsageError: The backend does not have the collective.
+        """
+        ...
+
+    def measure(self, launch: Launch) -> Iterator[Measurement]:
+        """Start fresh ranks, run the launch's blocks and yield the samples as they come, warm-ups too.
+
+        A cell that is refused, sums wrongly or hangs is yielded with that status and not run again in this launch.
+        After a hang the ranks are gone: the iterator ends, and the caller launches what is left anew.
+
+        Raises:
+            LaunchError: The ranks could not be started or died.
+        """
+        ...

@@ -1,0 +1,79 @@
+"""The command line: the group, what errors look like, and the exit status.
+
+Exit status: 0 healthy, 1 the tool failed, 2 usage, 3 the fabric or the environment is at fault.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from ncclprobe import __version__
+from ncclprobe.errors import ProbeError
+
+COMMANDS = {
+    "scan": "Probe HCAs, GPUs and their affinity; derive NCCL_IB_HCA.",
+    "sweep": "Measure algorithms, protocols and channels against the defaults.",
+    "nodes": "Name the slow node, link or rail.",
+    "inspect": "Read NCCL logs, nccl-tests, SGLang and nsys outputs.",
+    "env": "Emit the chosen settings.",
+    "validate-e2e": "Compare settings by a real workload, interleaved.",
+    "report": "Show runs on the terminal.",
+    "tune": "Do all of it in order, in one run directory.",
+    "schema": "Print a document's JSON Schema.",
+}
+"""Name -> the line in ``--help``; a command's module is imported when it is called."""
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported when they are called: ``--help`` stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"ncclprobe.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def group() -> None:
+    """Measure which NCCL settings, nodes and links a job should use.
+
+    On a machine you don't know, start with `ncclprobe scan`, then `ncclprobe tune`.
+
+    Exit status: 0 healthy, 1 the tool failed, 2 usage, 3 the fabric or the environment is at fault.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit; an error is one message, never a traceback."""
+    sys.exit(_status(arguments))
+
+
+def _status(arguments: list[str] | None) -> int:
+    try:
+        outcome: Any = group.main(arguments, prog_name="ncclprobe", standalone_mode=False)
+    except ProbeError as problem:
+        click.echo(f"Error: {problem}", err=True)
+        return problem.exit_status
+    except click.ClickException as problem:
+        problem.show()
+        return problem.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted; what was measured is kept.", err=True)
+        return 130
+    except BrokenPipeError:
+        return 1
+    return outcome if isinstance(outcome, int) else 0

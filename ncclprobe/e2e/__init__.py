@@ -1,0 +1,1 @@
+"""Compare settings by a real workload."""

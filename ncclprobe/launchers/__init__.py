@@ -1,0 +1,1 @@
+"""Start ranks: each launcher turns a job into tokens."""

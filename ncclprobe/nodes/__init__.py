@@ -1,0 +1,1 @@
+"""Name the slow node, link or rail."""

@@ -1,0 +1,6 @@
+"""Every record that crosses a module border, a module for each command.
+
+Schema history: each document's ``schema`` ends in a version; a change of meaning raises it and is told here.
+
+- ``*/1``  2026-11: first.
+"""

@@ -1,0 +1,212 @@
+"""What ``inspect`` reads in other tools' outputs. None for what the text does not say."""
+
+from __future__ import annotations
+
+from ncclprobe.names import LinkLayer
+from ncclprobe.records.base import Document, Record
+
+
+class Source(Record, tag_field="kind", frozen=True, kw_only=True):
+    """One file's reading of one kind."""
+
+    source: str
+    """The file as it was named."""
+
+
+class LogHca(Record, frozen=True, kw_only=True):
+    """An HCA that NCCL's log says it uses."""
+
+    name: str
+    """``mlx5_0``."""
+    port: int | None = None
+    """Counted from 1."""
+    link: LinkLayer | None = None
+    """``IB`` in the log is InfiniBand, ``RoCE`` is Ethernet."""
+
+
+class Choice(Record, frozen=True, kw_only=True):
+    """What NCCL chose for an operation, from its TUNING lines."""
+
+    collective: str
+    """In ncclprobe's spelling."""
+    size_bytes: int
+    """As logged."""
+    algo: str
+    """NCCL's spelling."""
+    proto: str
+    """NCCL's spelling."""
+    nchannels: int | None = None
+    """Channels used."""
+    count: int = 1
+    """How often the log has it."""
+
+
+class Plugin(Record, frozen=True, kw_only=True):
+    """A plugin that NCCL looked for."""
+
+    kind: str
+    """``net``, ``tuner``, ``profiler``."""
+    name: str
+    """As logged."""
+    loaded: bool
+    """Whether it was loaded."""
+
+
+class LogError(Record, frozen=True, kw_only=True):
+    """Something that stopped or failed."""
+
+    code: str
+    """Kebab-case: ``ib-completion-error``, ``unhandled-cuda-error``."""
+    text: str
+    """The log's words, with the figures in them."""
+
+
+class LogWarning(Record, frozen=True, kw_only=True):
+    """Something NCCL warned of that stopped nothing."""
+
+    text: str
+    """The log's words."""
+    count: int = 1
+    """How often."""
+
+
+class NcclLog(Source, tag="nccl-log", frozen=True, kw_only=True):
+    """An NCCL_DEBUG log: what ran."""
+
+    version: str | None = None
+    """``2.28.9``."""
+    nranks: int | None = None
+    """Of the largest communicator."""
+    nnodes: int | None = None
+    """None unless the log shows all ranks or says so."""
+    hosts: tuple[str, ...] = ()
+    """In order of appearance."""
+    transports: dict[str, int] = {}
+    """NCCL's own words before the slash-options, and their channel lines."""
+    hcas: tuple[LogHca, ...] = ()
+    """What NET/IB uses."""
+    gdr: bool | None = None
+    """GPUDirect RDMA in use; None without NET connections."""
+    nchannels: int | None = None
+    """Collective channels of the largest communicator."""
+    choices: tuple[Choice, ...] = ()
+    """Distinct, with a count."""
+    env: dict[str, str] = {}
+    """Variables that the log says were set."""
+    plugins: tuple[Plugin, ...] = ()
+    """Looked for or loaded."""
+    errors: tuple[LogError, ...] = ()
+    """What stopped or failed."""
+    warnings: tuple[LogWarning, ...] = ()
+    """A refused SHARP or merge is one."""
+
+
+class Half(Record, frozen=True, kw_only=True):
+    """Out-of-place or in-place half of a row."""
+
+    time_us: float
+    """Of one operation."""
+    algbw_gbps: float
+    """GB/s."""
+    busbw_gbps: float
+    """GB/s."""
+    wrong: int | None = None
+    """Wrong elements; None for N/A or an old version's error column."""
+
+
+class Row(Record, frozen=True, kw_only=True):
+    """A row of an nccl-tests table."""
+
+    size_bytes: int
+    """As printed."""
+    count: int | None = None
+    """Elements."""
+    dtype: str | None = None
+    """As printed."""
+    redop: str | None = None
+    """As printed; None where the column is absent or says none."""
+    out_of_place: Half
+    """The first half."""
+    in_place: Half | None = None
+    """None where the table has one half."""
+
+
+class NcclTests(Source, tag="nccl-tests", frozen=True, kw_only=True):
+    """One nccl-tests table."""
+
+    collective: str | None = None
+    """In ncclprobe's spelling."""
+    nranks: int | None = None
+    """From the device list, else from busbw/algbw."""
+    rows: tuple[Row, ...] = ()
+    """In order."""
+    avg_busbw_gbps: float | None = None
+    """As printed."""
+
+
+class SglangResults(Source, tag="sglang", frozen=True, kw_only=True):
+    """Result blocks of SGLang's benchmarks."""
+
+    results: tuple[dict[str, float], ...] = ()
+    """In SGLang's JSONL names; labels without one in snake_case. Warm-up blocks left out."""
+
+
+class Kernel(Record, frozen=True, kw_only=True):
+    """NCCL's kernels of one collective and type."""
+
+    collective: str
+    """In ncclprobe's spelling."""
+    dtype: str | None = None
+    """As the kernel's name says."""
+    time_us: float
+    """Of all instances."""
+    count: int
+    """Instances."""
+
+
+class Nsys(Source, tag="nsys", frozen=True, kw_only=True):
+    """An Nsight Systems kernel table."""
+
+    kernels: tuple[Kernel, ...] = ()
+    """NCCL's."""
+    comm_share: float | None = None
+    """NCCL's kernels' share of all kernels' time in the table, 0 to 1."""
+
+
+class TunerRow(Record, frozen=True, kw_only=True):
+    """A row of a tuner table."""
+
+    collective: str
+    """In ncclprobe's spelling."""
+    min_bytes: int
+    """Inclusive."""
+    max_bytes: int
+    """Inclusive."""
+    algo: str
+    """NCCL's spelling."""
+    proto: str
+    """NCCL's spelling."""
+    nchannels: int | None = None
+    """None leaves it to NCCL."""
+    nnodes: int | None = None
+    """None matches any."""
+    nranks: int | None = None
+    """None matches any."""
+
+
+class TunerCsv(Source, tag="tuner-csv", frozen=True, kw_only=True):
+    """A tuner table."""
+
+    rows: tuple[TunerRow, ...] = ()
+    """In order; the first that matches wins."""
+
+
+Inspected = NcclLog | NcclTests | SglangResults | Nsys | TunerCsv
+
+
+class InspectDocument(Document, frozen=True, kw_only=True):
+    """``ncclprobe.inspect/1``."""
+
+    schema: str = "ncclprobe.inspect/1"
+    documents: tuple[Inspected, ...] = ()
+    """One a file and kind."""

@@ -1,0 +1,101 @@
+"""What ``nodes`` says: of each node, link and rail."""
+
+from __future__ import annotations
+
+import enum
+
+from ncclprobe.records.base import Document, Interval, Record
+
+
+class NodeStatus(enum.StrEnum):
+    """What the evidence says."""
+
+    OK = "ok"
+    SLOW = "slow"
+    SUSPECT = "suspect"
+    UNREACHABLE = "unreachable"
+
+
+class NodeVerdict(Record, frozen=True, kw_only=True):
+    """One node."""
+
+    node: str
+    """Its name."""
+    status: NodeStatus
+    """``suspect`` where the budget ended before the interval was clear."""
+    slowdown: Interval | None
+    """0.15 means 15 % below a healthy node, at 95 %; None only for an unreachable node."""
+    evidence: str
+    """A sentence for people."""
+
+
+class LinkVerdict(Record, frozen=True, kw_only=True):
+    """The path between two nodes."""
+
+    nodes: tuple[str, str]
+    """In sorted order."""
+    status: NodeStatus
+    """As for nodes."""
+    slowdown: Interval | None
+    """Beyond what its two nodes explain."""
+    evidence: str
+    """A sentence for people."""
+
+
+class RailVerdict(Record, frozen=True, kw_only=True):
+    """One rail: the same HCA of every node and the switches it goes to."""
+
+    rail: str
+    """Its name."""
+    nodes: tuple[str, ...]
+    """On which it was measured."""
+    status: NodeStatus
+    """As for nodes."""
+    slowdown: Interval | None
+    """Beyond what nodes and links explain."""
+    evidence: str
+    """A sentence for people."""
+
+
+class NodesCost(Record, frozen=True, kw_only=True):
+    """What the judgement cost."""
+
+    rounds: int
+    """Of disjoint groups."""
+    measurements_per_node: float
+    """Mean."""
+    gpu_minutes_per_node: float
+    """Mean; 0 for results of the past."""
+
+
+class NodesDocument(Document, frozen=True, kw_only=True):
+    """``ncclprobe.nodes/1``."""
+
+    schema: str = "ncclprobe.nodes/1"
+    nodes: tuple[NodeVerdict, ...] = ()
+    """Every node."""
+    links: tuple[LinkVerdict, ...] = ()
+    """Those that stand out; every measured one with ``--json``'s ``links`` where few."""
+    rails: tuple[RailVerdict, ...] = ()
+    """Every rail that was measured."""
+    cost: NodesCost
+    """What it took."""
+
+
+class GroupValue(Record, frozen=True, kw_only=True):
+    """One measured value of a group of nodes; what ``nodes`` judges by."""
+
+    nodes: tuple[str, ...]
+    """Members, one or more."""
+    value: float
+    """Larger is better after reading; a time is inverted by the reader."""
+    unit: str | None = None
+    """Values of different units are judged apart."""
+    rail: str | None = None
+    """The rail it was restricted to."""
+    time: str | None = None
+    """When, ISO 8601, for drift."""
+    round: int | None = None
+    """The round of an active run."""
+    status: str = "ok"
+    """``ok``, ``failed`` or ``timeout``."""

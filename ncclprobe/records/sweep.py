@@ -1,0 +1,240 @@
+"""What ``sweep`` measures and says."""
+
+from __future__ import annotations
+
+import enum
+
+from ncclprobe.names import DEFAULT
+from ncclprobe.records.base import Document, Record
+
+
+class Cell(Record, order=True, frozen=True, kw_only=True):
+    """One setting that a collective can run with; hashable."""
+
+    algo: str = DEFAULT
+    """The backend's spelling: ``Tree``; ``default`` leaves the choice to the library."""
+    proto: str = DEFAULT
+    """``LL``, ``LL128``, ``Simple``; ``default`` where the backend knows no protocols."""
+    nchannels: int | None = None
+    """None leaves it to the library."""
+
+    @property
+    def is_default(self) -> bool:
+        """Return whether the library chooses for itself."""
+        return self.algo == DEFAULT
+
+    @property
+    def label(self) -> str:
+        """Return a short name for people: ``Tree/LL128/8ch``."""
+        parts = (
+            [self.algo]
+            + [self.proto] * (self.proto != DEFAULT)
+            + [f"{self.nchannels}ch"] * (self.nchannels is not None)
+        )
+        return "/".join(parts)
+
+
+DEFAULT_CELL = Cell()
+
+
+class Status(enum.StrEnum):
+    """How a measurement, or a cell as a whole, ended."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    WRONG = "wrong"
+    TIMEOUT = "timeout"
+    ELIMINATED = "eliminated"
+
+
+class Point(Record, order=True, frozen=True, kw_only=True):
+    """Where cells compete: one collective, type and size; hashable."""
+
+    collective: str
+    """In ncclprobe's spelling."""
+    dtype: str
+    """``float32``, ``float16``, ``bfloat16``."""
+    size_bytes: int
+    """nccl-tests' size."""
+
+
+class Block(Record, frozen=True, kw_only=True):
+    """Cells measured one after the other at one point, the default among them: the unit in which drift cancels."""
+
+    point: Point
+    """Where."""
+    cells: tuple[Cell, ...]
+    """In the order in which they run."""
+    repeat: int = 1
+    """How often this block is to be run, each time in a new random order."""
+
+
+class Launch(Record, frozen=True, kw_only=True):
+    """One process environment and one communicator, and what it is to measure."""
+
+    index: int
+    """From 0; also the unit in which launch effects are drawn."""
+    stage: str
+    """``explore`` or ``confirm``."""
+    nranks: int
+    """Ranks to start."""
+    blocks: tuple[Block, ...]
+    """What to measure; the backend interleaves the points."""
+    warmups: int
+    """Samples of each cell and point that are run and thrown away first."""
+    timeout_s: float
+    """A single sample that takes longer is aborted."""
+    seed: int
+    """For the orders of blocks and cells, and a simulator's draws."""
+    env: tuple[tuple[str, str], ...] = ()
+    """Variables of this launch's processes."""
+
+
+class Measurement(Record, frozen=True, kw_only=True):
+    """Samples as they come: of one block, or of a part of it."""
+
+    launch: int
+    """The launch's index."""
+    point: Point
+    """Where."""
+    block: int
+    """Running number within the launch and point."""
+    cells: tuple[Cell, ...]
+    """In the order in which they ran."""
+    times_us: tuple[float | None, ...]
+    """Of one operation, the maximum over ranks, a value a cell; None where there is none."""
+    statuses: tuple[Status, ...]
+    """``ok``, ``refused``, ``wrong`` or ``timeout``, one a cell."""
+    wrong: tuple[int, ...]
+    """Wrong elements, one a cell."""
+    spent_s: float
+    """What these samples took in all, inner repetitions, warm-ups and timeouts included."""
+    warmup: bool = False
+    """Whether the samples are thrown away."""
+    message: str = ""
+    """Why something was refused or timed out."""
+
+
+class Summary(Record, frozen=True, kw_only=True):
+    """Median and interval of a cell's times."""
+
+    median: float
+    """In µs."""
+    low: float
+    """Lower end of the median's 95 % interval."""
+    high: float
+    """Upper end."""
+
+
+class Ratio(Record, frozen=True, kw_only=True):
+    """Default's time / cell's time; over 1 is faster than the default."""
+
+    ratio: float
+    """Estimate."""
+    low: float
+    """Lower end; all intervals of a sweep hold together at 95 %."""
+    high: float
+    """Upper end."""
+
+
+class CellResult(Record, frozen=True, kw_only=True):
+    """One cell at one point."""
+
+    collective: str
+    """In ncclprobe's spelling."""
+    dtype: str
+    """``float32``."""
+    size_bytes: int
+    """nccl-tests' size."""
+    algo: str
+    """``default`` for the library's own choice."""
+    proto: str
+    """``default`` likewise."""
+    nchannels: int | None
+    """None leaves it to the library."""
+    samples: int
+    """Timed samples."""
+    time_us: Summary | None
+    """None where nothing was timed."""
+    algbw_gbps: float | None
+    """At the median."""
+    busbw_gbps: float | None
+    """At the median."""
+    wrong: int
+    """Wrong elements seen in all."""
+    status: Status
+    """``eliminated``: clearly not better, so measured less."""
+    vs_default: Ratio | None
+    """None for the default itself and where nothing was timed."""
+    message: str = ""
+    """Why it was refused, or what went wrong."""
+
+
+class TableRow(Record, frozen=True, kw_only=True):
+    """A row of the table that is recommended."""
+
+    collective: str
+    """In ncclprobe's spelling."""
+    min_bytes: int
+    """Inclusive."""
+    max_bytes: int
+    """Inclusive."""
+    algo: str
+    """The backend's spelling."""
+    proto: str
+    """The backend's spelling."""
+    nchannels: int | None
+    """None leaves it to the library."""
+
+
+class Verdict(enum.StrEnum):
+    """Whether anything beats the defaults."""
+
+    KEEP_DEFAULTS = "keep-defaults"
+    CHANGE = "change"
+
+
+class Choice(Record, frozen=True, kw_only=True):
+    """The answer."""
+
+    verdict: Verdict
+    """``change`` only where a size's interval excludes no gain."""
+    env: dict[str, str]
+    """What to set; empty with ``keep-defaults``."""
+    table: tuple[TableRow, ...]
+    """Per-size winners; the library decides everywhere else."""
+    gain: Ratio
+    """Geometric mean over the sizes, weighted by the profile; exactly 1 with ``keep-defaults``."""
+
+
+class Cost(Record, frozen=True, kw_only=True):
+    """What the answer cost, and what the plain design would."""
+
+    measured_s: float
+    """All samples, warm-ups, confirmation and timeouts."""
+    exhaustive_s: float
+    """Every working cell and the default n times at every size; docs/performance.md has n."""
+
+
+class SweepDocument(Document, frozen=True, kw_only=True):
+    """``ncclprobe.sweep/1``."""
+
+    schema: str = "ncclprobe.sweep/1"
+    backend: str
+    """``mpi``, ``nccl`` or ``sim``."""
+    library: str
+    """What ran the collectives, with its version."""
+    nranks: int
+    """Of the communicator."""
+    nnodes: int | None
+    """Hosts that the ranks ran on."""
+    launches: int
+    """Fresh process environments."""
+    seed: int
+    """Of the run."""
+    cells: tuple[CellResult, ...]
+    """Every cell at every size, the default first."""
+    choice: Choice
+    """The answer."""
+    cost: Cost
+    """What it took."""

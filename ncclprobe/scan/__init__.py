@@ -1,0 +1,1 @@
+"""Read what a node has, judge it, and derive NCCL_IB_HCA."""

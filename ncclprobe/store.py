@@ -1,0 +1,269 @@
+"""Run directories: append-only JSON Lines plus a manifest.
+
+A run directory holds ``manifest.json`` (written once), ``journal.jsonl`` (appended a line a finished step, each line
+in one write) and ``document.json`` (the result, replaced atomically). A kill at any moment loses at most the line in
+flight; a torn last line is dropped on opening, and that is said as a finding by the caller.
+"""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import fcntl
+import os
+import pathlib
+import platform
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from ncclprobe import __version__
+from ncclprobe.errors import ParseError, RunDirectoryError
+from ncclprobe.records.base import Document, Record, now
+
+MANIFEST, JOURNAL, DOCUMENT = "manifest.json", "journal.jsonl", "document.json"
+ENVIRONMENT_PREFIXES = (
+    "NCCL_",
+    "CUDA_VISIBLE",
+    "MPIR_CVAR_",
+    "OMPI_MCA_",
+    "UCX_",
+    "SLURM_JOB",
+    "SLURM_NNODES",
+    "PBS_JOBID",
+    "SGLANG_",
+    "SGL_",
+)
+
+
+class Manifest(Record, frozen=True, kw_only=True):
+    """How a run was started."""
+
+    schema: str = "ncclprobe.manifest/1"
+    version: str = __version__
+    """Of ncclprobe."""
+    command: str
+    """``sweep``."""
+    argv: tuple[str, ...]
+    """The command line's tokens."""
+    created: str = msgspec.field(default_factory=now)
+    """UTC."""
+    host: str = msgspec.field(default_factory=platform.node)
+    """Where it was started."""
+    python: str = msgspec.field(default_factory=platform.python_version)
+    """Interpreter."""
+    platform: str = msgspec.field(default_factory=platform.platform)
+    """Operating system and kernel."""
+    seed: int
+    """Every random order and draw follows from it."""
+    environment: dict[str, str] = {}
+    """Variables that matter to what is measured."""
+    options: dict[str, Any] = {}
+    """What --resume needs to go on in the same way."""
+
+
+def relevant_environment(environment: dict[str, str]) -> dict[str, str]:
+    """Return the variables that change what is measured."""
+    return {name: value for name, value in sorted(environment.items()) if name.startswith(ENVIRONMENT_PREFIXES)}
+
+
+def default_directory(command: str) -> pathlib.Path:
+    """Return ``ncclprobe-runs/<UTC time>-<command>``, not made yet."""
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    return pathlib.Path("ncclprobe-runs") / f"{stamp}-{command}"
+
+
+class RunDirectory:
+    """An open run directory; only one process has it at a time."""
+
+    def __init__(self, path: pathlib.Path, manifest: Manifest) -> None:
+        self.path, self.manifest = path, manifest
+        self.dropped = 0
+        """Bytes of a torn last line that were dropped on opening."""
+        self._lock = self._locked()
+        self.dropped = _drop_torn_line(path / JOURNAL)
+        self._journal = (path / JOURNAL).open("ab", buffering=0)
+
+    @classmethod
+    def create(cls, path: pathlib.Path, manifest: Manifest) -> Self:
+        """Return a new run directory with its manifest written.
+
+        Raises:
+            RunDirectoryError: It exists with another run in it, or cannot be written.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if (path / MANIFEST).exists():
+                raise RunDirectoryError(
+                    f"{path} already holds a run; go on with --resume {path}, or choose another --out"
+                )
+            _replace(path / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+            return cls(path, manifest)
+        except OSError as problem:
+            raise RunDirectoryError(
+                f"cannot write the run directory {path}: {problem.strerror}; choose another --out"
+            ) from problem
+
+    @classmethod
+    def resume(cls, path: pathlib.Path, command: str) -> Self:
+        """Return the run directory of an earlier, unfinished run.
+
+        Raises:
+            RunDirectoryError: It holds no run of that command.
+        """
+        manifest = read_manifest(path)
+        if manifest.command != command:
+            raise RunDirectoryError(f"{path} holds a run of {manifest.command!r}, not of {command!r}")
+        return cls(path, manifest)
+
+    def append(self, record: Record, kind: str) -> None:
+        """Write one line at the journal's end, whole or not at all.
+
+        Raises:
+            RunDirectoryError: The disk is full or gone; everything written before is kept.
+        """
+        line = msgspec.json.encode({"kind": kind, **msgspec.structs.asdict(record)}) + b"\n"
+        try:
+            written = self._journal.write(line)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as problem:
+            raise RunDirectoryError(
+                f"cannot write {self.path / JOURNAL}: {problem.strerror}; free space, then --resume {self.path}"
+            ) from problem
+
+    def finish(self, document: Document) -> None:
+        """Write the result beside the journal, replacing an earlier one.
+
+        Raises:
+            RunDirectoryError: It cannot be written.
+        """
+        try:
+            _replace(self.path / DOCUMENT, msgspec.json.encode(document) + b"\n")
+        except OSError as problem:
+            raise RunDirectoryError(f"cannot write {self.path / DOCUMENT}: {problem.strerror}") from problem
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        self._journal.close()
+        os.close(self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _locked(self) -> int:
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as problem:
+            os.close(descriptor)
+            raise RunDirectoryError(
+                f"another process is writing to {self.path}; wait for it, or choose another --out"
+            ) from problem
+        return descriptor
+
+
+def _drop_torn_line(path: pathlib.Path) -> int:
+    """Cut what follows the last newline, and return its length in bytes."""
+    if not path.exists():
+        return 0
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)
+    return len(content) - whole
+
+
+def _replace(path: pathlib.Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        pathlib.Path(temporary).chmod(0o644)
+        pathlib.Path(temporary).replace(path)
+    except OSError:
+        pathlib.Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_manifest(path: pathlib.Path) -> Manifest:
+    """Return how the run in a directory was started.
+
+    Raises:
+        RunDirectoryError: There is no run.
+    """
+    try:
+        return msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
+    except (OSError, msgspec.DecodeError) as problem:
+        raise RunDirectoryError(f"{path} is no run directory: {problem}; name one that holds {MANIFEST}") from problem
+
+
+def read_journal(path: pathlib.Path, kinds: dict[str, type[Record]]) -> Iterator[Record]:
+    """Yield the journal's records in order, those of the named kinds; a torn last line is left out.
+
+    Raises:
+        ParseError: A whole line is not what was written.
+    """
+    journal = path / JOURNAL
+    if not journal.exists():
+        return
+    with journal.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):
+                return
+            record = _decode_line(line, kinds, str(journal), number)
+            if record is not None:
+                yield record
+
+
+def _decode_line(line: bytes, kinds: dict[str, type[Record]], source: str, number: int) -> Record | None:
+    try:
+        content = msgspec.json.decode(line)
+        kind = kinds.get(content.pop("kind"))
+        return None if kind is None else msgspec.convert(content, kind)
+    except (msgspec.MsgspecError, KeyError, AttributeError, TypeError) as problem:
+        raise ParseError(
+            f"not a line of a journal ({problem})", source=source, line=number, text=line.decode("utf-8", "replace")
+        ) from problem
+
+
+def read_document(path: pathlib.Path, types: Iterable[type[Document]]) -> Document:
+    """Return the result in a run directory or in a file that ``--json`` wrote.
+
+    Raises:
+        RunDirectoryError: There is none, or it is of another command than asked for.
+    """
+    file = path / DOCUMENT if path.is_dir() else path
+    try:
+        content = msgspec.json.decode(file.read_bytes())
+        schema = str(content["schema"])
+    except (OSError, msgspec.DecodeError, KeyError, TypeError) as problem:
+        raise RunDirectoryError(
+            f"{path} holds no finished result ({problem}); an unfinished run goes on with --resume"
+        ) from problem
+    for kind in types:
+        if schema == schema_of(kind):
+            return msgspec.convert(content, kind)
+    raise RunDirectoryError(f"{path} holds {schema}, which does not serve here")
+
+
+def schema_of(kind: type[Document]) -> str:
+    """Return ``ncclprobe.<command>/<version>`` of a document type."""
+    return next(str(field.default) for field in msgspec.structs.fields(kind) if field.name == "schema")
+
+
+def command_line() -> tuple[str, ...]:
+    """Return the tokens that started this process."""
+    return tuple(sys.argv)

@@ -1,0 +1,1 @@
+"""Plan, run and judge micro-benchmarks of cells against the default."""

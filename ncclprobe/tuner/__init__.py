@@ -1,0 +1,1 @@
+"""Turn a choice into settings that a job can load."""

@@ -1,0 +1,1 @@
+"""Read a workload's message sizes."""
