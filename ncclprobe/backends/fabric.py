@@ -128,7 +128,7 @@ class Fabric(Record, frozen=True, kw_only=True):
     def cells(self, collective: Collective) -> tuple[Cell, ...]:
         """Return the cells that the collective can run with, the default not among them."""
         if self.model:
-            return tuple(sorted(cell for cell in self.model if not cell.is_default))
+            return tuple(sorted((cell for cell in self.model if not cell.is_default), key=lambda cell: cell.key))
         points = (cells for point, cells in self.times.items() if point.collective == collective)
         return tuple(dict.fromkeys(cell for cells in points for cell in cells if not cell.is_default))
 

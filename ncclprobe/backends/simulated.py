@@ -86,7 +86,9 @@ class _Draw:
         self.drift = float(self.rng.standard_normal())
         self.medians = {block.point: self._medians(block.point) for block in launch.blocks}
         self.factors = {
-            (block.point, cell): self._launch_factor() for block in launch.blocks for cell in sorted(block.cells)
+            (block.point, cell): self._launch_factor()
+            for block in launch.blocks
+            for cell in sorted(block.cells, key=lambda cell: cell.key)
         }
         self.broken: set[Cell] = set()
 

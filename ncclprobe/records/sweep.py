@@ -8,7 +8,7 @@ from ncclprobe.names import DEFAULT
 from ncclprobe.records.base import Document, Record
 
 
-class Cell(Record, order=True, frozen=True, kw_only=True):
+class Cell(Record, frozen=True, kw_only=True):
     """One setting that a collective can run with; hashable."""
 
     algo: str = DEFAULT
@@ -17,6 +17,11 @@ class Cell(Record, order=True, frozen=True, kw_only=True):
     """``LL``, ``LL128``, ``Simple``; ``default`` where the backend knows no protocols."""
     nchannels: int | None = None
     """None leaves it to the library."""
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Return what sorts cells, those that leave the channels to the library first."""
+        return self.algo, self.proto, self.nchannels or 0
 
     @property
     def is_default(self) -> bool:
@@ -111,6 +116,8 @@ class Measurement(Record, frozen=True, kw_only=True):
     """What these samples took in all, inner repetitions, warm-ups and timeouts included."""
     warmup: bool = False
     """Whether the samples are thrown away."""
+    operations: int = 1
+    """Operations that a sample ran in a row; its time is their mean."""
     message: str = ""
     """Why something was refused or timed out."""
 

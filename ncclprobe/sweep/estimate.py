@@ -1,0 +1,167 @@
+"""From evidence to estimates: each cell's log-ratio against the default, with its standard error.
+
+The launch is the unit of replication: a cell's value in a launch is a robust location of its paired log-ratios there;
+its variance is ``A + W / m``, A between launches (pooled over all cells and sizes), W between pairs, m pairs.
+docs/performance.md has the formulas.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from ncclprobe.records.base import Record
+from ncclprobe.records.sweep import Cell, Point
+from ncclprobe.stats import between_variance, huber_mean, prior_df, t_quantile, trusted_rank
+from ncclprobe.sweep.evidence import Evidence, LaunchSummary, matrix
+
+Floats = npt.NDArray[np.float64]
+Group = tuple[Point, Cell]
+
+OUTLIERS = 0.05, 1e-4
+"""Share of samples that may be wild, and how unlikely more of them than can be left out may be."""
+
+LAUNCH_OUTLIERS = 0.02, 1.5e-3
+"""The same of launches."""
+
+WITHIN_PRIOR_DF = 10.0
+"""Degrees of freedom that a point's common variance between pairs is worth beside a cell's own."""
+
+
+class Estimate(Record, frozen=True, kw_only=True):
+    """A cell's log-ratio: log(default's time / cell's time)."""
+
+    ratio: float
+    """The location."""
+    error: float
+    """Its standard error, the spread between launches included."""
+    df: float
+    """Degrees of freedom of the error."""
+    pairs: int
+    """Over all launches."""
+    launches: int
+    """In which it was measured."""
+    within: float
+    """Variance of a single pair within a launch."""
+    between: float
+    """Variance between launches, common to all cells."""
+    reach: tuple[float, float]
+    """What an interval must hold at least, were some samples or launches wild."""
+
+    def interval(self, low_alpha: float, high_alpha: float) -> tuple[float, float]:
+        """Return the ends that miss the truth below and above with these probabilities."""
+        low = self.ratio - float(t_quantile(1 - low_alpha, self.df)) * self.error
+        high = self.ratio + float(t_quantile(1 - high_alpha, self.df)) * self.error
+        return min(low, self.reach[0]), max(high, self.reach[1])
+
+
+def estimate(evidence: Evidence, groups: list[Group], launches: list[int]) -> dict[Group, Estimate]:
+    """Return the estimates of those groups that were measured in those launches.
+
+    Args:
+        evidence: All that was measured; the spread between launches is pooled over every launch in it.
+        groups: Cells at points.
+        launches: Those whose values count for the location; all others count for the spread alone.
+    """
+    everything = list(evidence.launches)
+    summaries = {group: _summaries(evidence, group, everything) for group in groups}
+    measured = [group for group, found in summaries.items() if any(index in found for index in launches)]
+    if not measured:
+        return {}
+    within = _within(measured, summaries)
+    spread = _Spread(measured, summaries, within, everything)
+    return {group: spread.estimate(i, group, launches) for i, group in enumerate(measured)}
+
+
+def _summaries(evidence: Evidence, group: Group, launches: list[int]) -> dict[int, LaunchSummary]:
+    point, cell = group
+    found = {index: evidence.summaries(point, index).get(cell) for index in launches}
+    return {index: summary for index, summary in found.items() if summary is not None}
+
+
+def _within(groups: list[Group], summaries: dict[Group, dict[int, LaunchSummary]]) -> dict[Group, float]:
+    """Return each group's variance of a pair, drawn towards the point's common one where it has few pairs."""
+    own = {group: _pair_variance(list(summaries[group].values())) for group in groups}
+    common: dict[Point, tuple[float, float]] = {}
+    for (point, _), (variance, df) in own.items():
+        total, weight = common.get(point, (0.0, 0.0))
+        common[point] = total + variance * df, weight + df
+    result = {}
+    for group, (variance, df) in own.items():
+        total, weight = common[group[0]]
+        shared = total / weight if weight else 0.0
+        result[group] = (WITHIN_PRIOR_DF * shared + df * variance) / (WITHIN_PRIOR_DF + df)
+    return result
+
+
+def _pair_variance(summaries: list[LaunchSummary]) -> tuple[float, float]:
+    """Return the biweight's asymptotic variance of one pair, and its degrees of freedom."""
+    count = sum(summary.count for summary in summaries)
+    df = count - len(summaries)
+    slope = max(sum(summary.slope for summary in summaries), 0.3 * count)
+    if df <= 0:
+        return 0.0, 0.0
+    return sum(summary.psi2 for summary in summaries) * count / slope**2 * count / df, float(df)
+
+
+class _Spread:
+    """The spread between launches, pooled over all groups."""
+
+    def __init__(
+        self,
+        groups: list[Group],
+        summaries: dict[Group, dict[int, LaunchSummary]],
+        within: dict[Group, float],
+        launches: list[int],
+    ) -> None:
+        self.summaries, self.within, self.columns = summaries, within, launches
+        self.values_GL = matrix(({i: s.location for i, s in summaries[g].items()} for g in groups), launches)
+        self.noise_GL = matrix(
+            ({i: within[g] / s.count + 1e-14 for i, s in summaries[g].items()} for g in groups), launches
+        )
+        self.between = between_variance(self.values_GL, self.noise_GL)
+        squares = huber_mean(self.values_GL, self.noise_GL + self.between)[2]
+        counts = np.isfinite(self.values_GL).sum(axis=1)
+        self.df0 = prior_df(squares, counts - 1.0, _pooled_df(groups, counts))
+
+    def estimate(self, row: int, group: Group, launches: list[int]) -> Estimate:
+        chosen = np.isin(self.columns, launches)
+        values, noise = self.values_GL[row : row + 1, chosen], self.noise_GL[row : row + 1, chosen] + self.between
+        location, precision, square = (float(x[0]) for x in huber_mean(values, noise))
+        count = int(np.isfinite(values).sum())
+        own = 0.0 if count < 2 else (count - 1) * square
+        dispersion = (self.df0 + own) / (self.df0 + count - 1)
+        found = [s for index, s in self.summaries[group].items() if index in launches]
+        return Estimate(
+            ratio=location,
+            error=math.sqrt(dispersion / precision),
+            df=self.df0 + count - 1,
+            pairs=sum(summary.count for summary in found),
+            launches=count,
+            within=self.within[group],
+            between=self.between,
+            reach=_reach(found),
+        )
+
+
+def _pooled_df(groups: list[Group], counts: npt.NDArray[np.int64]) -> float:
+    """Return the degrees of freedom of the pooled spread between launches.
+
+    Cells at a point share the default, which correlates their ratios by 1/2: the variance of the mean of k such
+    squares is (1 + (k - 1) / 4) / k times that of one.
+    """
+    cells: dict[Point, list[int]] = {}
+    for (point, _), count in zip(groups, counts, strict=True):
+        if count > 1:
+            cells.setdefault(point, []).append(int(count) - 1)
+    return max(1.0, sum(sum(dfs) / (1 + (len(dfs) - 1) / 4) for dfs in cells.values()))
+
+
+def _reach(summaries: list[LaunchSummary]) -> tuple[float, float]:
+    """Return the interval that holds a good sample's and a good launch's value with near certainty."""
+    ratios = sorted(ratio for summary in summaries for ratio in summary.ratios)
+    values = sorted(summary.location for summary in summaries)
+    a, b = trusted_rank(len(ratios), *OUTLIERS), trusted_rank(len(values), *LAUNCH_OUTLIERS)
+    return min(ratios[a], values[b]), max(ratios[-1 - a], values[-1 - b])
