@@ -1,0 +1,113 @@
+"""Folded sets of node names: ``dgx[001-004,007]`` is five names.
+
+Source: the notation that Slurm 24.05 (``scontrol show hostnames``) and ClusterShell 1.9 (NodeSet) share; steps
+(``[0-8/2]``) are ClusterShell's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from ncclprobe.errors import UsageError
+
+LIMIT = 100_000
+"""Names that one set may have: a typing error such as ``n[1-999999999]`` is no fleet."""
+
+_PIECE = re.compile(r"\[([^\[\]]*)\]|([^\[\]]+)")
+_RANGE = re.compile(r"(\d+)(?:-(\d+)(?:/(\d+))?)?")
+_NUMBERED = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
+
+
+def expand(text: str) -> tuple[str, ...]:
+    """Return the names that a folded set means, in the order written and each once.
+
+    Args:
+        text: Sets separated by commas or blanks: ``dgx[001-004,007],login1``.
+
+    Raises:
+        UsageError: The text is empty or no such set.
+    """
+    names = dict.fromkeys(itertools.islice(_names(text), LIMIT + 1))
+    if not names:
+        raise UsageError(f"{text!r} names no node; write a set such as dgx[001-004,007]")
+    if len(names) > LIMIT:
+        raise UsageError(f"{text!r} has more than {LIMIT} names; is a range mistyped?")
+    return tuple(names)
+
+
+def fold(names: Iterable[str]) -> str:
+    """Return the shortest usual set for some names, in natural order: ``dgx[001-004,007]``; empty for no name."""
+    plain: list[str] = []
+    numbered: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name in dict.fromkeys(names):
+        match = _NUMBERED.fullmatch(name)
+        if match:
+            numbered[match[1], match[3]].append(match[2])
+        else:
+            plain.append(name)
+    folded = plain + [
+        f"{prefix}{_bracket(numbers)}{suffix}"
+        for (prefix, suffix), digits in numbered.items()
+        for numbers in _by_width(digits)
+    ]
+    return ",".join(sorted(folded, key=natural_key))
+
+
+def natural_key(name: str) -> tuple[tuple[int, str], ...]:
+    """Return a sort key by which ``mlx5_2`` comes before ``mlx5_10``."""
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part)
+
+
+def _names(text: str) -> Iterator[str]:
+    for word in _words(text):
+        yield from ("".join(parts) for parts in itertools.product(*_pieces(word, text)))
+
+
+def _words(text: str) -> Iterator[str]:
+    """Yield what stands between the commas and blanks outside brackets."""
+    yield from (word for word in re.findall(r"(?:[^\s,\[\]]|\[[^\[\]]*\]|[\[\]])+", text) if word)
+
+
+def _pieces(word: str, text: str) -> list[tuple[str, ...]]:
+    """Return the alternatives of each piece of a word; plain text has one."""
+    pieces = list(_PIECE.finditer(word))
+    if sum(len(piece[0]) for piece in pieces) != len(word):
+        raise UsageError(f"a bracket in {text!r} is not closed or not opened; write a set such as dgx[001-004,007]")
+    return [(piece[2],) if piece[2] else tuple(_numbers(piece[1], text)) for piece in pieces]
+
+
+def _numbers(inside: str, text: str) -> Iterator[str]:
+    for part in inside.split(","):
+        match = _RANGE.fullmatch(part.strip())
+        low, high, step = (match[1], match[2] or match[1], int(match[3] or 1)) if match else ("", "", 1)
+        if not match or int(high) < int(low) or step < 1:
+            raise UsageError(f"{part.strip()!r} in {text!r} is no range; write LOW-HIGH, such as 001-004")
+        if (int(high) - int(low)) // step >= LIMIT:
+            raise UsageError(f"{part.strip()!r} in {text!r} has more than {LIMIT} names; is it mistyped?")
+        yield from (f"{number:0{len(low)}d}" for number in range(int(low), int(high) + 1, step))
+
+
+def _by_width(digits: list[str]) -> Iterator[list[str]]:
+    """Yield the numbers in groups that one bracket can write: padded ones by their width, all others together."""
+    padded = {len(number) for number in digits if number[0] == "0" and len(number) > 1}
+    groups: dict[int, list[str]] = defaultdict(list)
+    for number in digits:
+        groups[len(number) if len(number) in padded else 0].append(number)
+    yield from groups.values()
+
+
+def _bracket(numbers: list[str]) -> str:
+    """Return ``[001-004,007]``, or the bare number where there is one."""
+    ordered = sorted(numbers, key=int)
+    if len(ordered) == 1:
+        return ordered[0]
+    runs: list[list[str]] = []
+    for number in ordered:
+        if runs and int(number) == int(runs[-1][-1]) + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return "[" + ",".join(run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs) + "]"
