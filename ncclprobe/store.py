@@ -255,8 +255,17 @@ def read_document(path: pathlib.Path, types: Iterable[type[Document]]) -> Docume
         ) from problem
     for kind in types:
         if schema == schema_of(kind):
-            return msgspec.convert(content, kind)
+            return _converted(content, kind, file)
     raise RunDirectoryError(f"{path} holds {schema}, which does not serve here")
+
+
+def _converted(content: Any, kind: type[Document], file: pathlib.Path) -> Document:
+    try:
+        return msgspec.convert(content, kind)
+    except msgspec.ValidationError as problem:
+        raise RunDirectoryError(
+            f"{file} is no valid {schema_of(kind)}: {problem}; `ncclprobe schema` prints what it must hold"
+        ) from problem
 
 
 def schema_of(kind: type[Document]) -> str:

@@ -14,6 +14,7 @@ DOCUMENTS = {
     "sweep": "ncclprobe.records.sweep:SweepDocument",
     "nodes": "ncclprobe.records.nodes:NodesDocument",
     "inspect": "ncclprobe.records.inspect:InspectDocument",
+    "env": "ncclprobe.records.env:EnvDocument",
     "validate-e2e": "ncclprobe.records.e2e:E2eDocument",
 }
 """Command -> the type of its document."""

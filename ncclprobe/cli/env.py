@@ -1,0 +1,84 @@
+"""``ncclprobe env``: the chosen settings, as a job loads them."""
+
+from __future__ import annotations
+
+import pathlib
+
+import click
+
+from ncclprobe.cli.output import finish
+from ncclprobe.cli.settings import run_settings
+from ncclprobe.errors import ProbeError
+from ncclprobe.findings import Finding, info, warning
+from ncclprobe.records.env import EnvDocument
+from ncclprobe.tuner.emit import Form, emitted
+from ncclprobe.tuner.environ import Settings, merged
+
+
+@click.group("env")
+def command() -> None:
+    """Emit the settings that runs recommend."""
+
+
+@command.command("emit")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(exists=True, path_type=pathlib.Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([form.value for form in Form]),
+    default=Form.SHELL.value,
+    show_default=True,
+    help="What loads it: a shell, NCCL itself, a Slurm or PBS job script, a tuner plugin.",
+)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=pathlib.Path), help="Write the text to this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else there.")
+def emit(runs: tuple[pathlib.Path, ...], form: str, out: pathlib.Path | None, *, as_json: bool) -> int:
+    """Emit what each RUN recommends: a run directory or a document of scan, sweep or tune.
+
+    Several runs are merged; runs that contradict each other are an error.
+    """
+    settings = merged([run_settings(run) for run in runs])
+    text = emitted(settings, Form(form))
+    document = EnvDocument(
+        sources=settings.sources,
+        format=form,
+        env=settings.variables,
+        table=settings.rows,
+        text=text,
+        findings=_findings(settings, Form(form)),
+    )
+    if out is not None:
+        _write(out, text)
+    return finish(document, lambda: text.rstrip("\n") if out is None else f"Wrote {out}.", as_json=as_json)
+
+
+def _findings(settings: Settings, form: Form) -> tuple[Finding, ...]:
+    """Return what the text cannot do."""
+    findings = []
+    foreign = [variable.name for variable in settings.variables if not variable.name.startswith("NCCL_")]
+    if form is Form.NCCL_CONF and foreign:
+        findings.append(
+            warning(
+                "not-for-nccl-conf",
+                ", ".join(foreign),
+                "Only NCCL reads nccl.conf, and these variables are not NCCL's, so they were left out.",
+                "Set them in the job's environment: --format shell, slurm or pbs.",
+            )
+        )
+    if form is not Form.TUNER and settings.rows and not settings.variables:
+        findings.append(
+            info(
+                "needs-tuner-table",
+                ", ".join(settings.sources),
+                "The choice depends on the message size, which no variable can say.",
+                "Emit it with --format tuner and load it through a tuner plugin.",
+            )
+        )
+    return tuple(findings)
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as problem:
+        raise ProbeError(f"cannot write {path}: {problem.strerror}; choose another --out") from problem

@@ -1,0 +1,22 @@
+"""What ``env emit`` says."""
+
+from __future__ import annotations
+
+from ncclprobe.records.base import Document, EnvVariable
+from ncclprobe.records.inspect import TunerRow
+
+
+class EnvDocument(Document, frozen=True, kw_only=True):
+    """``ncclprobe.env/1``."""
+
+    schema: str = "ncclprobe.env/1"
+    sources: tuple[str, ...]
+    """The runs, as they were named."""
+    format: str
+    """``shell``, ``nccl.conf``, ``slurm``, ``pbs`` or ``tuner``."""
+    env: tuple[EnvVariable, ...]
+    """The variables, each once, in order; empty where nothing is to be set."""
+    table: tuple[TunerRow, ...]
+    """The per-size table; empty where nothing depends on the size."""
+    text: str
+    """What was emitted."""

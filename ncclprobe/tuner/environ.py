@@ -1,0 +1,96 @@
+"""What a job is to set: from the documents of scan and sweep to ordered variables, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ncclprobe.errors import UsageError
+from ncclprobe.records.base import EnvVariable, Record
+from ncclprobe.records.inspect import TunerRow
+from ncclprobe.records.scan import ScanDocument
+from ncclprobe.records.sweep import SweepDocument, Verdict
+from ncclprobe.tuner.table import sweep_rows
+
+
+class Settings(Record, frozen=True, kw_only=True):
+    """What one or several runs recommend."""
+
+    sources: tuple[str, ...]
+    """The runs, as they were named."""
+    variables: tuple[EnvVariable, ...] = ()
+    """Each name once, in the order in which they are set."""
+    rows: tuple[TunerRow, ...] = ()
+    """The per-size table; empty where nothing depends on the size."""
+    notes: tuple[str, ...] = ()
+    """Sentences for people: why nothing is set, what a variable cannot say."""
+
+
+def scan_settings(document: ScanDocument, source: str) -> Settings:
+    """Return what a scan recommends."""
+    notes = () if document.env else (f"{source}: the scan found no grounds to set a variable.",)
+    return Settings(sources=(source,), variables=document.env, notes=notes)
+
+
+def sweep_settings(document: SweepDocument, source: str) -> Settings:
+    """Return what a sweep chose: variables where they can say it, and the table by size."""
+    choice = document.choice
+    if choice.verdict is Verdict.KEEP_DEFAULTS:
+        return Settings(sources=(source,), notes=(f"{source}: keep the defaults; no setting beat them clearly.",))
+    gain = (
+        f"{choice.gain.ratio:.3f} times the defaults' speed, 95 % interval {choice.gain.low:.3f}-{choice.gain.high:.3f}"
+    )
+    reason = f"Measured with {document.library} on {document.nranks} ranks: {gain}."
+    variables = tuple(EnvVariable(name=name, value=value, reason=reason) for name, value in choice.env.items())
+    notes = () if variables else (f"{source}: the choice depends on the size, which no variable can say. {reason}",)
+    return Settings(sources=(source,), variables=variables, rows=sweep_rows(document), notes=notes)
+
+
+def merged(parts: Sequence[Settings]) -> Settings:
+    """Return what several runs recommend together, each variable and row once.
+
+    Raises:
+        UsageError: Two runs contradict each other; the message names both.
+    """
+    variables: dict[str, tuple[EnvVariable, str]] = {}
+    rows: dict[TunerRow, str] = {}
+    for part in parts:
+        source = ", ".join(part.sources)
+        for variable in part.variables:
+            _add_variable(variables, variable, source)
+        for row in part.rows:
+            _add_row(rows, row, source)
+    return Settings(
+        sources=tuple(source for part in parts for source in part.sources),
+        variables=tuple(variable for variable, _ in variables.values()),
+        rows=tuple(rows),
+        notes=tuple(note for part in parts for note in part.notes),
+    )
+
+
+def _add_variable(seen: dict[str, tuple[EnvVariable, str]], variable: EnvVariable, source: str) -> None:
+    first, where = seen.setdefault(variable.name, (variable, source))
+    if first.value != variable.value:
+        raise UsageError(
+            f"{where} sets {variable.name} to {first.value!r}, {source} to {variable.value!r}; emit one of them alone"
+        )
+
+
+def _add_row(seen: dict[TunerRow, str], row: TunerRow, source: str) -> None:
+    for other, where in seen.items():
+        if _overlap(row, other) and _setting(row) != _setting(other):
+            raise UsageError(
+                f"{where} and {source} choose differently for {row.collective} of {row.min_bytes} to {row.max_bytes} "
+                f"bytes: {'/'.join(_setting(other)[:2])} and {'/'.join(_setting(row)[:2])}; emit one of them alone"
+            )
+    seen.setdefault(row, source)
+
+
+def _overlap(row: TunerRow, other: TunerRow) -> bool:
+    """Return whether an operation can match both rows."""
+    sizes = row.min_bytes <= other.max_bytes and other.min_bytes <= row.max_bytes
+    shapes = ((row.nnodes, other.nnodes), (row.nranks, other.nranks))
+    return sizes and row.collective == other.collective and all(None in pair or pair[0] == pair[1] for pair in shapes)
+
+
+def _setting(row: TunerRow) -> tuple[str, str, str]:
+    return (row.algo, row.proto, str(row.nchannels))

@@ -1,0 +1,134 @@
+"""Tuner tables: a sweep's per-size choice, and the CSV text that tuner plugins load.
+
+Columns: ``collective_type,min_bytes,max_bytes,algorithm,protocol,channels,nNodes,nRanks,numPipeOps,regBuff``. The
+first row that matches wins; -1 matches anything, and leaves channels or the protocol to the library.
+
+Source: NCCL 2.28.9, ext-tuner/example/plugin.c and nccl_tuner.conf (columns, ``MAX_LINE_LENGTH``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from ncclprobe.errors import ParseError, UsageError
+from ncclprobe.names import DEFAULT, Algo, Collective, Proto
+from ncclprobe.records.inspect import TunerRow
+from ncclprobe.records.sweep import SweepDocument
+
+COLUMNS = "collective_type,min_bytes,max_bytes,algorithm,protocol,channels,nNodes,nRanks,numPipeOps,regBuff"
+WILDCARD = -1
+LONGEST_LINE = 254
+"""A longer line is read in two halves by NVIDIA's plugin, and the second half as a row of its own."""
+REQUIRED_FIELDS = 8
+"""numPipeOps and regBuff may be absent."""
+
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_NUMBER = re.compile(r"-1|\d{1,19}")
+_Name = TypeVar("_Name", Algo, Proto)
+
+
+def sweep_rows(document: SweepDocument) -> tuple[TunerRow, ...]:
+    """Return a sweep's choice as rows that match only the number of ranks and nodes that was measured."""
+    return tuple(
+        TunerRow(
+            collective=row.collective,
+            min_bytes=row.min_bytes,
+            max_bytes=row.max_bytes,
+            algo=row.algo,
+            proto=row.proto,
+            nchannels=row.nchannels,
+            nnodes=document.nnodes,
+            nranks=document.nranks,
+        )
+        for row in document.choice.table
+    )
+
+
+def table_text(rows: Iterable[TunerRow], comments: Sequence[str] = ()) -> str:
+    """Return the CSV text of a table.
+
+    Args:
+        rows: In order of precedence.
+        comments: A line each, put on top; cut where a plugin's line buffer would end.
+
+    Raises:
+        UsageError: A row holds what no table can say.
+    """
+    head = [f"# {comment}".encode()[:LONGEST_LINE].decode(errors="ignore") for comment in (*comments, COLUMNS)]
+    return "\n".join([*head, *map(_line, rows)]) + "\n"
+
+
+def _line(row: TunerRow) -> str:
+    collective = Collective.parse(row.collective)
+    if collective is None:
+        raise UsageError(f"{row.collective!r} is no collective; a tuner table takes {', '.join(Collective)}")
+    limits = (_wild(row.nchannels), _wild(row.nnodes), _wild(row.nranks), WILDCARD, WILDCARD)
+    words = (_spelled(Algo, row.algo), _spelled(Proto, row.proto))
+    return ",".join(map(str, (collective.csv, row.min_bytes, row.max_bytes, *words, *limits)))
+
+
+def _wild(number: int | None) -> int:
+    return WILDCARD if number is None else number
+
+
+def _spelled(names: type[_Name], text: str) -> str:
+    """Return a table's spelling; a name that NCCL does not have (an MPI library's algorithm) stays as it is."""
+    if text == DEFAULT:
+        return str(WILDCARD)
+    if (name := names.parse(text)) is not None:
+        return name.csv
+    if not _WORD.fullmatch(text):
+        raise UsageError(f"{text!r} cannot stand in a tuner table; a name has letters, digits and underscores")
+    return text
+
+
+def parse_table(text: str, source: str) -> tuple[TunerRow, ...]:
+    """Return a table's rows in order of precedence.
+
+    A word that is none of NCCL's is kept as it is: it may be an MPI library's. NVIDIA's plugin would read it as ring
+    or simple without a word.
+
+    Raises:
+        ParseError: A line is no row, or restricts pipelined operations or registered buffers, which no row here keeps.
+    """
+    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
+    return tuple(_row(line, source, number) for number, line in lines if line and not line.startswith("#"))
+
+
+def _row(line: str, source: str, number: int) -> TunerRow:
+    fields = [field.strip() for field in line.split(",")]
+    if not REQUIRED_FIELDS <= len(fields) <= COLUMNS.count(",") + 1:
+        raise ParseError(f"a row has the fields {COLUMNS}", source=source, line=number, text=line)
+    collective = Collective.parse(fields[0])
+    words, numbers = fields[3:5], fields[1:3] + fields[5:]
+    if collective is None or not all(_NUMBER.fullmatch(field) for field in numbers) or not all(map(_is_word, words)):
+        raise ParseError(f"not a row of {COLUMNS}", source=source, line=number, text=line)
+    low, high, channels, nnodes, nranks, *rest = map(int, numbers)
+    if any(value != WILDCARD for value in rest) or not 0 <= low <= high:
+        raise ParseError("numPipeOps and regBuff must be -1, and min_bytes 0 to max_bytes", source=source, line=number)
+    return TunerRow(
+        collective=collective.value,
+        min_bytes=low,
+        max_bytes=high,
+        algo=_read(Algo, words[0]),
+        proto=_read(Proto, words[1]),
+        nchannels=_tame(channels),
+        nnodes=_tame(nnodes),
+        nranks=_tame(nranks),
+    )
+
+
+def _is_word(text: str) -> bool:
+    return text == str(WILDCARD) or _WORD.fullmatch(text) is not None
+
+
+def _tame(number: int) -> int | None:
+    return None if number == WILDCARD else number
+
+
+def _read(names: type[_Name], text: str) -> str:
+    if text == str(WILDCARD):
+        return DEFAULT
+    return name.value if (name := names.parse(text)) is not None else text
