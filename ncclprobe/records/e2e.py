@@ -6,6 +6,7 @@ import enum
 from typing import Any
 
 from ncclprobe.records.base import Document, Interval, Record
+from ncclprobe.records.inspect import TunerRow
 
 
 class Arm(enum.StrEnum):
@@ -30,6 +31,72 @@ class E2eVerdict(enum.StrEnum):
     SLOWER = "slower"
     NO_DIFFERENCE = "no-difference"
     INCONCLUSIVE = "inconclusive"
+
+
+class ArmSettings(Record, frozen=True, kw_only=True):
+    """What one arm sets."""
+
+    env: dict[str, str] = {}
+    """Variables beyond the inherited environment."""
+    table: tuple[TunerRow, ...] = ()
+    """Settings by message size; the first row that matches wins, the library decides where none does."""
+
+
+class ProxyShape(Record, frozen=True, kw_only=True):
+    """The size of the tensor-parallel decode loop."""
+
+    layers: int = 4
+    """DeepSeek-V3 has 61."""
+    hidden: int = 1024
+    """Width of the residual stream; DeepSeek-V3 has 7168."""
+    batch: int = 16
+    """Tokens decoded in one step: sequences in flight."""
+    steps: int = 16
+    """Decode steps of a trial that are timed."""
+    nranks: int = 4
+    """Tensor-parallel ranks."""
+
+
+class E2eOptions(Record, frozen=True, kw_only=True):
+    """Everything that a comparison needs, and what --resume goes on with."""
+
+    workload: str
+    """A name of the registry."""
+    baseline: ArmSettings
+    """One side."""
+    candidate: ArmSettings
+    """The other side."""
+    trials: int
+    """Successful ones an arm, at most."""
+    warmups: int
+    """Thrown away first, an arm."""
+    min_effect: float
+    """The smallest difference of interest: 0.02 is 2 %."""
+    budget_s: float | None
+    """Wall time of all trials; None leaves it to the number of trials."""
+    timeout_s: float
+    """Of one trial."""
+    seed: int
+    """The order follows from it."""
+    metric: str = ""
+    """The command's regular expression; empty for a workload with a metric of its own."""
+    lower_is_better: bool = False
+    """Whether the metric is a time."""
+    command: tuple[str, ...] = ()
+    """The command's tokens."""
+    proxy: ProxyShape = ProxyShape()
+    """The decode loop's size."""
+
+
+class Started(Record, frozen=True, kw_only=True):
+    """A trial's process, written before its end so that a resumed run can end what a kill left over."""
+
+    order: int
+    """The trial's position."""
+    pid: int
+    """Leader of its process group."""
+    birth: str
+    """When it started, in the kernel's own count; empty where unknown."""
 
 
 class Trial(Record, frozen=True, kw_only=True):
@@ -73,3 +140,9 @@ class E2eDocument(Document, frozen=True, kw_only=True):
     """Candidate's throughput / baseline's, at 95 %; None with under two complete pairs."""
     trials_per_arm: int
     """Successful ones, the lesser of both arms."""
+    lower_is_better: bool = False
+    """Whether the metric is a time; the ratio is of throughputs all the same."""
+    min_effect: float = 0.02
+    """The smallest difference of interest."""
+    seed: int = 0
+    """The order of the trials follows from it."""

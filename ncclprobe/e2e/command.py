@@ -1,0 +1,118 @@
+"""The workload ``command``: any command, and a regular expression for its metric."""
+
+from __future__ import annotations
+
+import collections
+import math
+import os
+import pathlib
+import re
+from collections.abc import Callable, Sequence
+
+from ncclprobe.e2e.workload import Outcome
+from ncclprobe.errors import UsageError
+from ncclprobe.processes import Process, TimedOut, kill_group, start
+from ncclprobe.records.e2e import ArmSettings, E2eOptions
+from ncclprobe.store import relevant_environment
+
+LAST_LINES = 5
+"""Of a failed command's output; the rest is in its log."""
+
+
+class CommandWorkload:
+    """Runs the command as tokens; no shell is involved."""
+
+    def __init__(self, options: E2eOptions) -> None:
+        self.command = options.command
+        self.pattern = metric_pattern(options.metric)
+        self.metric = metric_name(self.pattern)
+        if not self.command:
+            raise UsageError("the workload 'command' needs a command; write it after the options and --")
+
+    def run(self, arm: ArmSettings, log: pathlib.Path, timeout_s: float, started: Callable[[int], None]) -> Outcome:
+        """Run the command once, and read its metric."""
+        environment = {**os.environ, **arm.env}
+        effective = {"env": {**relevant_environment(environment), **arm.env}}
+        status = ended(self.command, environment, log, timeout_s, started)
+        output = log.read_text(encoding="utf-8", errors="replace")
+        if status is None:
+            return _failed(f"ended after {timeout_s:.0f} s", output, effective)
+        if status != 0:
+            return _failed(f"exit status {status}" if status > 0 else f"ended by signal {-status}", output, effective)
+        try:
+            return Outcome(metrics={self.metric: metric_value(self.pattern, output)}, effective=effective)
+        except ValueError as problem:
+            return _failed(str(problem), output, effective)
+
+
+def _failed(why: str, output: str, effective: dict[str, dict[str, str]]) -> Outcome:
+    return Outcome(metrics={}, effective=effective, message="\n".join([why, *last_lines(output)]))
+
+
+def ended(
+    command: Sequence[str],
+    environment: dict[str, str],
+    log: pathlib.Path,
+    timeout_s: float,
+    started: Callable[[int], None],
+) -> int | None:
+    """Return a command's exit status, None where it took too long; no process of its group outlives it."""
+    with log.open("wb") as file:
+        process = start(command, env=environment, stdout=file.fileno(), stderr=file.fileno())
+        try:
+            started(process.pid)
+            return _waited(process, timeout_s)
+        finally:
+            kill_group(process)
+            process.wait()
+
+
+def _waited(process: Process[bytes], timeout_s: float) -> int | None:
+    try:
+        return process.wait(timeout_s)
+    except TimedOut:
+        return None
+
+
+def metric_pattern(text: str) -> re.Pattern[str]:
+    """Return the compiled regular expression of a metric.
+
+    Raises:
+        UsageError: It is none, or has no group.
+    """
+    try:
+        pattern = re.compile(text, re.MULTILINE)
+    except re.error as problem:
+        raise UsageError(f"--metric {text!r} is no regular expression: {problem}") from problem
+    if not pattern.groups:
+        raise UsageError(f"--metric {text!r} has no group; put the number in brackets, such as 'tok/s: ([0-9.]+)'")
+    return pattern
+
+
+def metric_name(pattern: re.Pattern[str]) -> str:
+    """Return the first group's name, the whole expression where it has none."""
+    return next((name for name, number in pattern.groupindex.items() if number == 1), pattern.pattern)
+
+
+def metric_value(pattern: re.Pattern[str], output: str) -> float:
+    """Return the first group of the last match as a number.
+
+    Raises:
+        ValueError: There is no match, or it is no positive finite number; the message is for people.
+    """
+    matches = collections.deque(pattern.finditer(output), maxlen=1)
+    if not matches:
+        raise ValueError(f"the output has no match of {pattern.pattern!r}")
+    text = matches[0][1]
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        raise ValueError(f"the metric {text!r} is no number") from None
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"the metric {text!r} is not a positive, finite number")
+    return value
+
+
+def last_lines(output: str) -> list[str]:
+    """Return the last lines that say something."""
+    return [line.rstrip()[:200] for line in output.splitlines() if line.strip()][-LAST_LINES:]

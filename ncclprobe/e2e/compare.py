@@ -1,0 +1,158 @@
+"""From trials to a verdict: paired log-ratios, looked at several times, with one error budget over all looks.
+
+Letters of shapes: ``P`` simulated paths. docs/performance.md, validate-e2e, derives what is done here.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+
+from ncclprobe.records.base import Interval, Record
+from ncclprobe.records.e2e import Arm, E2eVerdict, Trial, TrialStatus
+
+ALPHA = 0.05
+"""One less the coverage of the intervals of all looks together."""
+SPENDING_POWER = 1.5
+"""ALPHA · (n / N)^1.5 is spent after n of N pairs. Source: Kim & DeMets, Biometrika 74 (1987) 149."""
+FIRST_LOOK = 4
+"""Pairs; with fewer, Student's quantiles are too large to settle anything."""
+LOOK_GROWTH = 1.1
+"""Pairs from one look to the next; looks that are closer together share nearly all their data."""
+PATHS = 200_000
+"""Simulated; the error rate is then met to 0.05 percentage points (one standard error)."""
+
+
+class Judgement(Record, frozen=True, kw_only=True):
+    """What the pairs say."""
+
+    verdict: E2eVerdict
+    """The answer."""
+    ratio: Interval | None
+    """Candidate's throughput / baseline's; None with under two pairs."""
+
+
+def pairs(trials: Sequence[Trial], metric: str, *, lower_is_better: bool) -> tuple[float, ...]:
+    """Return the log-ratio of each complete pair, candidate's throughput over baseline's.
+
+    Args:
+        trials: In order; failed ones and warm-ups don't count.
+        metric: Name of the value.
+        lower_is_better: Whether it is a time, so that the throughput is its inverse.
+    """
+    values = {
+        arm: [trial.metrics[metric] for trial in trials if trial.arm is arm and trial.status is TrialStatus.OK]
+        for arm in Arm
+    }
+    sign = -1.0 if lower_is_better else 1.0
+    both = zip(values[Arm.BASELINE], values[Arm.CANDIDATE], strict=False)
+    return tuple(sign * math.log(candidate / baseline) for baseline, candidate in both)
+
+
+@functools.lru_cache(maxsize=64)
+def looks(most: int) -> tuple[int, ...]:
+    """Return after how many pairs the data are looked at: whole blocks of two, further apart later on, and the last.
+
+    Args:
+        most: Pairs at which the comparison ends at the latest.
+    """
+    counts, count = [], FIRST_LOOK
+    while count < most:
+        counts.append(count)
+        count = max(count + 2, 2 * math.ceil(count * LOOK_GROWTH / 2))
+    return (*counts, most) if most >= 2 else ()
+
+
+def judged(ratios: Sequence[float], most: int, min_effect: float, *, final: bool) -> Judgement:
+    """Return the verdict and its interval, which holds at 95 % whenever the comparison ends.
+
+    Args:
+        ratios: Log-ratios of the pairs, in order.
+        most: Pairs at which the comparison ends at the latest.
+        min_effect: The smallest difference of interest.
+        final: Whether no further look comes, for a reason that lies outside the values: the rest of the error budget
+            is then spent here.
+    """
+    if len(ratios) < 2:
+        return Judgement(verdict=E2eVerdict.INCONCLUSIVE, ratio=None)
+    interval = ratio_interval(ratios, critical_value(len(ratios), most, final=final))
+    return Judgement(verdict=verdict_of(interval, min_effect), ratio=interval)
+
+
+def verdict_of(interval: Interval, min_effect: float) -> E2eVerdict:
+    """Return what an interval of the ratio says.
+
+    Args:
+        interval: Candidate's throughput / baseline's.
+        min_effect: Half the width of what counts as no difference.
+    """
+    if interval.low > 1:
+        return E2eVerdict.FASTER
+    if interval.high < 1:
+        return E2eVerdict.SLOWER
+    inside = interval.low > 1 - min_effect and interval.high < 1 + min_effect
+    return E2eVerdict.NO_DIFFERENCE if inside else E2eVerdict.INCONCLUSIVE
+
+
+def ratio_interval(ratios: Sequence[float], critical: float) -> Interval:
+    """Return the ratio, geometric mean ·/÷ exp(critical · standard error).
+
+    Args:
+        ratios: Two or more log-ratios of pairs.
+        critical: In standard errors.
+    """
+    mean = statistics.fmean(ratios)
+    half = critical * statistics.stdev(ratios) / math.sqrt(len(ratios))
+    return Interval(estimate=math.exp(mean), low=math.exp(mean - half), high=math.exp(mean + half))
+
+
+def critical_value(count: int, most: int, *, final: bool) -> float:
+    """Return how many standard errors the interval reaches after that many pairs.
+
+    Args:
+        count: Pairs, 2 or more.
+        most: Pairs at which the last look comes.
+        final: Whether all that is left of the error budget is spent.
+    """
+    planned = looks(most)
+    if not final and count in planned:
+        return _critical_values(planned, tuple(map(_spent, planned, [most] * len(planned))))[planned.index(count)]
+    before = tuple(n for n in planned if n < count)
+    spent = (*(_spent(n, most) for n in before), ALPHA if final else _spent(count, most))
+    return _critical_values((*before, count), spent)[-1]
+
+
+def _spent(count: int, most: int) -> float:
+    """Return the share of wrong answers that may have been given after that many pairs."""
+    return ALPHA * math.pow(min(1.0, count / most), SPENDING_POWER)
+
+
+@functools.lru_cache(maxsize=256)
+def _critical_values(counts: tuple[int, ...], spent: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the bounds of |t| at each look, so that ``spent[k]`` of all paths without an effect have left by look k.
+
+    t has a distribution free of the unknown variance, so simulated paths give the bounds exactly but for their number.
+
+    Source: Lan & DeMets, Biometrika 70 (1983) 659; Jennison & Turnbull, Group Sequential Methods (2000), chapter 9
+    (repeated confidence intervals).
+    """
+    draw = np.random.default_rng(20261122)
+    sum_P, squares_P, alive_P = np.zeros(PATHS), np.zeros(PATHS), np.ones(PATHS, dtype=bool)
+    bounds, gone = [], 0
+    for n in range(1, counts[-1] + 1):
+        x_P = draw.standard_normal(PATHS)
+        sum_P += x_P
+        squares_P += x_P * x_P
+        if n in counts:
+            t_P = np.abs(sum_P) / np.sqrt(n * (squares_P - sum_P * sum_P / n) / (n - 1))
+            leaving = max(1, round(spent[counts.index(n)] * PATHS) - gone)
+            remaining = t_P[alive_P]
+            bound = float(np.partition(remaining, len(remaining) - leaving)[len(remaining) - leaving])
+            alive_P &= t_P < bound
+            gone += leaving
+            bounds.append(bound)
+    return tuple(bounds)

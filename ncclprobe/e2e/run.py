@@ -1,0 +1,121 @@
+"""The loop: one trial after the other, each journalled as it ends, until the answer is clear or time is up."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import time
+from collections.abc import Callable
+
+from ncclprobe.e2e.doubts import doubts
+from ncclprobe.e2e.plan import Slot, Stop, next_step, spent
+from ncclprobe.e2e.summary import summarised
+from ncclprobe.e2e.workload import Outcome, Workload, make_workload
+from ncclprobe.records.base import now
+from ncclprobe.records.e2e import Arm, E2eDocument, E2eOptions, Started, Trial, TrialStatus
+from ncclprobe.store import RunDirectory, read_journal
+
+LOGS = "trials"
+"""Folder with what each trial printed."""
+GONE_WITHIN_S = 5.0
+"""A killed process needs a moment to let go of its memory and devices."""
+
+
+def compared(options: E2eOptions, directory: RunDirectory, say: Callable[[str], None]) -> E2eDocument:
+    """Run what is left of a comparison and return its document, written to the run directory as well.
+
+    Args:
+        options: Of the comparison.
+        directory: New, or of a run that was interrupted: its trials are kept.
+        say: Takes a line of progress a trial.
+
+    Raises:
+        ProbeError: The workload cannot be run at all, or the directory cannot be written.
+    """
+    workload = make_workload(options)
+    trials = earlier_trials(directory.path)
+    (directory.path / LOGS).mkdir(exist_ok=True)
+    while not isinstance(step := next_step(options, workload.metric, trials), Stop):
+        trials.append(_run_one(step, len(trials), options, workload, directory, spent(trials)))
+        say(progress(trials[-1], workload.metric))
+    document = summarised(options, workload.metric, trials, step)
+    document = document.with_(findings=doubts(document, options, step, directory.dropped))
+    directory.finish(document)
+    return document
+
+
+def earlier_trials(path: pathlib.Path) -> list[Trial]:
+    """Return the trials in a run directory's journal, and end what the last one may have left running."""
+    lines = list(read_journal(path, {"trial": Trial, "started": Started}))
+    if lines and isinstance(lines[-1], Started):
+        end_leftover(lines[-1])
+    return [line for line in lines if isinstance(line, Trial)]
+
+
+def _run_one(
+    slot: Slot, order: int, options: E2eOptions, workload: Workload, directory: RunDirectory, spent_s: float
+) -> Trial:
+    """Run one trial and journal it."""
+    arm = options.baseline if slot.arm is Arm.BASELINE else options.candidate
+    left = options.timeout_s if options.budget_s is None else options.budget_s - spent_s
+    log = directory.path / LOGS / f"{order:04d}-{slot.arm}.txt"
+
+    def started(pid: int) -> None:
+        directory.append(Started(order=order, pid=pid, birth=birth_of(pid)), "started")
+
+    began, clock = now(), time.monotonic()
+    outcome = workload.run(arm, log, min(options.timeout_s, left), started)
+    trial = trial_of(slot, order, outcome, began, time.monotonic() - clock)
+    directory.append(trial, "trial")
+    return trial
+
+
+def trial_of(slot: Slot, order: int, outcome: Outcome, began: str, seconds: float) -> Trial:
+    """Return the record of one run."""
+    fine = TrialStatus.WARM_UP if slot.warm_up else TrialStatus.OK
+    return Trial(
+        arm=slot.arm,
+        order=order,
+        status=TrialStatus.FAILED if outcome.message else fine,
+        metrics=outcome.metrics,
+        effective=outcome.effective,
+        started=began,
+        seconds=round(seconds, 3),
+        message=outcome.message,
+    )
+
+
+def progress(trial: Trial, metric: str) -> str:
+    """Return a line for people."""
+    what = f"{trial.metrics[metric]:g}" if metric in trial.metrics else trial.message.splitlines()[0]
+    return f"trial {trial.order + 1}, {trial.arm}, {trial.status}: {what} ({trial.seconds:.1f} s)"
+
+
+def birth_of(pid: int) -> str:
+    """Return when a process started, in the kernel's ticks since boot; empty where there is no such process.
+
+    Source: proc_pid_stat(5), field 22.
+    """
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]
+
+
+def end_leftover(started: Started) -> bool:
+    """End the processes of a trial whose controller was killed, and return whether there were any.
+
+    A process that has taken over the number since then has another birth and is left alone.
+    """
+    if not started.birth or birth_of(started.pid) != started.birth:
+        return False
+    try:
+        os.killpg(started.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    deadline = time.monotonic() + GONE_WITHIN_S
+    while birth_of(started.pid) == started.birth and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return True

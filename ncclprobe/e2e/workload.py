@@ -1,0 +1,65 @@
+"""The seam between a comparison and what it runs; workloads by name, each imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import pathlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ncclprobe.errors import UsageError
+from ncclprobe.records.base import Record
+from ncclprobe.records.e2e import ArmSettings, E2eOptions
+
+WORKLOADS = {
+    "proxy": "ncclprobe.e2e.proxy:ProxyWorkload",
+    "command": "ncclprobe.e2e.command:CommandWorkload",
+}
+"""Name -> module and class."""
+
+
+class Outcome(Record, frozen=True, kw_only=True):
+    """What one run of a workload gave."""
+
+    metrics: dict[str, float]
+    """Positive and finite; empty where it failed."""
+    effective: dict[str, Any]
+    """What was in force, as far as it could be seen."""
+    message: str = ""
+    """Why it failed; empty where it did not."""
+
+
+class Workload(Protocol):
+    """Something that serves or trains, and says how fast."""
+
+    metric: str
+    """The name of what is compared."""
+
+    def run(self, arm: ArmSettings, log: pathlib.Path, timeout_s: float, started: Callable[[int], None]) -> Outcome:
+        """Run it once with an arm's settings; return when it has ended with all its children.
+
+        Args:
+            arm: What is set beyond the inherited environment.
+            log: Takes all that it prints.
+            timeout_s: After which it is ended and has failed.
+            started: Told the leader of the process group.
+
+        Raises:
+            MissingDependencyError: A program is absent.
+            LaunchError: It could not be started at all.
+        """
+        ...
+
+
+def make_workload(options: E2eOptions) -> Workload:
+    """Return the workload that the options name.
+
+    Raises:
+        UsageError: There is none of that name, or it cannot do what the options ask.
+        MissingDependencyError: Its library is absent; the message says which extra brings it.
+    """
+    if options.workload not in WORKLOADS:
+        raise UsageError(f"there is no workload {options.workload!r}; choose from {', '.join(WORKLOADS)}")
+    module, _, class_name = WORKLOADS[options.workload].partition(":")
+    workload: Workload = getattr(importlib.import_module(module), class_name)(options)
+    return workload
