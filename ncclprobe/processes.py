@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,8 @@ from ncclprobe.records.base import Record
 
 TimedOut = subprocess.TimeoutExpired
 Process = subprocess.Popen
+PIPE = subprocess.PIPE
+_PROC = pathlib.Path("/proc")
 
 
 class Completed(Record, frozen=True, kw_only=True):
@@ -99,4 +102,63 @@ def kill_group(process: subprocess.Popen[bytes], with_signal: int = signal.SIGKI
     try:
         os.killpg(process.pid, with_signal)
     except ProcessLookupError:
+        return
+
+
+def end_tree(process: subprocess.Popen[bytes], grace_s: float = 2.0) -> None:
+    """End a started command with everything that it started, also what went to sessions of its own; reap it.
+
+    An MPI launcher puts each rank into a session of its own and ends ranks on other hosts only if it is asked to, so
+    it gets SIGTERM and a moment first. What is left of its tree after that gets SIGKILL.
+
+    Args:
+        process: As ``start`` returned it.
+        grace_s: How long the command may take to clean up by itself.
+    """
+    tree = descendants(process.pid)
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            tree |= descendants(process.pid)
+    kill_group(process)
+    for pid, started in tree.items():
+        if _parent_and_start(pid)[1] == started:
+            _kill(pid)
+    process.wait()
+
+
+def descendants(pid: int) -> dict[int, int]:
+    """Return the processes that a process started, directly or not, with their start times in clock ticks.
+
+    Empty where the system has no /proc. The start time tells a process from a later one of the same number.
+
+    Source: proc_pid_stat(5), fields 4 and 22
+    """
+    if not _PROC.is_dir():
+        return {}
+    known = {int(entry.name): _parent_and_start(int(entry.name)) for entry in _PROC.iterdir() if entry.name.isdigit()}
+    found: dict[int, int] = {}
+    parents = {pid}
+    while parents:
+        children = {child: start for child, (parent, start) in known.items() if parent in parents}
+        found |= children
+        parents = set(children)
+    return found
+
+
+def _parent_and_start(pid: int) -> tuple[int, int]:
+    """Return a process's parent and start time; -1 for both where it is gone."""
+    try:
+        fields = (_PROC / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    except OSError:
+        return -1, -1
+    return int(fields[1]), int(fields[19])
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
         return

@@ -1,0 +1,91 @@
+"""How ranks and the process that started them talk: one request in on stdin, records out on rank 0's stdout.
+
+A record is the byte RS, JSON, and a newline, so that it is found among anything else that a launcher, a library or a
+site's profile prints to the same stdout. An empty record asks for the next chunk of the request: hydra gives up where
+a rank's stdin is full, so nothing is sent that nobody waits for.
+
+Source: RFC 7464, section 2.1
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import threading
+import traceback
+from types import TracebackType
+
+from ncclprobe.ranks import rank_from
+
+_RECORD_SEPARATOR = b"\x1e"
+CHUNK_BYTES = 4096
+"""Of the request, sent at a time; every pipe takes as much (POSIX, PIPE_BUF on Linux)."""
+
+
+def frame(payload: bytes) -> bytes:
+    """Return the bytes that carry one JSON text without newlines."""
+    return _RECORD_SEPARATOR + payload + b"\n"
+
+
+def unframe(line: bytes) -> bytes | None:
+    """Return the JSON text that a line carries, None where it carries none."""
+    _, separator, payload = line.rpartition(_RECORD_SEPARATOR)
+    return payload.rstrip(b"\r\n") if separator else None
+
+
+class Channel:
+    """A rank's end. Make it before anything else prints: from then on all other output goes to stderr.
+
+    An exception that nobody catches ends the rank at once, and with it, through the launcher, all the others; the
+    interpreter's own way out would wait in MPI_Finalize for ranks that wait for this one.
+    """
+
+    def __init__(self) -> None:
+        sys.excepthook = _die
+        sys.stdout.flush()
+        self._out = os.dup(1)
+        os.dup2(2, 1)
+
+    def send(self, payload: bytes) -> None:
+        """Send one JSON text; on rank 0 only."""
+        rest = frame(payload)
+        while rest:
+            rest = rest[os.write(self._out, rest) :]
+
+    def receive(self) -> bytes:
+        """Return the request, on rank 0 only; from then on this process ends when the starting one does.
+
+        An MPI library waits by spinning: ranks whose starter was killed would take their cores for ever.
+        """
+        request = b""
+        while not request.endswith(b"\n"):
+            self.send(b"")
+            request += self._chunk()
+        threading.Thread(target=_end_with_starter, daemon=True).start()
+        return request.rstrip(b"\n")
+
+    @staticmethod
+    def _chunk() -> bytes:
+        """Return the next ``CHUNK_BYTES`` bytes, fewer at the request's end."""
+        chunk = b""
+        while len(chunk) < CHUNK_BYTES and not chunk.endswith(b"\n"):
+            part = os.read(0, CHUNK_BYTES - len(chunk))
+            if not part:
+                raise EOFError("stdin ended before the request; ranks are started by ncclprobe, not by hand")
+            chunk += part
+        return chunk
+
+
+def _end_with_starter() -> None:
+    while os.read(0, 1 << 16):
+        pass
+    os._exit(1)
+
+
+def _die(kind: type[BaseException], problem: BaseException, trace: TracebackType | None) -> None:
+    info = rank_from(os.environ)
+    sys.stderr.write("".join(traceback.format_exception(kind, problem, trace)))
+    sys.stderr.write(f"ncclprobe: rank {info.rank if info else '?'} on {platform.node()}: {kind.__name__}: {problem}\n")
+    sys.stderr.flush()
+    os._exit(1)

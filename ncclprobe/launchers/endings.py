@@ -1,0 +1,58 @@
+"""What the launchers say when a rank dies: their words -> which rank, where, how."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterable
+
+_HYDRA = re.compile(r"=\s+(?:RANK (?P<rank>\d+) )?PID \d+ RUNNING AT (?P<host>\S+)")
+_HYDRA_STATUS = re.compile(r"=\s+EXIT (?:CODE|STATUS): (?P<status>-?\d+)")
+_HYDRA_STRING = re.compile(r"TERMINATED WITH THE EXIT STRING: (?P<how>.+)")
+_OURS = re.compile(r"ncclprobe: rank (?P<rank>\d+) on (?P<host>\S+): (?P<how>.+)")
+_OPEN_MPI = re.compile(
+    r"process rank (?P<rank>\d+) with PID \d+ on node (?P<host>\S+) exited on (?P<how>signal \d+ \([^)]*\))"
+)
+_OPEN_MPI_STATUS = re.compile(r"Process name: \[\[[^]]*\],(?P<rank>\d+)\]\s+Exit code:\s+(?P<status>\d+)")
+_SRUN = re.compile(r"srun: error: (?P<host>\S+): tasks? (?P<rank>[\d,-]+): (?P<how>.+)")
+
+
+def describe_end(status: int, output: Iterable[str]) -> str:
+    """Return which rank ended, where and how, as far as the launcher's output says so.
+
+    Args:
+        status: The launcher's own exit status, negative for a signal.
+        output: Its last lines.
+
+    Source: the messages of MPICH 5.0 (hydra), Open MPI 4.1 and Slurm 22.05
+    """
+    text = "\n".join(output)
+    if match := _OURS.search(text):
+        return f"{_who(match)}: {match['how']}"
+    if match := _HYDRA.search(text):
+        if how := _HYDRA_STRING.search(text):
+            return f"{_who(match)}: {how['how'].strip()}"
+        code = _HYDRA_STATUS.search(text)
+        return f"{_who(match)} ended with {_how(int(code['status']) if code else status)}"
+    if match := _OPEN_MPI.search(text) or _SRUN.search(text):
+        return f"{_who(match)}: {match['how'].strip()}"
+    if match := _OPEN_MPI_STATUS.search(text):
+        return f"rank {match['rank']} ended with {_how(int(match['status']))}"
+    return f"the launcher ended with {_how(status)}"
+
+
+def _who(match: re.Match[str]) -> str:
+    rank = f"rank {match['rank']}" if match["rank"] else "a rank"
+    return f"{rank} on {match['host']}"
+
+
+def _how(status: int) -> str:
+    number = -status if status < 0 else status - 128 if 128 < status < 160 else status if 0 < status < 32 else 0
+    return f"exit status {status}" if not number or status in (1, 2) else f"status {status} ({_signal_name(number)})"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,155 @@
+"""Starts ranks, watches them, streams what rank 0 sends, and ends every one of them."""
+
+from __future__ import annotations
+
+import collections
+import os
+import selectors
+import time
+from collections.abc import Iterator
+from typing import IO
+
+from ncclprobe import processes
+from ncclprobe.errors import LaunchError, MeasurementTimeout
+from ncclprobe.launchers.base import Job, Launcher
+from ncclprobe.launchers.channel import CHUNK_BYTES, unframe
+from ncclprobe.launchers.endings import describe_end
+from ncclprobe.units import format_seconds
+
+START_TIMEOUT_S = 120.0
+"""What ranks may take until their first record: an interpreter's start on a cold network file system."""
+_TAIL_LINES = 200
+
+
+def run_ranks(
+    job: Job,
+    launcher: Launcher,
+    *,
+    request: bytes = b"",
+    timeout_s: float,
+    start_timeout_s: float = START_TIMEOUT_S,
+) -> Iterator[bytes]:
+    """Start a job's ranks and yield the JSON texts that rank 0 sends through its ``Channel``, as they come.
+
+    However the iteration ends (at the end of the ranks, by an error, by ``close()``, by Ctrl-C), no rank is left.
+
+    Args:
+        job: What to run; ``python_job`` makes one.
+        launcher: From ``make_launcher``.
+        request: One line of JSON for rank 0's ``Channel.receive``, without its newline.
+        timeout_s: The longest silence between two records.
+        start_timeout_s: The longest silence before the first.
+
+    Raises:
+        MeasurementTimeout: The silence lasted too long; all ranks were ended.
+        LaunchError: The ranks could not be started, died, or ended with an error.
+        MissingDependencyError: The launcher's program is absent.
+    """
+    ranks = _Ranks(job, launcher, request)
+    try:
+        limit_s = start_timeout_s
+        while True:
+            lines = ranks.read(limit_s)
+            if lines is None:
+                break
+            for line in lines:
+                limit_s = timeout_s
+                yield line
+        ranks.finish()
+    finally:
+        ranks.end()
+
+
+class _Ranks:
+    """A started job."""
+
+    def __init__(self, job: Job, launcher: Launcher, request: bytes) -> None:
+        self._job, self._launcher = job, launcher
+        self._pending = request + b"\n"
+        self._process = processes.start(
+            launcher.command(job), env={**os.environ, **launcher.environment(job)}, stdin=processes.PIPE
+        )
+        self._tail: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)
+        self._partial = {"stdout": b"", "stderr": b""}
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(_pipe(self._process.stdout), selectors.EVENT_READ, "stdout")
+        self._selector.register(_pipe(self._process.stderr), selectors.EVENT_READ, "stderr")
+
+    def read(self, limit_s: float) -> list[bytes] | None:
+        """Return the records that came, one or more; None at the end of stdout and stderr.
+
+        Raises:
+            MeasurementTimeout: None came within ``limit_s`` seconds.
+        """
+        deadline = time.monotonic() + limit_s
+        while self._selector.get_map():
+            events = self._selector.select(max(0.0, deadline - time.monotonic()))
+            received = [record for key, _ in events for record in self._serve(key)]
+            if b"" in received:
+                self._send_chunk()
+            if records := list(filter(None, received)):
+                return records
+            if time.monotonic() >= deadline:
+                raise MeasurementTimeout(
+                    f"{self._what} were silent for {format_seconds(limit_s)} and were ended; {self._said}"
+                )
+        return None
+
+    def finish(self) -> None:
+        """Wait for the command's end after its output ended.
+
+        Raises:
+            LaunchError: It ended with an error.
+        """
+        try:
+            status = self._process.wait(10)
+        except processes.TimedOut as problem:
+            raise LaunchError(f"{self._what} closed their output but did not end; {self._said}") from problem
+        if status:
+            raise LaunchError(f"{self._what} ended early: {describe_end(status, self._tail)}; {self._said}")
+
+    def end(self) -> None:
+        """Leave no rank and no open pipe behind."""
+        if self._process.poll() is None:
+            processes.end_tree(self._process)
+        self._selector.close()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            _pipe(pipe).close()
+
+    def _serve(self, key: selectors.SelectorKey) -> list[bytes]:
+        """Move bytes through one pipe and return the records among them."""
+        received = os.read(key.fd, 1 << 16)
+        if not received:
+            self._selector.unregister(key.fileobj)
+        *lines, self._partial[key.data] = (self._partial[key.data] + received).split(b"\n")
+        return [record for line in lines if (record := self._sort(line, key.data)) is not None]
+
+    def _sort(self, line: bytes, stream: str) -> bytes | None:
+        record = unframe(line) if stream == "stdout" else None
+        if record is None:
+            self._tail.append(line.decode("utf-8", "replace").rstrip())
+        return record
+
+    def _send_chunk(self) -> None:
+        """Send what rank 0 asked for. The pipe stays open afterwards: its end tells the ranks to end."""
+        try:
+            sent = os.write(_pipe(self._process.stdin).fileno(), self._pending[:CHUNK_BYTES])
+        except BrokenPipeError:
+            return
+        self._pending = self._pending[sent:]
+
+    @property
+    def _what(self) -> str:
+        return f"{self._job.nranks} ranks started by {self._launcher.name}"
+
+    @property
+    def _said(self) -> str:
+        """Return the last lines of their output, for a message."""
+        lines = [line for line in self._tail if line][-8:]
+        return "their last output:\n  " + "\n  ".join(lines) if lines else "they printed nothing"
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise LaunchError("a started process has no pipe")
+    return pipe
