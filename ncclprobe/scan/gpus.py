@@ -1,0 +1,125 @@
+"""Read GPUs through NVML.
+
+Source: NVML API reference 12.9 (nvidia-ml-py is NVIDIA's binding to it).
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+import pynvml
+
+from ncclprobe.findings import Finding, warning
+from ncclprobe.records.scan import Gpu
+from ncclprobe.scan.sysfs import ROOT, numa_node, pci_device, read_text
+
+Value = TypeVar("Value")
+
+
+class Gpus(NamedTuple):
+    """What NVML tells of a machine."""
+
+    gpus: tuple[Gpu, ...]
+    driver: str | None
+    findings: tuple[Finding, ...]
+
+
+def read_gpus(subject: str, root: pathlib.Path = ROOT) -> Gpus:
+    """Return the machine's GPUs; where NVML fails, none and a finding. A machine without a driver has none.
+
+    Args:
+        subject: What findings call this machine.
+        root: Where ``sys`` lies.
+    """
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as problem:
+        return Gpus((), None, _failed(subject, problem, root))
+    try:
+        driver = _stated(pynvml.nvmlSystemGetDriverVersion)
+        indices = range(pynvml.nvmlDeviceGetCount())
+        read = [_gpu_or_finding(index, subject, root) for index in indices]
+    except pynvml.NVMLError as problem:
+        return Gpus((), None, _failed(subject, problem, root))
+    finally:
+        pynvml.nvmlShutdown()
+    gpus = tuple(gpu for gpu in read if isinstance(gpu, Gpu))
+    return Gpus(gpus, driver, tuple(finding for finding in read if isinstance(finding, Finding)))
+
+
+def _failed(subject: str, problem: pynvml.NVMLError, root: pathlib.Path) -> tuple[Finding, ...]:
+    """Return a finding, but none where nothing speaks of an NVIDIA GPU."""
+    absent = isinstance(problem, pynvml.NVMLError_LibraryNotFound | pynvml.NVMLError_DriverNotLoaded)
+    if absent and not any(_nvidia_gpus(root)):
+        return ()
+    message = f"NVML failed ({problem}), so nothing is known of the GPUs"
+    hint = "check that nvidia-smi works here; in a container, that the driver's libraries are mounted"
+    return (warning("nvml-unavailable", subject, message, hint),)
+
+
+def _nvidia_gpus(root: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yield the PCI devices that are display or 3D controllers of NVIDIA (vendor 0x10de, class 0x03….)."""
+    for device in (root / "sys/bus/pci/devices").glob("*"):
+        if read_text(device / "vendor") == "0x10de" and read_text(device / "class").startswith("0x03"):
+            yield device
+
+
+def _gpu_or_finding(index: int, subject: str, root: pathlib.Path) -> Gpu | Finding:
+    try:
+        return _gpu(index, pynvml.nvmlDeviceGetHandleByIndex(index), root)
+    except pynvml.NVMLError as problem:
+        message = f"NVML cannot read this GPU ({problem})"
+        hint = "look for Xid messages in dmesg; drain the node if the GPU fell off the bus"
+        return warning("gpu-unreadable", f"{subject}/GPU{index}", message, hint)
+
+
+def _gpu(index: int, handle: Any, root: pathlib.Path) -> Gpu:
+    bus_id = _stated(pynvml.nvmlDeviceGetPciInfo, handle)
+    pci_bus_id = None if bus_id is None else normal_bus_id(_text(bus_id.busId))
+    return Gpu(
+        index=index,
+        name=_optional_text(_stated(pynvml.nvmlDeviceGetName, handle)),
+        uuid=_optional_text(_stated(pynvml.nvmlDeviceGetUUID, handle)),
+        pci_bus_id=pci_bus_id,
+        numa_node=None if pci_bus_id is None else numa_node(pci_device(root, pci_bus_id)),
+        nvlinks=_nvlinks(handle),
+    )
+
+
+def normal_bus_id(text: str) -> str:
+    """Return ``0000:1b:00.0``, as sysfs writes it, of NVML's ``00000000:1B:00.0``."""
+    domain, _, rest = text.strip().lower().partition(":")
+    return f"{int(domain, 16):04x}:{rest}"
+
+
+def _nvlinks(handle: Any) -> int | None:
+    """Return how many NVLinks are active; 0 where the GPU has none, None where NVML doesn't say."""
+    states = [_link_state(handle, link) for link in range(pynvml.NVML_NVLINK_MAX_LINKS)]
+    return None if all(state is None for state in states) else sum(bool(state) for state in states)
+
+
+def _link_state(handle: Any, link: int) -> int | None:
+    try:
+        return int(pynvml.nvmlDeviceGetNvLinkState(handle, link))
+    except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_InvalidArgument):
+        return 0
+    except pynvml.NVMLError:
+        return None
+
+
+def _stated(question: Callable[..., Value], *arguments: Any) -> Value | None:
+    """Return NVML's answer, None where this GPU or driver has none."""
+    try:
+        return question(*arguments)
+    except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_NoPermission, pynvml.NVMLError_FunctionNotFound):
+        return None
+
+
+def _optional_text(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

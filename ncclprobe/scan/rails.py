@@ -1,0 +1,198 @@
+"""Which ports NCCL should use on a node, and what is left out and why.
+
+Ports that are ACTIVE (or whose state the source doesn't say), InfiniBand where any is, else RoCE; what NCCL's
+InfiniBand transport doesn't serve is left out with its reason.
+
+Source: NCCL 2.28.9, src/transport/net_ib.cc (``ncclIbInit`` takes ACTIVE ports of either link layer).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ncclprobe.findings import Severity
+from ncclprobe.names import LinkLayer, PortState
+from ncclprobe.records.scan import Hca, Host, Port
+from ncclprobe.scan.subjects import Node, Remark, listed, majority, port_name
+
+LAYERS = (LinkLayer.INFINIBAND, LinkLayer.ETHERNET)
+"""In order of preference."""
+
+_USABLE = (PortState.ACTIVE, None)
+_EFA_PARTS = (0xEFA0, 0xEFA1, 0xEFA2, 0xEFA3)
+
+
+class Rail(NamedTuple):
+    """A port that NCCL could use."""
+
+    hca: Hca
+    port: Port
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Return what is the same on every node."""
+        return self.hca.name, self.port.port
+
+    @property
+    def name(self) -> str:
+        """Return how NCCL_IB_HCA names it."""
+        return port_name(self.hca, self.port)
+
+
+class Chosen(NamedTuple):
+    """What one node has to offer."""
+
+    node: Node
+    rails: tuple[Rail, ...]
+    remarks: tuple[Remark, ...]
+
+
+def usable(host: Host, layer: LinkLayer) -> tuple[Rail, ...]:
+    """Return the ports of one link layer that NCCL could use."""
+    return tuple(
+        Rail(hca, port)
+        for hca in host.hcas
+        if unserved(hca) is None
+        for port in hca.ports
+        if port.state in _USABLE and port.link_layer is layer
+    )
+
+
+def chosen_rails(node: Node, layer: LinkLayer | None) -> Chosen:
+    """Return a node's rails of the fleet's link layer, and remarks on what is left out.
+
+    Args:
+        node: One that has ports.
+        layer: None where no node has a usable port.
+    """
+    rails = usable(node.host, layer) if layer else ()
+    remarks = [*_not_served(node), *_unknown_layer(node), *_ethernet_among_infiniband(node, layer)]
+    if layer is LinkLayer.ETHERNET:
+        rails, left_out = _without_management(node, rails)
+        remarks += left_out
+    remarks += [] if rails else _nothing_usable(node, layer)
+    return Chosen(node, rails, tuple(remarks))
+
+
+def unserved(hca: Hca) -> str | None:
+    """Return why NCCL's InfiniBand transport doesn't serve an HCA well, None where it does."""
+    transport = (hca.transport or "").lower()
+    if re.match(r"hfi1|opa", hca.name) or "omni-path" in (hca.board_id or "").lower():
+        return "Omni-Path, whose own path is PSM2 or OPX through an OFI plugin"
+    if hca.name.startswith("efa") or hca.vendor_part_id in _EFA_PARTS:
+        return "EFA, which NCCL reaches through the AWS OFI plugin"
+    if re.match(r"rxe|siw", hca.name):
+        return "RDMA in software, no faster than NCCL's sockets"
+    if transport and not transport.startswith(("infiniband", "ib")):
+        return f"transport {hca.transport}, which NCCL's InfiniBand transport doesn't serve"
+    return None
+
+
+def _not_served(node: Node) -> list[Remark]:
+    hint = "nothing to do for NCCL_IB_HCA"
+    return [
+        Remark(node.label, hca.name, Severity.INFO, "hca-not-served", f"left out of NCCL_IB_HCA: {reason}", hint)
+        for hca in node.host.hcas
+        if (reason := unserved(hca))
+    ]
+
+
+def _unknown_layer(node: Node) -> list[Remark]:
+    names = [
+        port_name(hca, port)
+        for hca in node.host.hcas
+        if unserved(hca) is None
+        for port in hca.ports
+        if port.link_layer not in LAYERS and port.state in _USABLE
+    ]
+    if not names:
+        return []
+    message = f"left out of NCCL_IB_HCA: neither InfiniBand nor Ethernet is said of {listed(names)}"
+    return [Remark(node.label, "", Severity.WARNING, "link-layer-unknown", message, "add the output of ibv_devinfo")]
+
+
+def _ethernet_among_infiniband(node: Node, layer: LinkLayer | None) -> list[Remark]:
+    names = [rail.name for rail in usable(node.host, LinkLayer.ETHERNET)]
+    if layer is not LinkLayer.INFINIBAND or not names:
+        return []
+    message = f"Ethernet among InfiniBand: {listed(names)} left out of NCCL_IB_HCA"
+    hint = "NCCL by itself takes them too, which fails or slows the job; set NCCL_IB_HCA as recommended here"
+    return [Remark(node.label, "", Severity.WARNING, "ethernet-among-infiniband", message, hint)]
+
+
+def _nothing_usable(node: Node, layer: LinkLayer | None) -> list[Remark]:
+    """Remark that a node has no port to offer, where the source says enough to know it."""
+    ports = [port for hca in node.host.hcas if unserved(hca) is None for port in hca.ports]
+    if not ports or any(port.link_layer not in LAYERS and port.state in _USABLE for port in ports):
+        return []
+    states = ", ".join(f"{count} × {state}" for state, count in sorted(Counter(map(_state, ports)).items()))
+    message = f"no {f'{layer} ' if layer else ''}port that NCCL can use; its ports are {states}"
+    hint = "bring the ports up, or leave this node out of the job; NCCL would fall back to sockets or fail"
+    return [Remark(node.label, "", Severity.ERROR, "no-usable-hca", message, hint)]
+
+
+def _state(port: Port) -> str:
+    return " ".join(str(part) for part in (port.link_layer, port.state) if part) or "unknown"
+
+
+# ---- RoCE: rails among all kinds of Ethernet ports
+
+
+def _without_management(node: Node, rails: Sequence[Rail]) -> tuple[tuple[Rail, ...], list[Remark]]:
+    """Return the rails of the rate with the most bandwidth in all, without bonds and boards that stand apart."""
+    remarks: list[Remark] = []
+    hint = "name it in NCCL_IB_HCA yourself if it is a rail after all"
+    for outlier in (_other_rate, _other_bonding, _other_board):
+        reasons = [(rail, outlier(rails)(rail)) for rail in rails]
+        remarks += [
+            Remark(node.label, rail.name, Severity.INFO, "hca-left-out", f"left out of NCCL_IB_HCA: {reason}", hint)
+            for rail, reason in reasons
+            if reason
+        ]
+        rails = [rail for rail, reason in reasons if not reason]
+    return tuple(rails), remarks
+
+
+Outlier = Callable[[Rail], str | None]
+
+
+def _other_rate(rails: Sequence[Rail]) -> Outlier:
+    best = main_rate(rails)
+
+    def reason(rail: Rail) -> str | None:
+        if best is None or rail.port.rate_gbps in (best, None):
+            return None
+        return f"{rail.port.rate_gbps:g} Gbit/s where the rails have {best:g}; a management or storage port"
+
+    return reason
+
+
+def _other_bonding(rails: Sequence[Rail]) -> Outlier:
+    bonds = sum(rail.hca.bond for rail in rails)
+    return lambda rail: "a bond among single ports" if rail.hca.bond and 2 * bonds <= len(rails) > 1 else None
+
+
+def _other_board(rails: Sequence[Rail]) -> Outlier:
+    """Tell rails from the rest by their board, only where no rate does."""
+    board = None if any(rail.port.rate_gbps for rail in rails) else majority(rail.hca.board_id for rail in rails)
+
+    def reason(rail: Rail) -> str | None:
+        if board is None or rail.hca.board_id in (board, None):
+            return None
+        return f"board {rail.hca.board_id} where most have {board}, and no rate is given"
+
+    return reason
+
+
+def main_rate(rails: Sequence[Rail]) -> float | None:
+    """Return the rate at which the rails have the most bandwidth in all, in Gbit/s; None where none is known.
+
+    Eight rails at 400 outweigh four management ports at 100, and a lone fast uplink.
+    """
+    totals: Counter[float] = Counter()
+    for rail in rails:
+        totals.update({rail.port.rate_gbps: 1} if rail.port.rate_gbps else {})
+    return max(totals, key=lambda rate: (rate * totals[rate], rate), default=None)
