@@ -35,9 +35,9 @@ class LinkVerdict(Record, frozen=True, kw_only=True):
     nodes: tuple[str, str]
     """In sorted order."""
     status: NodeStatus
-    """As for nodes."""
+    """As for nodes; ``unreachable`` where both nodes work, but never together."""
     slowdown: Interval | None
-    """Beyond what its two nodes explain."""
+    """Against a healthy link; None only for an unreachable one."""
     evidence: str
     """A sentence for people."""
 
@@ -52,7 +52,7 @@ class RailVerdict(Record, frozen=True, kw_only=True):
     status: NodeStatus
     """As for nodes."""
     slowdown: Interval | None
-    """Beyond what nodes and links explain."""
+    """Against a healthy rail."""
     evidence: str
     """A sentence for people."""
 
@@ -75,11 +75,15 @@ class NodesDocument(Document, frozen=True, kw_only=True):
     nodes: tuple[NodeVerdict, ...] = ()
     """Every node."""
     links: tuple[LinkVerdict, ...] = ()
-    """Those that stand out; every measured one with ``--json``'s ``links`` where few."""
+    """Those that stand out; every measured one where the fleet has at most 12 nodes."""
     rails: tuple[RailVerdict, ...] = ()
     """Every rail that was measured."""
     cost: NodesCost
     """What it took."""
+    source: str
+    """The file that was read, or the fabric that was measured."""
+    seed: int | None = None
+    """Of an active run."""
 
 
 class GroupValue(Record, frozen=True, kw_only=True):
@@ -99,3 +103,27 @@ class GroupValue(Record, frozen=True, kw_only=True):
     """The round of an active run."""
     status: str = "ok"
     """``ok``, ``failed`` or ``timeout``."""
+    samples: tuple[float, ...] = ()
+    """What the value is the median of, in its unit; empty where only the value is known."""
+    seconds: float = 0.0
+    """How long the group took in all, warm-ups included; 0 for results of the past."""
+
+
+class Group(Record, frozen=True, kw_only=True):
+    """Nodes to be measured together."""
+
+    nodes: tuple[str, ...]
+    """Two of them in every round of ours."""
+    rail: str | None = None
+    """The rail that it is restricted to; None uses all."""
+
+
+class Round(Record, frozen=True, kw_only=True):
+    """Disjoint groups to be measured at the same time."""
+
+    index: int
+    """From 0; the measured values carry it as their ``round``."""
+    stage: str
+    """``survey`` of the whole fleet, or ``confirm`` for suspects."""
+    groups: tuple[Group, ...]
+    """No node is in two of them."""

@@ -1,0 +1,192 @@
+"""What the values of one unit say of every node, rail and link: figures and a status, no words yet.
+
+docs/performance.md states each rule with its formula.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from ncclprobe.nodes.design import Bools, Component, Ints, Kind, make_design
+from ncclprobe.nodes.intervals import Effects, effects, excluded, ratio_threshold
+from ncclprobe.nodes.model import Fit, fit
+from ncclprobe.records.base import Interval
+from ncclprobe.records.nodes import GroupValue, NodeStatus
+
+COVERAGE_ALPHA = 0.05
+"""All intervals of a document hold together with 95 %."""
+
+NAMING_ALPHA = 0.01
+"""A healthy fleet has a component named in at most 1 % of runs."""
+
+SUSPICION_ALPHA = 0.2
+"""A healthy fleet has a component suspected in at most 20 % of runs."""
+
+LEAST_ROWS, LEAST_PARTNERS = 3, 2
+"""Values, and different partners, without which nothing is named: an outlier or a link may be behind fewer."""
+
+CLEAR_RATIO = 2.58**2 / 2
+"""Log-likelihood ratio of a one-sided test at 0.5 %: who passes it is clear of a slowdown of interest."""
+
+LINK_RATIO = 2.6**2 / 2
+"""A link that gains so much is looked at again; it finds one 15 % slow in 99 % where a value scatters by 3 %."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What is known of one component."""
+
+    component: Component
+    """The node, rail or link."""
+    status: NodeStatus
+    """ok, slow or suspect."""
+    slowdown: Interval
+    """Against healthy ones."""
+    rows: int
+    """Values in which nothing else was slower."""
+    slower: int
+    """Those of them nearer to the slowdown than to healthy."""
+    partners: int
+    """Different sets of other nodes in them."""
+    all_rows: int
+    """Values in all."""
+    pairs_only: bool
+    """Whether all its groups are pairs."""
+    rivals: tuple[Component, ...]
+    """What explains the same values equally well."""
+    clear: bool
+    """Whether more measurements would change nothing that matters."""
+    unit: str | None
+    """Of the values."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """How strictly to judge."""
+
+    threshold: float
+    """The smallest slowdown of interest."""
+    share: float
+    """Share of the error budgets that this judgement may spend."""
+
+
+def weigh(values: Sequence[GroupValue], order: Sequence[str], limits: Limits) -> tuple[Evidence, ...]:
+    """Return the evidence on every component in the values of one unit; none where fewer than three were measured."""
+    if sum(value.status == "ok" for value in values) < LEAST_ROWS:
+        return ()
+    found = fit(make_design(values, order))
+    kind_C = found.design.kind_C
+    links = kind_C == Kind.LINK
+    families = [np.flatnonzero(~links), np.flatnonzero(links)]
+    share = limits.share / (2 if len(families[1]) else 1)
+    return tuple(
+        evidence
+        for family in families
+        if len(family)
+        for evidence in _weigh_family(found, family, Limits(threshold=limits.threshold, share=share))
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Family:
+    """A family of components that share an error budget, shape ``S`` each."""
+
+    found: Fit
+    chosen: Ints
+    effects: Effects
+    named: Bools
+    suspicious: Bools
+    clear: Bools
+
+
+def _weigh_family(found: Fit, chosen: Ints, limits: Limits) -> list[Evidence]:
+    df, number = found.state.df, len(chosen)
+    seen = effects(found, chosen, COVERAGE_ALPHA * limits.share / number)
+    matters = 1 - np.exp(seen.best) >= limits.threshold / 2
+    named = matters & (seen.gain > ratio_threshold(NAMING_ALPHA * limits.share / number, df))
+    suspicious = matters & (seen.gain > ratio_threshold(min(SUSPICION_ALPHA * limits.share / number, 0.05), df))
+    family = _Family(found, chosen, seen, named, suspicious | named, _clear(found, chosen, seen, matters, limits))
+    rivals = {place: _rivals(found, int(chosen[place]), seen.best[place]) for place in np.flatnonzero(family.suspicious)}
+    return [_evidence(family, place, rivals.get(place, ())) for place in range(number)]
+
+
+def _clear(found: Fit, chosen: Ints, seen: Effects, matters: Bools, limits: Limits) -> Bools:
+    """Return which components need no more measurements even though they aren't named."""
+    if found.design.components[chosen[0]].kind is Kind.LINK:
+        return ~(matters & (seen.gain > LINK_RATIO))
+    return excluded(found, chosen, seen.best, math.log1p(-0.9 * limits.threshold)) > CLEAR_RATIO
+
+
+def _evidence(family: _Family, place: int, rivals: tuple[Component, ...]) -> Evidence:
+    found, number = family.found, int(family.chosen[place])
+    component, best = found.design.components[number], float(family.effects.best[place])
+    here = found.design.places(number)
+    alone = found.limit_P[here] > best
+    rows = [found.design.values[k] for k in found.design.observation_P[here]]
+    free = [row for row, free in zip(rows, alone, strict=True) if free]
+    partners = _partners(component, free)
+    enough = len(free) >= LEAST_ROWS and (component.kind is not Kind.NODE or partners >= LEAST_PARTNERS)
+    slow = bool(family.named[place]) and enough and not rivals
+    low = math.inf if rivals else float(family.effects.high[place])
+    return Evidence(
+        component=component,
+        status=NodeStatus.SLOW if slow else NodeStatus.SUSPECT if family.suspicious[place] else NodeStatus.OK,
+        slowdown=slowdown(best, float(family.effects.low[place]), low),
+        rows=len(free),
+        slower=int(np.sum(found.seen_P[here][alone] < best / 2)),
+        partners=partners,
+        all_rows=len(rows),
+        pairs_only=all(len(row.nodes) == 2 for row in rows),
+        rivals=rivals,
+        clear=slow or (bool(family.clear[place]) and not family.suspicious[place]),
+        unit=rows[0].unit,
+    )
+
+
+def slowdown(best: float, low: float, high: float) -> Interval:
+    """Return a slowdown from an effect and its interval's slower and faster ends; no bound becomes 1 and 0."""
+    estimate = 1 - math.exp(best)
+    fastest = min(0.0, estimate) if math.isinf(high) else 1 - math.exp(high)
+    return Interval(estimate=estimate, low=fastest, high=1 - math.exp(low))
+
+
+def _partners(component: Component, rows: Sequence[GroupValue]) -> int:
+    """Return how many different sets of other nodes there are; a node measured alone needs none."""
+    if component.kind is not Kind.NODE:
+        return len({row.nodes for row in rows})
+    others = {frozenset(row.nodes) - set(component.names) for row in rows}
+    return max(len(others), LEAST_PARTNERS) if frozenset() in others else len(others)
+
+
+def _rivals(found: Fit, number: int, effect: float) -> tuple[Component, ...]:
+    """Return the components that would explain as well what this one explains: they are in the same telling values."""
+    design = found.design
+    here = design.places(number)
+    telling = set(design.observation_P[here][found.limit_P[here] > effect].tolist())
+    members = _members(found, telling)
+    shared = set.intersection(*(set(members[k]) for k in telling)) - {number} if telling else set()
+    return tuple(
+        design.components[other]
+        for other in sorted(shared)
+        if found.state.effect_C[other] == 0 and not _telling(found, other, effect, telling)
+    )
+
+
+def _members(found: Fit, observations: set[int]) -> dict[int, list[int]]:
+    """Return the components in each of some observations."""
+    members: dict[int, list[int]] = defaultdict(list)
+    for place in np.flatnonzero(np.isin(found.design.observation_P, sorted(observations))):
+        members[int(found.design.observation_P[place])].append(int(found.design.component_P[place]))
+    return members
+
+
+def _telling(found: Fit, number: int, effect: float, known: set[int]) -> set[int]:
+    """Return the observations that would show such an effect of a component: nothing else in them is slower."""
+    here = found.design.places(number)
+    observations = found.design.observation_P[here]
+    return set(observations[found.limit_P[here] > effect].tolist()) - known

@@ -1,0 +1,102 @@
+"""Likelihood intervals of effects, and the tests by which a component is named, suspected or cleared.
+
+Letters of shapes: see design.py; ``S`` are the components chosen, ``O`` offsets from an estimate.
+
+Source: Wilks, Ann. Math. Statist. 9 (1938) 60, for the likelihood ratio; Student's quantile in place of the normal
+one because sigma is estimated; Holm, Scand. J. Statist. 6 (1979) 65, section 2, for Bonferroni's families.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ncclprobe.nodes.design import Floats, Ints
+from ncclprobe.nodes.model import Fit, best_effects
+from ncclprobe.stats import t_quantile
+
+FAR = 8.0
+"""Beyond this effect nothing is looked for: a share of 0.03 % of a healthy component's speed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Effects:
+    """What the data say of some components, shape ``S`` each."""
+
+    best: Floats
+    """Most likely effect: the logarithm of the share of a healthy component's speed."""
+    low: Floats
+    """Slower end of the interval; -inf where the data exclude nothing."""
+    high: Floats
+    """Faster end; inf where the data exclude nothing."""
+    gain: Floats
+    """Log-likelihood over that of no effect."""
+
+
+def narrowed(found: Fit, chosen_S: Ints) -> Fit:
+    """Return the fit with some of its components only, renumbered in this order (ascending)."""
+    design = found.design
+    new_C = np.full(len(design.components), -1)
+    new_C[chosen_S] = np.arange(len(chosen_S))
+    here_P = np.flatnonzero(new_C[design.component_P] >= 0)
+    component_P = new_C[design.component_P[here_P]]
+    part = dataclasses.replace(
+        design,
+        components=tuple(design.components[c] for c in chosen_S),
+        component_P=component_P,
+        observation_P=design.observation_P[here_P],
+        start_C=np.searchsorted(component_P, np.arange(len(chosen_S))).astype(np.int64),
+    )
+    return dataclasses.replace(
+        found,
+        design=part,
+        seen_P=found.seen_P[here_P],
+        spread_P=found.spread_P[here_P],
+        limit_P=found.limit_P[here_P],
+    )
+
+
+def effects(found: Fit, chosen_S: Ints, alpha: float) -> Effects:
+    """Return estimates and intervals that each miss the truth with probability ``alpha`` at most."""
+    part = narrowed(found, chosen_S)
+    if not len(chosen_S):
+        return Effects(*(np.zeros(0) for _ in range(4)))
+    best, gain = best_effects(part, most=np.inf)
+    floor = part.log_likelihood(best) - ratio_threshold(alpha / 2, found.state.df)
+    unit = found.state.sigma / np.sqrt(part.design.count_C)
+    return Effects(best, _end(part, best, -unit, floor), _end(part, best, unit, floor), gain)
+
+
+def ratio_threshold(p: float, df: float) -> float:
+    """Return the log-likelihood ratio that a one-sided test at level ``p`` asks for."""
+    return float(t_quantile(1 - p, df)) ** 2 / 2
+
+
+def _end(part: Fit, best: Floats, unit: Floats, floor: Floats) -> Floats:
+    """Return the outermost effect on one side that the data do not exclude; infinite where they exclude none."""
+    steps_O = np.concatenate([[0.0], np.geomspace(0.25, FAR / np.min(np.abs(unit)), 64)])
+    inside, allowed = best.copy(), np.zeros(len(best), dtype=bool)
+    for step in steps_O:
+        effect = best + step * unit
+        allowed = part.log_likelihood(effect) >= floor
+        inside = np.where(allowed, effect, inside)
+    return np.where(allowed, np.sign(unit) * np.inf, _bisected(part, inside, best, unit, floor, steps_O))
+
+
+def _bisected(part: Fit, inside: Floats, best: Floats, unit: Floats, floor: Floats, steps_O: Floats) -> Floats:
+    """Return where between the outermost allowed step and the next the likelihood falls below the floor."""
+    place = np.searchsorted(steps_O, (inside - best) / unit - 1e-9)
+    outside = best + unit * steps_O[np.minimum(place + 1, len(steps_O) - 1)]
+    for _ in range(12):
+        middle = (inside + outside) / 2
+        allowed = part.log_likelihood(middle) >= floor
+        inside, outside = np.where(allowed, middle, inside), np.where(allowed, outside, middle)
+    return outside
+
+
+def excluded(found: Fit, chosen_S: Ints, best: Floats, effect: float) -> Floats:
+    """Return by how much log-likelihood the data speak against an effect as slow as this one or slower."""
+    part = narrowed(found, chosen_S)
+    against = part.log_likelihood(best) - part.log_likelihood(np.full(len(best), effect))
+    return np.where(best > effect, against, 0.0)

@@ -1,0 +1,317 @@
+"""The model: a group is as fast as its slowest node, link or rail; what slows it is sparse, and noise has outliers.
+
+The logarithm of a group's value is ``level + drift + min(effects of its components, 0) + noise``. The noise is normal
+with a share of outliers that can be anywhere. Components get an effect one after the other, the best explanation
+first, as long as each gains more likelihood than a chance finding would. docs/performance.md has the formulas.
+
+Letters of shapes: see design.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from ncclprobe.nodes.design import Bools, Design, Floats, Ints, Kind
+from ncclprobe.nodes.drift import smooth
+
+BACKGROUND = 0.02
+"""Density of an outlier's logarithm, the same everywhere: a value some 4.7 standard deviations off counts as one."""
+
+LEAST_SIGMA = 0.002
+"""Noise of a group's value is never taken for less: 0.2 %, the scatter within a launch (docs/performance.md)."""
+
+STARTS = (0.5, 0.65, 0.8)
+"""Quantiles of the values at which healthy groups are looked for: up to two thirds of the groups may be slow."""
+
+KEEP = 0.7
+"""An effect is dropped again when it gains less than this share of what it needs to enter."""
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What is known in the course of a fit."""
+
+    effect_C: Floats
+    """Logarithm of the share of a healthy component's speed; 0 where none is taken to be slow."""
+    level_G: Floats
+    """Of healthy groups of a size."""
+    drift_E: Floats
+    """Common to all groups at a time."""
+    drift_variance_E: Floats
+    """Of that estimate."""
+    weight_K: Floats
+    """Probability that the value is no outlier."""
+    sigma: float
+    """Standard deviation of a value that is no outlier."""
+    rate: float
+    """Share of outliers."""
+    df: float
+    """Degrees of freedom that sigma rests on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """The explanation found, and what each component's effect can be judged by."""
+
+    design: Design
+    state: State
+    seen_P: Floats
+    """Value less the level of the other healthy groups: what the component's effect would be seen as."""
+    spread_P: Floats
+    """Standard deviation of that."""
+    limit_P: Floats
+    """The slowest other component's effect; infinite where no other is slow."""
+    objective: float
+    """Log-likelihood less the price of the effects."""
+
+    def log_likelihood(self, effect_C: Floats, places: Ints | slice | None = None) -> Floats:
+        """Return each component's log-likelihood at these effects, the others being as they are."""
+        return _likelihood(self, effect_C)
+
+    def alone(self, component: int, effects: Floats) -> Floats:
+        """Return one component's log-likelihood at several effects."""
+        here = self.design.places(component)
+        error = self.seen_P[here][None, :] - np.minimum(effects[:, None], self.limit_P[here][None, :])
+        return np.asarray(log_density(error, self.spread_P[here][None, :], self.state.rate).sum(axis=1))
+
+
+def log_density(error: Floats, spread: Floats | float, rate: float) -> Floats:
+    """Return the log-density of a value's noise: normal, or an outlier with probability ``rate``."""
+    normal = math.log1p(-rate) - 0.5 * (error / spread) ** 2 - np.log(spread) - 0.5 * math.log(2 * math.pi)
+    return np.logaddexp(normal, math.log(rate * BACKGROUND))
+
+
+def _likelihood(fit: Fit, effect_C: Floats) -> Floats:
+    design = fit.design
+    error = fit.seen_P - np.minimum(effect_C[design.component_P], fit.limit_P)
+    return np.bincount(design.component_P, log_density(error, fit.spread_P, fit.state.rate), len(effect_C))
+
+
+def price(design: Design) -> Floats:
+    """Return what an effect must gain to enter: the log of how many of its kind there are, and a margin, shape ``C``.
+
+    A link costs more than a node, so that a node is the explanation where both fit equally well.
+
+    Source: the risk inflation criterion; Foster & George, Ann. Statist. 22 (1994) 1947.
+    """
+    kind_C = design.kind_C
+    number = np.bincount(kind_C, minlength=3)
+    margin = np.array([2.0, 2.5, 3.0])
+    return np.asarray((margin + np.log(np.maximum(number, 1)))[kind_C])
+
+
+def fit(design: Design) -> Fit:
+    """Return the best explanation found from several starting levels."""
+    return max((_search(design, quantile) for quantile in STARTS), key=lambda found: found.objective)
+
+
+def _search(design: Design, quantile: float) -> Fit:
+    """Return the explanation that grows from one starting level."""
+    state, price_C = _start(design, quantile), price(design)
+    for _ in range(60):
+        state = _refine(design, state, rounds=3)
+        current = _fit(design, state, price_C)
+        effect_C, gain_C = best_effects(current, most=0.0)
+        active_C = state.effect_C < 0
+        entering = _winners(design, np.where(active_C, -1.0, gain_C - price_C))
+        leaving = active_C & (gain_C < KEEP * price_C)
+        if not entering.any() and not leaving.any():
+            break
+        changed = np.where(entering, effect_C, np.where(leaving, 0.0, state.effect_C))
+        state = dataclasses.replace(state, effect_C=changed)
+    return _fit(design, _refine(design, state, rounds=10), price_C)
+
+
+def _start(design: Design, quantile: float) -> State:
+    """Return the state before anything is explained: levels at a quantile, sigma from the narrowest half."""
+    groups, epochs = int(design.class_K.max()) + 1, int(design.epoch_K.max()) + 1
+    level_G = np.array([np.quantile(design.log_K[design.class_K == g], quantile) for g in range(groups)])
+    rest_K = design.log_K - level_G[design.class_K]
+    drift_E = np.zeros(epochs)
+    count_E = np.bincount(design.epoch_K, minlength=epochs)
+    for epoch in np.flatnonzero(count_E >= 4) if epochs > 1 else ():
+        drift_E[epoch] = np.quantile(rest_K[design.epoch_K == epoch], quantile)
+    rest_K = rest_K - drift_E[design.epoch_K]
+    return State(
+        effect_C=np.zeros(len(design.components)),
+        level_G=level_G,
+        drift_E=drift_E,
+        drift_variance_E=np.zeros(epochs),
+        weight_K=np.ones(len(rest_K)),
+        sigma=max(_narrowest_half(rest_K), LEAST_SIGMA),
+        rate=0.02,
+        df=1.0,
+    )
+
+
+def _narrowest_half(values: Floats) -> float:
+    """Return a standard deviation from the shortest interval that holds half of the values.
+
+    Source: the shorth; Rousseeuw & Leroy, Robust Regression and Outlier Detection (1987), section 4.4; its length over
+    the normal distribution's interquartile range, 1.349.
+    """
+    ordered = np.sort(values)
+    half = len(ordered) // 2 + 1
+    return float(np.min(ordered[half - 1 :] - ordered[: len(ordered) - half + 1])) / 1.349
+
+
+def _refine(design: Design, state: State, *, rounds: int) -> State:
+    """Return the state after some rounds of estimating weights, levels, drift, sigma and effects in turn."""
+    for _ in range(rounds):
+        limit_P, expected_K = limits(design, state.effect_C)
+        rest_K = design.log_K - expected_K
+        state = _weighted(design, state, rest_K)
+        state = _levelled(design, state, rest_K)
+        state = _scaled(design, state, rest_K)
+        if np.any(state.effect_C < 0):
+            state = dataclasses.replace(state, effect_C=_stepped(design, state, limit_P, expected_K))
+    return state
+
+
+def limits(design: Design, effect_C: Floats) -> tuple[Floats, Floats]:
+    """Return the slowest other effect at each place (infinite if none), and each observation's expected effect."""
+    slow_P = np.flatnonzero(effect_C[design.component_P] < 0)
+    observation, effect = design.observation_P[slow_P], effect_C[design.component_P[slow_P]]
+    order = np.argsort(effect, kind="stable")
+    first_K = np.full(len(design.log_K), np.inf)
+    second_K, owner_K = first_K.copy(), np.full(len(first_K), -1)
+    np.minimum.at(first_K, observation, effect)
+    owner_K[observation[order[::-1]]] = slow_P[order[::-1]]
+    others = owner_K[observation] != slow_P
+    np.minimum.at(second_K, observation[others], effect[others])
+    own_P = owner_K[design.observation_P] == np.arange(len(design.component_P))
+    limit_P = np.where(own_P, second_K[design.observation_P], first_K[design.observation_P])
+    return limit_P, np.where(np.isfinite(first_K), first_K, 0.0)
+
+
+def _weighted(design: Design, state: State, rest_K: Floats) -> State:
+    """Return the state with each value's probability of being no outlier, and their share."""
+    error = rest_K - state.level_G[design.class_K] - state.drift_E[design.epoch_K]
+    weight_K = _probability(error, state.sigma, state.rate)
+    rate = (float(np.sum(1 - weight_K)) + 0.4) / (len(weight_K) + 20)
+    return dataclasses.replace(state, weight_K=weight_K, rate=min(rate, 0.3))
+
+
+def _probability(error: Floats, spread: Floats | float, rate: float) -> Floats:
+    """Return the probability that a value with this error is no outlier."""
+    return np.exp(
+        math.log1p(-rate)
+        - 0.5 * (error / spread) ** 2
+        - np.log(spread)
+        - 0.5 * math.log(2 * math.pi)
+        - log_density(error, spread, rate)
+    )
+
+
+def _levelled(design: Design, state: State, rest_K: Floats) -> State:
+    """Return the state with the levels of the group sizes and the drift."""
+    weight, groups = state.weight_K, len(state.level_G)
+    undrifted = rest_K - state.drift_E[design.epoch_K]
+    total = np.bincount(design.class_K, weight, groups)
+    level_G = np.bincount(design.class_K, weight * undrifted, groups) / np.maximum(total, 1e-12)
+    level_G = np.where(total > 1e-6, level_G, state.level_G)
+    epochs = len(state.drift_E)
+    if epochs == 1:
+        return dataclasses.replace(state, level_G=level_G)
+    total_E = np.bincount(design.epoch_K, weight, epochs)
+    mean_E = np.bincount(design.epoch_K, weight * (rest_K - level_G[design.class_K]), epochs) / np.maximum(total_E, 1e-9)
+    drift_E, variance_E = smooth(mean_E, total_E, state.sigma)
+    return dataclasses.replace(state, level_G=level_G, drift_E=drift_E, drift_variance_E=variance_E)
+
+
+def _scaled(design: Design, state: State, rest_K: Floats) -> State:
+    """Return the state with sigma from the weighted residuals and the degrees of freedom that are left."""
+    error = rest_K - state.level_G[design.class_K] - state.drift_E[design.epoch_K]
+    total_E = np.bincount(design.epoch_K, state.weight_K, len(state.drift_E))
+    drift = float(np.sum(total_E * state.drift_variance_E)) / state.sigma**2
+    spent = max(drift, 1.0) + len(state.level_G) - 1 + int(np.sum(state.effect_C < 0))
+    df = max(float(np.sum(state.weight_K)) - spent, 1.0)
+    sigma = math.sqrt(float(np.sum(state.weight_K * error**2)) / df)
+    return dataclasses.replace(state, sigma=max(sigma, LEAST_SIGMA), df=df)
+
+
+def _stepped(design: Design, state: State, limit_P: Floats, expected_K: Floats) -> Floats:
+    """Return the effects after a weighted mean over the places where nothing else is slower."""
+    seen_P, spread_P = _seen(design, state, expected_K)
+    active_C = state.effect_C < 0
+    effect = _mean_step(design, seen_P, spread_P, limit_P, state.effect_C, state.rate)
+    return np.where(active_C, np.minimum(effect, -1e-4), 0.0)
+
+
+def _mean_step(
+    design: Design, seen_P: Floats, spread_P: Floats, limit_P: Floats, effect_C: Floats, rate: float
+) -> Floats:
+    """Return each component's mean of what is seen of it, outliers and places limited elsewhere left out."""
+    effect_P, number = effect_C[design.component_P], len(effect_C)
+    weight = _probability(seen_P - np.minimum(effect_P, limit_P), spread_P, rate) / spread_P**2
+    weight = np.where(limit_P > effect_P, weight, 0.0)
+    total = np.bincount(design.component_P, weight, number)
+    mean = np.bincount(design.component_P, weight * seen_P, number) / np.maximum(total, 1e-300)
+    return np.where(total > 1e-6 / LEAST_SIGMA**2 * 1e-3, mean, effect_C)
+
+
+def _seen(design: Design, state: State, expected_K: Floats) -> tuple[Floats, Floats]:
+    """Return each place's value less the level without it, and that difference's standard deviation."""
+    rest_K, weight_K, variance = design.log_K - expected_K, state.weight_K, state.sigma**2
+    own_K, own_variance_K = np.zeros(len(rest_K)), np.zeros(len(rest_K))
+    level_K, drift_K = state.level_G[design.class_K], state.drift_E[design.epoch_K]
+    if len(state.level_G) > 1 or len(state.drift_E) == 1:
+        total_G = np.bincount(design.class_K, weight_K, len(state.level_G))
+        left = np.maximum(total_G[design.class_K] - weight_K, 1e-3)
+        own_K += weight_K / left * (rest_K - drift_K - level_K)
+        own_variance_K += variance / left
+    if len(state.drift_E) > 1:
+        full = 1 / np.maximum(state.drift_variance_E[design.epoch_K], 1e-12)
+        left = np.maximum(full - weight_K / variance, 1e-3 / variance)
+        own_K += weight_K / variance / left * (rest_K - level_K - drift_K)
+        own_variance_K += 1 / left
+    seen_K = design.log_K - level_K - drift_K + own_K
+    spread_K = np.sqrt(variance + own_variance_K)
+    return seen_K[design.observation_P], spread_K[design.observation_P]
+
+
+def _fit(design: Design, state: State, price_C: Floats) -> Fit:
+    limit_P, expected_K = limits(design, state.effect_C)
+    seen_P, spread_P = _seen(design, state, expected_K)
+    error = design.log_K - expected_K - state.level_G[design.class_K] - state.drift_E[design.epoch_K]
+    objective = float(np.sum(log_density(error, state.sigma, state.rate)) - np.sum(price_C[state.effect_C < 0]))
+    return Fit(design=design, state=state, seen_P=seen_P, spread_P=spread_P, limit_P=limit_P, objective=objective)
+
+
+def best_effects(found: Fit, *, most: float) -> tuple[Floats, Floats]:
+    """Return each component's most likely effect up to ``most``, and what it gains over no effect at all."""
+    design = found.design
+    number = len(design.components)
+    none_C = found.log_likelihood(np.zeros(number))
+    best_C, top_C = np.zeros(number), none_C.copy()
+    order = np.lexsort((found.seen_P, design.component_P))
+    for quantile in (0.25, 0.5, 0.75):
+        place_C = design.start_C + np.floor(quantile * (design.count_C - 1) + 0.5).astype(np.int64)
+        effect_C = np.minimum(found.seen_P[order[place_C]], most)
+        for _ in range(4):
+            effect_C = np.minimum(
+                _mean_step(design, found.seen_P, found.spread_P, found.limit_P, effect_C, found.state.rate), most
+            )
+        likelihood_C = found.log_likelihood(effect_C)
+        better = likelihood_C > top_C
+        best_C, top_C = np.where(better, effect_C, best_C), np.where(better, likelihood_C, top_C)
+    return best_C, top_C - none_C
+
+
+def _winners(design: Design, score_C: Floats) -> Bools:
+    """Return the components with a positive score that are the best explanation of every observation they are in."""
+    ranked_C = score_C - 1e-9 * np.arange(len(score_C))
+    best_K = np.full(len(design.log_K), -np.inf)
+    np.maximum.at(best_K, design.observation_P, ranked_C[design.component_P])
+    beaten_C = np.bincount(
+        design.component_P, best_K[design.observation_P] > ranked_C[design.component_P], len(score_C)
+    )
+    return (score_C > 0) & (beaten_C == 0)
+
+
+def kinds(design: Design, kind: Kind) -> Ints:
+    """Return the indices of the components of a kind."""
+    return np.flatnonzero(design.kind_C == kind)
