@@ -1,0 +1,102 @@
+"""Sightings -> hosts: which of them are about the same one.
+
+An equal GUID says so, whatever the labels; else the label does; without labels a sighting belongs to the host before
+it unless a device contradicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ncclprobe.records.scan import Gpu, Hca, Host
+from ncclprobe.scan.parsers import merge
+from ncclprobe.scan.parsers.recognise import Label, Sighting
+
+
+class _Group:
+    """What is known to be about one host so far."""
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+        self.name: str | None = None
+        self.hcas: dict[str, Hca] = {}
+        self.gpus: dict[int, Gpu] = {}
+        self.facts: dict[str, str] = {}
+
+    def is_same(self, seen: Sighting) -> bool:
+        """Return whether a device's GUID shows that the sighting is about this host."""
+        return any(merge.same(self.hcas[hca.name], hca) for hca in seen.hcas if hca.name in self.hcas)
+
+    def allows(self, seen: Sighting) -> bool:
+        """Return whether nothing in the sighting contradicts this host."""
+        known = ((self.hcas[hca.name], hca) for hca in seen.hcas if hca.name in self.hcas)
+        gpus = ((self.gpus[gpu.index], gpu) for gpu in seen.gpus if gpu.index in self.gpus)
+        return not any(merge.conflicts(*pair) for pair in known) and not any(_differ(*pair) for pair in gpus)
+
+    def add(self, seen: Sighting) -> None:
+        """Take a sighting in."""
+        if seen.label:
+            self.keys.add(seen.label.key)
+            self.name = self.name or seen.label.name
+        self.hcas = {hca.name: hca for hca in merge.merge_hcas((*self.hcas.values(), *seen.hcas))}
+        self.gpus = {gpu.index: gpu for gpu in merge.merge_gpus((*self.gpus.values(), *seen.gpus))}
+
+    def host(self, name: str | None = None) -> Host:
+        """Return the record."""
+        return Host(
+            host=name or self.name,
+            hcas=tuple(self.hcas.values()),
+            gpus=tuple(self.gpus.values()),
+            facts=tuple(self.facts.items()),
+        )
+
+
+def hosts_of(sightings: Iterable[Sighting]) -> tuple[Host, ...]:
+    """Return one record a host, in order of first appearance."""
+    sightings = tuple(sightings)
+    several = len({seen.label.key for seen in sightings if seen.label}) > 1
+    groups: list[_Group] = []
+    for seen in sightings:
+        _joined(groups, seen, seen.label if several else None)
+    return tuple(group.host() for group in groups)
+
+
+def merge_hosts(hosts: Iterable[Host], *, name: str | None = None) -> tuple[Host, ...]:
+    """Return one host of several records about the same one; a record that contradicts stays a host of its own.
+
+    Args:
+        hosts: In order of trust: what an earlier one states stays.
+        name: The host's; by default what the records call it.
+    """
+    groups: list[_Group] = []
+    for host in hosts:
+        label = Label(host.host, host.host) if host.host else None
+        group = _joined(groups, Sighting(label, host.hcas, host.gpus), None)
+        group.facts = dict(host.facts) | group.facts
+    return tuple(group.host(name) for group in groups)
+
+
+def _joined(groups: list[_Group], seen: Sighting, label: Label | None) -> _Group:
+    """Return the group that a sighting went into, a new one where it belongs to none."""
+    group = _group(groups, seen, label)
+    if group is None:
+        groups.append(group := _Group())
+    group.add(seen)
+    return group
+
+
+def _group(groups: list[_Group], seen: Sighting, label: Label | None) -> _Group | None:
+    """Return the group that a sighting belongs to, None for a new one."""
+    known = next((group for group in groups if group.is_same(seen) and group.allows(seen)), None)
+    if known:
+        return known
+    if label:
+        groups = [group for group in groups if label.key in group.keys]
+    return next((group for group in reversed(groups) if group.allows(seen)), None)
+
+
+def _differ(one: Gpu, other: Gpu) -> bool:
+    """Return whether two records cannot be about the same GPU."""
+    fields = ("uuid", "pci_bus_id", "numa_node", "nvlinks", "nearest_hcas")
+    pairs = ((getattr(one, field), getattr(other, field)) for field in fields)
+    return any(pair[0] not in (None, ()) and pair[1] not in (None, ()) and pair[0] != pair[1] for pair in pairs)

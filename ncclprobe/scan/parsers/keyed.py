@@ -1,0 +1,61 @@
+"""``key: value`` outputs -> ports: what ibv_devinfo, ibstat and ibstatus have in common.
+
+Keys are found anywhere in a line, so that lines that were joined, quoted or commented out read the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from ncclprobe.captured import Line
+from ncclprobe.records.scan import Port
+
+Pairs = list[tuple[str, str]]
+
+
+def keys(*names: str) -> re.Pattern[str]:
+    """Return the pattern that finds ``name:`` for any of the names, which are patterns themselves."""
+    alternatives = "|".join(sorted(names, key=len, reverse=True))
+    return re.compile(rf"(?<![\w.])({alternatives})[ \t]*:")
+
+
+def pairs(lines: Iterable[Line], pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
+    """Yield the keys of ``pattern`` with their values; a value ends where the next key or the line does."""
+    for line in lines:
+        found = list(pattern.finditer(line.text))
+        ends = [match.start() for match in found[1:]] + [len(line.text)]
+        for match, end in zip(found, ends, strict=False):
+            yield match[1], line.text[match.end() : end].strip(" \t\"'`|")
+
+
+def split(all_pairs: Iterable[tuple[str, str]], first: str) -> list[Pairs]:
+    """Return the pairs of each record; the key ``first`` opens one, and what stands before it belongs to none."""
+    records: list[Pairs] = []
+    for key, value in all_pairs:
+        if key == first:
+            records.append([])
+        if records:
+            records[-1].append((key, value))
+    return records
+
+
+def split_ports(record: Pairs, port_keys: frozenset[str], first: str) -> list[dict[str, str]]:
+    """Return the values of each port.
+
+    The key ``first`` opens a port and holds its number. Where a filter took those lines away, a port opens where a
+    key comes again, and the ports count from 1 as the tools print them.
+    """
+    ports: list[dict[str, str]] = []
+    for key, value in record:
+        if key == first or (key in port_keys and (not ports or key in ports[-1])):
+            ports.append({first: value if key == first else str(len(ports) + 1)})
+        if key in port_keys:
+            ports[-1][key] = value
+    return ports
+
+
+def unnamed(ports: Iterable[Port]) -> str:
+    """Return ports whose device the text doesn't name, in words."""
+    shown = ((port.port, port.state, port.link_layer, port.rate_gbps) for port in ports)
+    return "; ".join(" ".join(str(value) for value in values if value is not None) for values in shown)

@@ -1,0 +1,135 @@
+"""What several tools say of one host -> one record; what they say of several hosts -> one record each.
+
+A device seen again with another node GUID (or another first GID, where no tool states GUIDs) is another host's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from ncclprobe.nodesets import natural_key
+from ncclprobe.records.base import Record
+from ncclprobe.records.scan import Gid, Gpu, Hca, Port
+from ncclprobe.scan.parsers import values
+
+_UNASSIGNED_LIDS = (None, 0, 0xFFFF)
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+def merge_hcas(hcas: Iterable[Hca]) -> tuple[Hca, ...]:
+    """Return each HCA once, in natural order of names, with its ports and GIDs in theirs."""
+    merged: dict[str, Hca] = {}
+    for hca in hcas:
+        merged[hca.name] = _merge_hca(merged[hca.name], hca) if hca.name in merged else hca
+    tidy = (hca.with_(ports=merge_ports(hca.ports)) for hca in merged.values())
+    return tuple(sorted(tidy, key=lambda hca: natural_key(hca.name)))
+
+
+def _merge_hca(one: Hca, other: Hca) -> Hca:
+    both = _merge_fields(one, other)
+    return both.with_(ports=(*one.ports, *other.ports), bond=one.bond or other.bond)
+
+
+def merge_ports(ports: Iterable[Port]) -> tuple[Port, ...]:
+    """Return each port once, in ascending order."""
+    merged: dict[int, Port] = {}
+    for port in ports:
+        known = merged.get(port.port)
+        merged[port.port] = _merge_fields(known, port).with_(gids=(*known.gids, *port.gids)) if known else port
+    return tuple(port.with_(gids=_merge_gids(port.gids)) for _, port in sorted(merged.items()))
+
+
+def _merge_gids(gids: Iterable[Gid]) -> tuple[Gid, ...]:
+    merged: dict[int | None, Gid] = {}
+    for gid in gids:
+        merged[gid.index] = _merge_fields(merged[gid.index], gid) if gid.index in merged else gid
+    return tuple(sorted(merged.values(), key=lambda gid: -1 if gid.index is None else gid.index))
+
+
+def merge_gpus(gpus: Iterable[Gpu]) -> tuple[Gpu, ...]:
+    """Return each GPU once, in order of index."""
+    merged: dict[int, Gpu] = {}
+    for gpu in gpus:
+        merged[gpu.index] = _merge_fields(merged[gpu.index], gpu) if gpu.index in merged else gpu
+    return tuple(gpu for _, gpu in sorted(merged.items()))
+
+
+def _merge_fields(one: AnyRecord, other: AnyRecord) -> AnyRecord:
+    """Return ``one`` with what it does not state taken from ``other``."""
+    missing = {field: getattr(other, field) for field in one.__struct_fields__ if getattr(one, field) in (None, ())}
+    return one.with_(**missing)
+
+
+def hosts_of(hcas: Iterable[Hca]) -> Iterator[tuple[Hca, ...]]:
+    """Yield the HCAs of each host from one tool's output, in which a device's second coming may be another host's."""
+    found: dict[str, Hca] = {}
+    last = None
+    for hca in hcas:
+        known = found.get(hca.name)
+        if known and (conflicts(known, hca) or (hca.name != last and _repeats(known, hca) and not same(known, hca))):
+            yield tuple(found.values())
+            found, known = {}, None
+        found[hca.name] = _merge_hca(known, hca) if known else hca
+        last = hca.name
+    if found:
+        yield tuple(found.values())
+
+
+def same(one: Hca, other: Hca) -> bool:
+    """Return whether two records are surely about the same device: they state the same GUID or first GID."""
+    if one.node_guid and other.node_guid:
+        return values.hexadecimal(one.node_guid) == values.hexadecimal(other.node_guid)
+    mine, its = _gids_by_place(one), _gids_by_place(other)
+    common = mine.keys() & its.keys()
+    return bool(common) and all(mine[place] == its[place] for place in common)
+
+
+def conflicts(one: Hca, other: Hca) -> bool:
+    """Return whether two records cannot be about the same device."""
+    if one.node_guid and other.node_guid:
+        return not same(one, other)
+    stated = ((getattr(one, field), getattr(other, field)) for field in ("board_id", "pci_bus_id", "vendor_part_id"))
+    if any(None not in pair and pair[0] != pair[1] for pair in stated):
+        return True
+    mine, its = _gids_by_place(one), _gids_by_place(other)
+    if any(mine[place] != its[place] for place in mine.keys() & its.keys()):
+        return True
+    ports = {port.port: port for port in one.ports}
+    return any(_ports_conflict(ports[port.port], port) for port in other.ports if port.port in ports)
+
+
+def _ports_conflict(one: Port, other: Port) -> bool:
+    layers = {one.link_layer, other.link_layer} - {None}
+    lids = {lid for lid in (one.lid, other.lid) if lid not in _UNASSIGNED_LIDS}
+    return len(layers) > 1 or len(lids) > 1
+
+
+def _gids_by_place(hca: Hca) -> dict[tuple[int, int], object]:
+    """Return the link-local GIDs, which hold the port's own address, by port and index; others may change."""
+    return {
+        (port.port, gid.index): values.address(gid.gid)
+        for port in hca.ports
+        for gid in port.gids
+        if gid.index == 0 and values.address(gid.gid)
+    }
+
+
+def _repeats(one: Hca, other: Hca) -> bool:
+    """Return whether the second record states again what the first one does."""
+    ports = {port.port: port for port in one.ports}
+    if any(_states_again(ports[port.port], port) for port in other.ports if port.port in ports):
+        return True
+    return (not one.ports or not other.ports) and _states_again(one.with_(ports=()), other.with_(ports=()))
+
+
+def _states_again(one: Record, other: Record) -> bool:
+    skipped: tuple[str, ...] = ("name", "port", "bond", "netdev")
+    if isinstance(one, Port) and isinstance(other, Port):
+        indices = {gid.index for gid in one.gids} & {gid.index for gid in other.gids}
+        if indices or (one.netdev and other.netdev and not other.gids):
+            return True
+        skipped = (*skipped, "gids")
+    fields = (field for field in one.__struct_fields__ if field not in skipped)
+    return any(getattr(one, field) not in (None, ()) and getattr(other, field) not in (None, ()) for field in fields)

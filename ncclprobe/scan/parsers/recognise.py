@@ -1,0 +1,134 @@
+"""Captured text -> sightings: one tool's output about one host, with what the text says about that host's name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from ncclprobe.captured import Line, by_source
+from ncclprobe.records.scan import Gpu, Hca, Host, Port
+from ncclprobe.scan.parsers import gids, gpus, hostnames, ibdev2netdev, ibstat, ibv_devinfo, merge, sysfs, topo
+
+KINDS = "ibv_devinfo, ibstat, ibstatus, show_gids, ibdev2netdev, rdma link, nvidia-smi topo -m"
+"""For messages: what is read."""
+
+_NONE_FOUND = re.compile(r"No IB devices found|Failed to get IB devices list|Unable to get IB device list")
+
+
+class Label(NamedTuple):
+    """What tells one host's part of a text from another's."""
+
+    key: str
+    name: str | None
+    """None for a rank, which tells hosts apart without naming them."""
+
+
+class Sighting(NamedTuple):
+    """What one tool says of one host."""
+
+    label: Label | None
+    hcas: tuple[Hca, ...] = ()
+    gpus: tuple[Gpu, ...] = ()
+
+
+class _Kind(NamedTuple):
+    starts: Callable[[str], object]
+    read: Callable[[list[Line]], Iterable[Host]]
+
+
+def _of_hcas(read: Callable[[list[Line]], list[Hca]]) -> Callable[[list[Line]], Iterable[Host]]:
+    """Return a reader of hosts from one of HCAs: a device seen again may be another host's."""
+    return lambda lines: (Host(host=None, hcas=hcas) for hcas in merge.hosts_of(read(lines)))
+
+
+def _is_arrow(text: str) -> bool:
+    return "=>" in text and bool(ibdev2netdev.ARROW.search(text))
+
+
+def _is_gid(text: str) -> bool:
+    return ":" in text and bool(gids.ROW.search(gids.row(text)))
+
+
+_READERS = (
+    _Kind(ibv_devinfo.START.search, _of_hcas(ibv_devinfo.read)),
+    _Kind(ibstat.STATUS_START.search, _of_hcas(ibstat.read_status)),
+    _Kind(ibstat.START.search, _of_hcas(ibstat.read)),
+    _Kind(_is_arrow, _of_hcas(ibdev2netdev.read)),
+    _Kind(ibdev2netdev.is_link, _of_hcas(ibdev2netdev.read_links)),
+    _Kind(ibdev2netdev.DEVICE.search, _of_hcas(ibdev2netdev.read_devices)),
+    _Kind(ibdev2netdev.TABLE.search, _of_hcas(ibdev2netdev.read_table)),
+    _Kind(_is_gid, _of_hcas(gids.read)),
+    _Kind(sysfs.starts, _of_hcas(sysfs.read)),
+    _Kind(topo.is_header, topo.read),
+    _Kind(topo.is_row, topo.read),
+    _Kind(gpus.ROW.search, gpus.read),
+    _Kind(_NONE_FOUND.search, lambda lines: [Host(host=None)]),
+)
+_TOPO, _TOPO_ROW = 9, 10
+
+
+class _Segment(NamedTuple):
+    kind: int
+    label: Label | None
+    lines: list[Line]
+
+
+def sightings(lines: Iterable[Line]) -> list[Sighting]:
+    """Return what each tool's output says, in the text's order."""
+    return [
+        Sighting(segment.label, host.hcas, host.gpus)
+        for source, of_source in by_source(lines).items()
+        for segment in _segments(of_source, source)
+        for host in _READERS[segment.kind].read(segment.lines)
+    ]
+
+
+def _segments(lines: Iterable[Line], source: str | None) -> Iterator[_Segment]:
+    """Yield runs of lines of one tool; a prompt or a heading ends one."""
+    label = _source_label(source)
+    open_segment: _Segment | None = None
+    above, asks_name = "", False
+    for line in lines:
+        if asks_name and line.text.strip():
+            label, asks_name = _label(line.text.strip()) or label, False
+        kind = _kind(line.text, open_segment)
+        marked = hostnames.mark(line.text, above) if kind is None else None
+        above = line.text
+        if marked or (kind is not None and (open_segment is None or kind != open_segment.kind)):
+            if open_segment:
+                yield open_segment
+            open_segment = None
+        if marked:
+            asks_name = marked.asks_name
+            label = (_label(marked.host) if marked.host else None) or label
+        elif kind is not None and open_segment is None:
+            open_segment = _Segment(kind, label, [])
+        if open_segment:
+            open_segment.lines.append(line)
+    if open_segment:
+        yield open_segment
+
+
+def _kind(text: str, current: _Segment | None) -> int | None:
+    """Return which tool's output a line starts, None where it may go on with the current one."""
+    kind = next((number for number, kind in enumerate(_READERS) if kind.starts(text)), None)
+    if kind == _TOPO_ROW and current and current.kind == _TOPO:
+        return _TOPO
+    return kind
+
+
+def _source_label(source: str | None) -> Label | None:
+    if source is None:
+        return None
+    name = hostnames.of_source(source)
+    return Label(name or source, name)
+
+
+def _label(name: str) -> Label | None:
+    return Label(name, name) if re.fullmatch(r"[\w. #-]{1,80}", name) else None
+
+
+def unnamed_ports(lines: list[Line]) -> list[Port]:
+    """Return the ports that a text shows without saying whose they are."""
+    return ibv_devinfo.read_unnamed(lines) or ibstat.read_unnamed(lines)
