@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ncclprobe.e2e.workload import Outcome
 from ncclprobe.errors import UsageError
@@ -26,13 +27,15 @@ class CommandWorkload:
         self.command = options.command
         self.pattern = metric_pattern(options.metric)
         self.metric = metric_name(self.pattern)
+        self.compared = sorted({*options.baseline.env, *options.candidate.env})
         if not self.command:
             raise UsageError("the workload 'command' needs a command; write it after the options and --")
 
     def run(self, arm: ArmSettings, log: pathlib.Path, timeout_s: float, started: Callable[[int], None]) -> Outcome:
         """Run the command once, and read its metric."""
         environment = {**os.environ, **arm.env}
-        effective = {"env": {**relevant_environment(environment), **arm.env}}
+        compared = {name: environment.get(name) for name in self.compared}
+        effective = {"env": {**relevant_environment(environment), **compared}}
         status = ended(self.command, environment, log, timeout_s, started)
         output = log.read_text(encoding="utf-8", errors="replace")
         if status is None:
@@ -45,7 +48,7 @@ class CommandWorkload:
             return _failed(str(problem), output, effective)
 
 
-def _failed(why: str, output: str, effective: dict[str, dict[str, str]]) -> Outcome:
+def _failed(why: str, output: str, effective: dict[str, Any]) -> Outcome:
     return Outcome(metrics={}, effective=effective, message="\n".join([why, *last_lines(output)]))
 
 

@@ -1,0 +1,1 @@
+"""What people read on the terminal: a document in, text out, a module for each command."""

@@ -1,0 +1,140 @@
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ncclprobe.e2e.doubts import doubts, trials_needed
+from ncclprobe.e2e.plan import GIVE_UP_AFTER, Slot, Stop, next_step, schedule
+from ncclprobe.e2e.summary import summarised
+from ncclprobe.records.e2e import Arm, ArmSettings, E2eOptions, E2eVerdict, Trial, TrialStatus
+
+METRIC = "tok_s"
+
+
+def options(**changes):
+    base = E2eOptions(
+        workload="proxy",
+        baseline=ArmSettings(),
+        candidate=ArmSettings(env={"A": "1"}),
+        trials=10,
+        warmups=1,
+        min_effect=0.02,
+        budget_s=None,
+        timeout_s=60.0,
+        seed=5,
+    )
+    return base.with_(**changes)
+
+
+def trial(slot, value, order, *, failed=False, seconds=1.0):
+    status = TrialStatus.FAILED if failed else TrialStatus.WARM_UP if slot.warm_up else TrialStatus.OK
+    return Trial(
+        arm=slot.arm,
+        order=order,
+        status=status,
+        metrics={} if failed else {METRIC: value},
+        effective={},
+        started="",
+        seconds=seconds,
+        message="exit status 1" if failed else "",
+    )
+
+
+def carried_out(asked, value_of, *, fails=lambda order: False, seconds=1.0):
+    trials = []
+    while not isinstance(step := next_step(asked, METRIC, trials), Stop):
+        order = len(trials)
+        trials.append(trial(step, value_of(step.arm, order), order, failed=fails(order), seconds=seconds))
+    return trials, step
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**31), trials=st.integers(1, 30), warmups=st.integers(0, 3))
+def test_the_order_is_balanced(seed, trials, warmups):
+    order = schedule(seed, trials, warmups)
+    timed = [slot.arm for slot in order if not slot.warm_up]
+    assert timed.count(Arm.BASELINE) == timed.count(Arm.CANDIDATE) == trials
+    assert all(timed[i] is not timed[i + 1] for i in range(0, len(timed), 2))
+    assert sum(slot.warm_up for slot in order) == 2 * warmups == sum(slot.warm_up for slot in order[: 2 * warmups])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_linear_drift_cancels_in_each_block(seed):
+    timed = [slot.arm for slot in schedule(seed, 8, 0)]
+    for block in (timed[i : i + 4] for i in range(0, 16, 4)):
+        places = {arm: sum(place for place, at in enumerate(block) if at is arm) for arm in Arm}
+        assert places[Arm.BASELINE] == places[Arm.CANDIDATE]
+
+
+def test_the_order_is_random_and_follows_from_the_seed():
+    orders = {schedule(seed, 10, 0) for seed in range(30)}
+    assert len(orders) > 10
+    assert schedule(3, 10, 0) == schedule(3, 10, 0)
+    assert {order[0].arm for order in orders} == set(Arm)
+
+
+def test_a_clear_answer_stops_early():
+    trials, stop = carried_out(options(), lambda arm, order: 100 + order % 3 + 50 * (arm is Arm.CANDIDATE))
+    assert stop is Stop.CLEAR
+    assert summarised(options(), METRIC, trials, stop).verdict is E2eVerdict.FASTER
+    assert len(trials) == 2 + 2 * 4
+
+
+def noisy(arm, order):
+    return random.Random(order).uniform(50, 150)
+
+
+def test_an_unclear_answer_ends_with_the_number_of_trials():
+    trials, stop = carried_out(options(), noisy)
+    document = summarised(options(), METRIC, trials, stop)
+    assert (stop, document.verdict, document.trials_per_arm) == (Stop.TRIALS, E2eVerdict.INCONCLUSIVE, 10)
+    assert [finding.code for finding in doubts(document, options(), stop, 0)] == ["inconclusive"]
+    assert trials_needed(document) > 10
+
+
+def test_the_budget_ends_it_with_whole_pairs():
+    asked = options(budget_s=11.5, warmups=0)
+    trials, stop = carried_out(asked, noisy)
+    assert stop is Stop.BUDGET
+    assert len(trials) == 10
+    document = summarised(asked, METRIC, trials, stop)
+    assert document.trials_per_arm == 5
+    assert "the budget ended" in doubts(document, asked, stop, 0)[0].message
+
+
+def test_a_failed_trial_is_replaced_by_one_of_the_same_arm():
+    trials, _ = carried_out(options(), noisy, fails=lambda order: order in (0, 5, 9))
+    for number in (0, 5, 9):
+        assert trials[number].status is TrialStatus.FAILED
+        assert trials[number + 1].arm is trials[number].arm
+    kept = [Slot(arm=each.arm, warm_up=each.status is TrialStatus.WARM_UP) for each in trials if not each.message]
+    assert kept == list(schedule(5, 10, 1))
+
+
+def test_an_arm_that_always_fails_is_given_up():
+    asked = options(warmups=0)
+    trials, stop = carried_out(asked, noisy, fails=lambda order: order >= 2)
+    document = summarised(asked, METRIC, trials, stop)
+    assert (stop, len(trials), document.verdict) == (Stop.FAILURES, 2 + GIVE_UP_AFTER, E2eVerdict.INCONCLUSIVE)
+    (finding,) = doubts(document, asked, stop, 0)
+    assert (finding.code, finding.severity, finding.subject) == ("arm-failed", "error", trials[-1].arm)
+
+
+def test_identical_arms_and_small_effects_are_said():
+    asked = options(candidate=ArmSettings(), warmups=0)
+    trials, stop = carried_out(asked, lambda arm, order: 100 + 0.7 * (arm is Arm.CANDIDATE))
+    document = summarised(asked, METRIC, trials, stop)
+    assert document.verdict is E2eVerdict.FASTER
+    codes = [finding.code for finding in doubts(document, asked, stop, 17)]
+    assert codes == ["identical-arms", "effect-below-minimum", "torn-line"]
+
+
+def test_a_checksum_that_depends_on_the_arm_is_an_error():
+    asked = options(warmups=0)
+    trials, stop = carried_out(asked, lambda arm, order: 100.0)
+    sums = [
+        each.with_(metrics={METRIC: 100.0, "checksum": 1.0 + 0.01 * (each.arm is Arm.CANDIDATE)}) for each in trials
+    ]
+    document = summarised(asked, METRIC, sums, stop)
+    assert [finding.code for finding in doubts(document, asked, stop, 0)] == ["result-differs"]
