@@ -1,0 +1,109 @@
+"""Read this machine: HCAs through ibv_devinfo and sysfs, GPUs through NVML, affinity, limits and environment."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import platform
+from collections.abc import Mapping, Sequence
+
+from ncclprobe import processes
+from ncclprobe.errors import LaunchError, MissingDependencyError, ParseError
+from ncclprobe.findings import Finding, info, warning
+from ncclprobe.records.scan import Gpu, Host
+from ncclprobe.scan.affinity import Place, nearest
+from ncclprobe.scan.gpus import read_gpus
+from ncclprobe.scan.limits import read_facts
+from ncclprobe.scan.parsers import read_captured
+from ncclprobe.scan.parsers.merge import merge_hcas
+from ncclprobe.scan.source import Source
+from ncclprobe.scan.sysfs import ROOT, hca_device, numa_node, pci_device, pcie_path, read_hcas
+
+IBV_DEVINFO = ("ibv_devinfo", "-v")
+
+
+def collect(
+    *,
+    timeout_s: float = 15.0,
+    root: pathlib.Path = ROOT,
+    environment: Mapping[str, str] = os.environ,
+    command: Sequence[str] = IBV_DEVINFO,
+) -> Source:
+    """Return this machine as one host, with findings on what could not be read.
+
+    Args:
+        timeout_s: After which ibv_devinfo is ended and sysfs alone is read.
+        root: Where ``sys`` and ``proc`` lie; another one reads a copy of a machine's trees.
+        environment: This process's variables.
+        command: ibv_devinfo's tokens.
+    """
+    name = platform.node()
+    seen, findings = _ibv_devinfo(name, command, timeout_s)
+    hcas = merge_hcas([*(hca for host in seen for hca in host.hcas), *read_hcas(root)])
+    gpus = read_gpus(name, root)
+    devices = {hca.name: hca_device(root, hca.name) for hca in hcas}
+    slots = {f"GPU{gpu.index}": pci_device(root, gpu.pci_bus_id) for gpu in gpus.gpus if gpu.pci_bus_id}
+    host = Host(
+        host=name,
+        hcas=hcas,
+        gpus=_with_nearest(gpus.gpus, slots, devices, root),
+        facts=read_facts(devices | slots, gpus.driver, environment, root),
+    )
+    return Source((host,), (*findings, *gpus.findings, *_absent(host, gpus.findings)))
+
+
+def _ibv_devinfo(name: str, command: Sequence[str], timeout_s: float) -> tuple[tuple[Host, ...], tuple[Finding, ...]]:
+    """Return what ibv_devinfo says, nothing where it is absent, and a finding where it fails."""
+    if processes.which(command[0]) is None:
+        return (), ()
+    try:
+        ended = processes.run(command, timeout_s=timeout_s)
+    except (MissingDependencyError, LaunchError) as problem:
+        return (), (_failed(name, command, str(problem)),)
+    if ended.timed_out:
+        return (), (_failed(name, command, f"no end within {timeout_s:g} s; it was ended"),)
+    if ended.returncode != 0 and "hca_id" not in ended.stdout:
+        return (), _refused(name, command, ended.stderr.strip() or f"exit status {ended.returncode}")
+    try:
+        return tuple(read_captured(ended.stdout, " ".join(command))), ()
+    except ParseError as problem:
+        return (), _refused(name, command, str(problem))
+
+
+def _refused(name: str, command: Sequence[str], said: str) -> tuple[Finding, ...]:
+    """Return a finding, but none for a machine that just has no HCA."""
+    return () if "no ib devices found" in said.lower() else (_failed(name, command, said),)
+
+
+def _failed(name: str, command: Sequence[str], said: str) -> Finding:
+    message = f"{' '.join(command)}: {said}; sysfs was read instead"
+    hint = "run it by hand and look at dmesg: an HCA or its driver may hang, or a library for it be missing"
+    return warning("ibv-devinfo-failed", name, message, hint)
+
+
+def _with_nearest(
+    gpus: Sequence[Gpu], slots: Mapping[str, pathlib.Path], devices: Mapping[str, pathlib.Path], root: pathlib.Path
+) -> tuple[Gpu, ...]:
+    hcas = {name: _place(root, folder) for name, folder in devices.items()}
+    places = {name: _place(root, folder) for name, folder in slots.items()}
+    nowhere = Place((), None)
+    return tuple(gpu.with_(nearest_hcas=nearest(places.get(f"GPU{gpu.index}", nowhere), hcas)) for gpu in gpus)
+
+
+def _place(root: pathlib.Path, folder: pathlib.Path) -> Place:
+    return Place(pcie_path(root, folder), numa_node(folder))
+
+
+def _absent(host: Host, failures: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return findings on a machine without HCAs or GPUs: no fault, but good to know."""
+    name = host.host or "node"
+    found = []
+    if not host.hcas:
+        hint = (
+            "fine for a single node or a network of sockets; else load the driver (mlx5_ib) or expose /dev/infiniband"
+        )
+        found.append(info("no-hca", name, "no HCA: /sys/class/infiniband is empty, ibv_devinfo shows none", hint))
+    if not host.gpus and not failures:
+        hint = "collectives are measured with the backend mpi here (ncclprobe sweep)"
+        found.append(info("no-gpu", name, "no NVIDIA GPU: NVML finds neither driver nor device", hint))
+    return tuple(found)
