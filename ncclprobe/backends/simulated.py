@@ -109,7 +109,7 @@ class _Draw:
     def order(self) -> Iterator[tuple[int, Block, bool]]:
         """Yield warm-ups, then the blocks with the points interleaved and the cells in a new order each time."""
         blocks = self.launch.blocks
-        for number, block in itertools.product(range(self.launch.warmups), blocks):
+        for number, block in itertools.product(range(self.launch.warmups), self.launch.warmup_blocks()):
             yield number, block, True
         for number in range(max((block.repeat for block in blocks), default=0)):
             due = [block for block in blocks if block.repeat > number]

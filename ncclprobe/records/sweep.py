@@ -86,13 +86,26 @@ class Launch(Record, frozen=True, kw_only=True):
     blocks: tuple[Block, ...]
     """What to measure; the backend interleaves the points."""
     warmups: int
-    """Samples of each cell and point that are run and thrown away first."""
+    """Samples that are run and thrown away first: so many of each of warmup_blocks()."""
     timeout_s: float
     """A single sample that takes longer is aborted."""
     seed: int
     """For the orders of blocks and cells, and a simulator's draws."""
     env: tuple[tuple[str, str], ...] = ()
     """Variables of this launch's processes."""
+
+    def warmup_blocks(self) -> tuple[Block, ...]:
+        """Return each cell at the smallest point that has it, and the default at every point.
+
+        The first use of an algorithm connects its peers, whatever the size; the first use of a size touches its buffers.
+        """
+        seen: set[Cell] = set()
+        blocks = []
+        for block in sorted(self.blocks, key=lambda block: block.point):
+            cells = tuple(cell for cell in block.cells if cell.is_default or cell not in seen)
+            blocks.append(block.with_(cells=cells))
+            seen.update(cells)
+        return tuple(blocks)
 
 
 class Measurement(Record, frozen=True, kw_only=True):
