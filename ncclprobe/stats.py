@@ -22,6 +22,13 @@ HUBER = 2.5
 """Cut-off of the weights between launches, 99 % efficiency at the normal. Source: as above, section 4.5."""
 
 
+LEAST_DF = 8.0
+"""Degrees of freedom that a common spread is worth at the least."""
+
+INDEPENDENT = 0.4
+"""Share of the groups that count as independent: cells at a point share the default."""
+
+
 def normal_quantile(p: float) -> float:
     """Return the standard normal quantile."""
     return float(special.ndtri(p))
@@ -155,7 +162,8 @@ def between_variance(values_GL: Floats, within_GL: Floats) -> float:
         within_GL: Their variances within a launch.
 
     Returns:
-        The variance at which the residuals' mean square is 1 on average; 0 where they are smaller without it.
+        The variance at which the residuals' mean square is 1 on average, groups of precise values counting for more;
+        0 where they are smaller without it.
 
     Source: Paule & Mandel, J. Res. NBS 87 (1982) 377, with Huber's residuals, pooled over groups.
     """
@@ -166,7 +174,8 @@ def between_variance(values_GL: Floats, within_GL: Floats) -> float:
     values, within, df = values_GL[usable], within_GL[usable], count[usable] - 1
 
     def excess(variance: float) -> float:
-        return float(np.sum(df * (huber_mean(values, within + variance)[2] - 1)))
+        weight = np.nanmean(1 / (within + variance), axis=1)
+        return float(np.sum(weight * df * (huber_mean(values, within + variance)[2] - 1)))
 
     low, high = 0.0, float(np.nanmax(np.nanvar(values, axis=1))) * 4 + 1e-12
     if excess(low) <= 0:
@@ -192,10 +201,13 @@ def prior_df(mean_squares_G: Floats, df_G: Floats, most: float) -> float:
         return most
     half = df_G[usable] / 2
     e = np.log(mean_squares_G[usable]) - special.digamma(half) + np.log(half)
-    spread = float(np.var(e, ddof=1) - np.mean(special.polygamma(1, half)))
-    if spread <= 0:
+    expected = special.polygamma(1, half)
+    fourth = np.mean(special.polygamma(3, half) + 2 * expected**2)
+    doubt = 2 * math.sqrt(float(fourth) / len(e) / INDEPENDENT)
+    spread = float(np.var(e, ddof=1) - np.mean(expected))
+    if spread <= doubt:
         return most
-    return float(min(most, max(2.0, 2 * _inverse_trigamma(spread))))
+    return float(min(most, max(LEAST_DF, 2 * _inverse_trigamma(spread))))
 
 
 def _inverse_trigamma(value: float) -> float:

@@ -67,12 +67,12 @@ def estimate(evidence: Evidence, groups: list[Group], launches: list[int]) -> di
     """
     everything = list(evidence.launches)
     summaries = {group: _summaries(evidence, group, everything) for group in groups}
-    measured = [group for group, found in summaries.items() if any(index in found for index in launches)]
+    measured = [group for group, found in summaries.items() if found]
     if not measured:
         return {}
-    within = _within(measured, summaries)
-    spread = _Spread(measured, summaries, within, everything)
-    return {group: spread.estimate(i, group, launches) for i, group in enumerate(measured)}
+    spread = _Spread(measured, summaries, _within(measured, summaries), everything)
+    rows = {group: i for i, group in enumerate(measured) if any(index in summaries[group] for index in launches)}
+    return {group: spread.estimate(i, group, launches) for group, i in rows.items()}
 
 
 def _summaries(evidence: Evidence, group: Group, launches: list[int]) -> dict[int, LaunchSummary]:

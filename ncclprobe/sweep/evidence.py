@@ -113,7 +113,7 @@ class Evidence:
         ratios_BC = self._ratios(point, index)
         if not ratios_BC.size:
             return {}
-        measured = np.isfinite(ratios_BC).any(axis=0)
+        measured = np.atleast_1d(np.isfinite(ratios_BC).any(axis=0))
         cells = [cell for cell, seen in zip(self._cells(point, index), measured, strict=True) if seen]
         ratios_BC = ratios_BC[:, measured]
         location, psi2, slope = biweight(ratios_BC, self.scale(point)) if cells else (np.array([]),) * 3

@@ -1,0 +1,326 @@
+"""Which cells go on: a state machine that turns evidence into the next launch, and in the end into intervals.
+
+It is a pure function of the plan and of the measurements in their order, so a run goes on from its journal alone.
+Each point (collective, type, size) is explored, perhaps confirmed in fresh launches, and then settled.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterable
+
+from ncclprobe.records.base import Record
+from ncclprobe.records.sweep import DEFAULT_CELL, Block, Cell, Launch, Measurement, Point, Ratio, Status
+from ncclprobe.sweep import rules
+from ncclprobe.sweep.estimate import Estimate, Group, estimate
+from ncclprobe.sweep.evidence import Evidence
+
+
+class RacePlan(Record, frozen=True, kw_only=True):
+    """What competes."""
+
+    points: tuple[Point, ...]
+    """Sizes at which cells compete, ascending."""
+    cells: tuple[Cell, ...]
+    """Without the default, which is measured in every block."""
+    nranks: int
+    """Ranks of each launch."""
+    seed: int
+    """Every random order follows from it."""
+    timeout_s: float
+    """Of a single sample."""
+    warmups: int = 1
+    """Of each launch (records.sweep.Launch)."""
+    budget_s: float | None = None
+    """Wall time in all; None measures until the answer is clear."""
+    exhaustive: bool = False
+    """Measure everything n times and drop nothing."""
+    env: tuple[tuple[str, str], ...] = ()
+    """Variables of the ranks."""
+
+    @property
+    def comparisons(self) -> int:
+        """Return the number of intervals that hold together."""
+        return max(1, len(self.points) * len(self.cells))
+
+
+class Stage(enum.Enum):
+    """Where a point stands."""
+
+    EXPLORE = "explore"
+    CONFIRM = "confirm"
+    SETTLED = "settled"
+
+
+class Due(Record, frozen=True, kw_only=True):
+    """What a point needs before it is looked at again."""
+
+    launches: int
+    """Fresh ones."""
+    pairs: int
+    """In each."""
+
+
+class _PointState:
+    """A point's place in the race."""
+
+    def __init__(self, cells: Iterable[Cell], due: Due) -> None:
+        self.stage = Stage.EXPLORE
+        self.active = list(cells)
+        self.looks = 0
+        self.due: Due | None = due
+        self.finalist: Cell | None = None
+        self.confirmed = False
+
+
+class Race:
+    """Feed it launches and measurements; ask it for the next launch."""
+
+    def __init__(self, plan: RacePlan) -> None:
+        self.plan, self.evidence = plan, Evidence()
+        self.elapsed_s = 0.0
+        """Wall time of the finished launches."""
+        self.out_of_budget = False
+        self.ratios: dict[Group, Ratio] = {}
+        """Intervals that hold together, of cells that are out of the race or confirmed."""
+        self.looks = rules.EXHAUSTIVE if plan.exhaustive else rules.EXPLORE
+        pairs = math.ceil(rules.FIRST_PAIRS / self.looks[0].launches)
+        first = Due(launches=self.looks[0].launches, pairs=pairs)
+        self._points = {point: _PointState(plan.cells, first) for point in plan.points}
+        self._finalists = 0
+        self._effort: dict[Point, float] = {}
+
+    # ---- what comes next
+
+    def next_launch(self) -> Launch | None:
+        """Return what to measure next, None when every point is settled or the budget is spent."""
+        if DEFAULT_CELL in self.evidence.out or self._over_budget():
+            return None
+        blocks = self._unfinished()
+        if not blocks:
+            self._look()
+            blocks = self._due_blocks()
+        return self._launch(blocks) if blocks else None
+
+    def begin(self, launch: Launch) -> None:
+        """Note that a launch starts."""
+        self.evidence.begin(launch)
+
+    def add(self, measurement: Measurement) -> None:
+        """Take in a measurement."""
+        self.evidence.add(measurement)
+
+    def end(self, seconds: float) -> None:
+        """Note that a launch took this long."""
+        self.elapsed_s += seconds
+
+    @property
+    def winners(self) -> dict[Point, Cell]:
+        """Return the points that should change, and to what."""
+        return {
+            p: s.finalist for p, s in self._points.items() if s.confirmed and s.finalist and self._fit(p, s.finalist)
+        }
+
+    @property
+    def unsettled(self) -> list[Point]:
+        """Return the points whose race the budget ended."""
+        return [point for point, state in self._points.items() if state.stage is not Stage.SETTLED]
+
+    def dropped(self, point: Point, cell: Cell) -> bool:
+        """Return whether a cell left the race before it was measured like the winner."""
+        state = self._points[point]
+        return cell not in state.active and cell != state.finalist
+
+    def _over_budget(self) -> bool:
+        self.out_of_budget |= self.plan.budget_s is not None and self.elapsed_s >= self.plan.budget_s
+        if self.out_of_budget:
+            self._close()
+        return self.out_of_budget
+
+    def _launch(self, blocks: list[Block]) -> Launch:
+        confirm = all(self._points[block.point].stage is Stage.CONFIRM for block in blocks)
+        return Launch(
+            index=len(self.evidence.launches),
+            stage="confirm" if confirm else "explore",
+            nranks=self.plan.nranks,
+            blocks=tuple(blocks),
+            warmups=self.plan.warmups,
+            timeout_s=self.plan.timeout_s,
+            seed=self.plan.seed,
+            env=self.plan.env,
+        )
+
+    def _unfinished(self) -> list[Block]:
+        """Return what the last launch was to measure and did not, because it hung or we were killed."""
+        if not self.evidence.launches:
+            return []
+        last = self.evidence.launches[max(self.evidence.launches)]
+        left = [
+            block.with_(repeat=block.repeat - self.evidence.blocks_done(block.point, last.index))
+            for block in last.blocks
+        ]
+        return [fit for block in left if block.repeat > 0 and (fit := self._fit_block(block))]
+
+    def _fit(self, point: Point, cell: Cell) -> bool:
+        return self.evidence.usable(point, cell)
+
+    def _fit_block(self, block: Block) -> Block | None:
+        cells = tuple(cell for cell in block.cells if self._fit(block.point, cell))
+        return block.with_(cells=cells) if len(cells) > 1 else None
+
+    def _due_blocks(self) -> list[Block]:
+        """Return a launch's share of what the points still need; the first stage goes first."""
+        exploring = any(state.stage is Stage.EXPLORE for state in self._points.values())
+        blocks = []
+        for point, state in self._points.items():
+            if state.due is None or (exploring and state.stage is Stage.CONFIRM):
+                continue
+            cells = state.active if state.stage is Stage.EXPLORE else [state.finalist or DEFAULT_CELL]
+            block = self._fit_block(Block(point=point, cells=(DEFAULT_CELL, *cells), repeat=state.due.pairs))
+            left = state.due.launches - 1
+            state.due = state.due.with_(launches=left) if left and block else None
+            blocks += [block] if block else []
+        return blocks
+
+    # ---- looks
+
+    def _look(self) -> None:
+        """Judge every point that has what it needed, until something is to be measured or all is settled."""
+        while not any(state.due for state in self._points.values()):
+            open_points = [point for point in self._points if self._points[point].stage is not Stage.SETTLED]
+            exploring = [point for point in open_points if self._points[point].stage is Stage.EXPLORE]
+            if exploring:
+                self._look_at_exploration(exploring)
+            elif open_points:
+                self._look_at_confirmation(open_points)
+            else:
+                return
+
+    def _estimates(self, stage: str) -> dict[Group, Estimate]:
+        groups = [(p, c) for p in self.plan.points for c in self.plan.cells if self._fit(p, c)]
+        launches = [index for index, launch in self.evidence.launches.items() if launch.stage == stage]
+        return estimate(self.evidence, groups, launches)
+
+    def _look_at_exploration(self, points: list[Point]) -> None:
+        estimates = self._estimates("explore")
+        for point in points:
+            state = self._points[point]
+            look = self.looks[min(state.looks, len(self.looks) - 1)]
+            state.active = [cell for cell in state.active if (point, cell) in estimates]
+            known = {cell: estimates[point, cell] for cell in state.active}
+            for cell, known_estimate in known.items():
+                self.ratios[point, cell] = _ratio(known_estimate, *self._alphas(look.alpha))
+            state.looks += 1
+            self._advance(point, state, known)
+        if all(self._points[point].stage is not Stage.EXPLORE for point in self._points):
+            self._begin_confirmation(estimates)
+
+    def _alphas(self, share: float) -> tuple[float, float]:
+        alpha = rules.EXPLORE_ALPHA * share / self.plan.comparisons / 2
+        return alpha, alpha
+
+    def _advance(self, point: Point, state: _PointState, known: dict[Cell, Estimate]) -> None:
+        """Drop what is out, and settle the point, send its best cell on, or say what to measure next."""
+        last = state.looks == len(self.looks)
+        if not self.plan.exhaustive:
+            state.active = self._still_in(point, known)
+        best = max(state.active, key=lambda cell: known[cell].ratio, default=None)
+        if best is None or (last and not rules.promising(known[best], last=True)):
+            state.stage, state.due = Stage.SETTLED, None
+        elif last or (len(state.active) == 1 and rules.promising(known[best], last=False) and not self.plan.exhaustive):
+            state.stage, state.finalist, state.due = Stage.CONFIRM, best, None
+        else:
+            state.due = self._next_due(point, state, known)
+
+    def _still_in(self, point: Point, known: dict[Cell, Estimate]) -> list[Cell]:
+        best = max(known.values(), key=lambda e: e.ratio, default=None)
+        detectable = rules.DETECTABLE * math.sqrt(1 / self._effort.get(point, 1.0))
+        return [
+            cell
+            for cell, e in known.items()
+            if best is not None and not rules.futile(e, detectable) and not rules.dominated(e, best)
+        ]
+
+    def _next_due(self, point: Point, state: _PointState, known: dict[Cell, Estimate]) -> Due:
+        look, before = self.looks[state.looks], self.looks[state.looks - 1]
+        within = max(known[cell].within for cell in state.active)
+        wanted = look.share * self._affordable(point, rules.plain_pairs(within, self.plan.comparisons))
+        have = min(known[cell].pairs for cell in state.active)
+        launches = max(1, look.launches - before.launches)
+        return Due(launches=launches, pairs=max(2, math.ceil((wanted - have) / launches)))
+
+    def _affordable(self, point: Point, pairs: float) -> float:
+        """Return the plain design's n, or what the budget allows of it."""
+        if point not in self._effort:
+            self._effort[point] = self._share_of_budget(pairs)
+        return pairs * self._effort[point]
+
+    def _share_of_budget(self, pairs: float) -> float:
+        if self.plan.budget_s is None:
+            return 1.0
+        done = sum(block.repeat for launch in self.evidence.launches.values() for block in launch.blocks)
+        a_round = self.evidence.spent_s / max(1.0, done / len(self.plan.points))
+        left = self.plan.budget_s - self.elapsed_s
+        return min(1.0, max(0.02, left / (a_round * pairs)))
+
+    # ---- confirmation
+
+    def _begin_confirmation(self, estimates: dict[Group, Estimate]) -> None:
+        finalists = {p: s for p, s in self._points.items() if s.stage is Stage.CONFIRM and s.finalist}
+        self._finalists = len(finalists)
+        for point, state in finalists.items():
+            state.looks = 0
+            self._plan_confirmation(point, state, estimates[point, state.finalist or DEFAULT_CELL], have=None)
+
+    def _plan_confirmation(self, point: Point, state: _PointState, e: Estimate, have: Estimate | None) -> None:
+        most = rules.MOST_PAIRS * self._affordable(point, rules.plain_pairs(e.within, self.plan.comparisons))
+        spent = have is not None and have.pairs > 0.9 * most
+        plan = None if spent else rules.plan_confirmation(e, self._finalists, state.looks, most)
+        if plan is None:
+            state.stage, state.due = Stage.SETTLED, None
+            return
+        launches = plan.launches if have is None else max(2, plan.launches - have.launches)
+        state.due = Due(launches=launches, pairs=plan.pairs)
+
+    def _look_at_confirmation(self, points: list[Point]) -> None:
+        estimates = self._estimates("confirm")
+        for point in points:
+            state = self._points[point]
+            found = estimates.get((point, state.finalist or DEFAULT_CELL))
+            if found is None or state.finalist is None:
+                state.stage, state.due = Stage.SETTLED, None
+                continue
+            share = rules.CONFIRM_ALPHAS[state.looks] / self._finalists
+            ratio = _ratio(found, rules.CONFIRM_LOW_ALPHA * share, rules.CONFIRM_HIGH_ALPHA * share)
+            self.ratios[point, state.finalist] = ratio
+            state.looks += 1
+            state.confirmed = math.log(ratio.low) > rules.WORTHWHILE
+            if state.confirmed or state.looks == len(rules.CONFIRM_ALPHAS):
+                state.stage, state.due = Stage.SETTLED, None
+            else:
+                self._plan_confirmation(point, state, found, have=found)
+
+    def _close(self) -> None:
+        """Give every cell that was measured its interval, the budget being spent."""
+        estimates = self._estimates("explore")
+        for (point, cell), found in estimates.items():
+            if self._points[point].stage is Stage.EXPLORE and cell in self._points[point].active:
+                look = self.looks[min(self._points[point].looks, len(self.looks) - 1)]
+                self.ratios[point, cell] = _ratio(found, *self._alphas(look.alpha))
+
+
+def _ratio(e: Estimate, low_alpha: float, high_alpha: float) -> Ratio:
+    low, high = e.interval(low_alpha, high_alpha)
+    return Ratio(ratio=math.exp(e.ratio), low=math.exp(low), high=math.exp(high))
+
+
+def status_of(race: Race, point: Point, cell: Cell) -> tuple[Status, str]:
+    """Return how a cell ended at a point, and why."""
+    if cell in race.evidence.out:
+        return race.evidence.out[cell]
+    if (point, cell) in race.evidence.refused:
+        return Status.REFUSED, race.evidence.refused[point, cell]
+    if not cell.is_default and race.dropped(point, cell):
+        return Status.ELIMINATED, ""
+    return Status.OK, ""

@@ -1,0 +1,140 @@
+"""The rules of the race, pure: how much to measure, which cells go on, when an answer is clear.
+
+Everything is on log-ratios (log(default's time / cell's time); 0.01 is 1 % faster). docs/performance.md derives it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ncclprobe.records.base import Record
+from ncclprobe.stats import normal_quantile
+from ncclprobe.sweep.estimate import Estimate
+
+WORTHWHILE = math.log(1.005)
+"""A size changes only if its interval's low end exceeds this (the contract of ``sweep``)."""
+
+EXPLORE_ALPHA = 0.03
+"""Error budget of all intervals of cells that were not confirmed, two-sided."""
+
+CONFIRM_LOW_ALPHA, CONFIRM_HIGH_ALPHA = 0.008, 0.012
+"""Error budget of the confirmed cells' intervals: a false change has the first."""
+
+
+class Look(Record, frozen=True, kw_only=True):
+    """What has been measured of a cell that is still in the race when it is looked at."""
+
+    launches: int
+    """Fresh launches in all."""
+    share: float
+    """Pairs in all, as a share of the plain design's n."""
+    alpha: float
+    """Share of the error budget."""
+
+
+EXPLORE = (
+    Look(launches=2, share=0.0, alpha=0.10),
+    Look(launches=4, share=0.10, alpha=0.15),
+    Look(launches=6, share=0.20, alpha=0.20),
+    Look(launches=8, share=0.35, alpha=0.25),
+    Look(launches=12, share=0.55, alpha=0.30),
+)
+"""The race's looks; the first has FIRST_PAIRS in all."""
+
+EXHAUSTIVE = (Look(launches=2, share=0.0, alpha=0.10), Look(launches=8, share=1.0, alpha=0.90))
+"""The plain design's looks: nothing is dropped."""
+
+CONFIRM_ALPHAS = (0.55, 0.20, 0.15, 0.10)
+"""Shares of the error budget of the looks at a winner."""
+
+FIRST_PAIRS = 6
+"""Pairs of the first look: every second may be wild and a slow cell is still told (estimate.OUTLIERS)."""
+
+DETECTABLE = 0.022
+"""A cell that could still be this much faster goes on, at the full precision."""
+
+FUTILE_Z, DOMINATED_Z, CLEAR_Z = 2.7, 3.0, 2.0
+"""Standard errors by which a cell must miss DETECTABLE, or the best cell, to drop out; by which the best must win."""
+
+POWER_Z = 2.2
+"""A planned look at a winner succeeds with a probability of 98.6 %: normal_quantile(0.986)."""
+
+HOPE_Z, LEAST_POWER_Z = 1.0, 0.5
+"""A look that cannot be planned so well is still taken where the gain, a standard error above its estimate, would be
+shown with 69 %: normal_quantile(0.69)."""
+
+MOST_PAIRS = 1.25
+"""Pairs that the confirmation of a winner may take, as a share of the plain design's n."""
+
+MOST_LAUNCHES = 40
+"""Launches that the confirmation of a winner may take in one look."""
+
+
+def plain_pairs(within: float, comparisons: int) -> float:
+    """Return the plain design's n from the variance of a pair: ``max(20, 2 (z s / 0.01)^2)`` with ``within = 2 s^2``.
+
+    Args:
+        within: Variance of a paired log-ratio.
+        comparisons: Cells × sizes.
+
+    Source: the contract of ``sweep`` (docs/sweep.md, cost.exhaustive_s).
+    """
+    return max(20.0, within * (comparisons_z(comparisons) / 0.01) ** 2)
+
+
+def comparisons_z(comparisons: int) -> float:
+    """Return the normal quantile of ``1 - 0.05 / (2 * comparisons)``."""
+    return normal_quantile(1 - 0.05 / (2 * comparisons))
+
+
+def futile(estimate: Estimate, detectable: float) -> bool:
+    """Return whether a cell is clearly not faster than the default by what can be detected."""
+    return max(estimate.ratio + FUTILE_Z * estimate.error, estimate.reach[1]) < detectable
+
+
+def dominated(estimate: Estimate, best: Estimate) -> bool:
+    """Return whether a cell is clearly slower than the best one at its point."""
+    error = max(estimate.error, best.error)
+    return max(estimate.ratio + DOMINATED_Z * error, estimate.reach[1]) < min(best.ratio, best.reach[1])
+
+
+def promising(estimate: Estimate, *, last: bool) -> bool:
+    """Return whether the only cell left, or at the last look the best one, is worth confirming."""
+    return estimate.ratio - (0.5 if last else CLEAR_Z) * estimate.error > WORTHWHILE
+
+
+class ConfirmPlan(Record, frozen=True, kw_only=True):
+    """How to measure a winner again."""
+
+    launches: int
+    """Fresh ones."""
+    pairs: int
+    """In each."""
+
+
+def plan_confirmation(estimate: Estimate, finalists: int, look: int, most_pairs: float) -> ConfirmPlan | None:
+    """Return what shows that a cell is worth changing to, None where that takes more than the plain design.
+
+    The gain is taken half a standard error below its estimate, since the best of several looks better than it is.
+
+    Args:
+        estimate: Of the cell so far.
+        finalists: Points at which a cell is confirmed.
+        look: Number of looks at it so far.
+        most_pairs: Over all launches.
+    """
+    z = normal_quantile(1 - CONFIRM_LOW_ALPHA * CONFIRM_ALPHAS[look] / finalists)
+    gap = estimate.ratio - 0.5 * estimate.error - WORTHWHILE
+    hope = estimate.ratio + HOPE_Z * estimate.error - WORTHWHILE
+    plan = _pairs_for(estimate, (max(gap, hope / 4, 1e-4) / (z + POWER_Z)) ** 2)
+    if plan.launches * plan.pairs > most_pairs:
+        plan = plan.with_(pairs=max(2, math.floor(most_pairs / plan.launches)))
+    reached = math.sqrt(estimate.between / plan.launches + estimate.within / (plan.launches * plan.pairs))
+    return plan if hope > (z + LEAST_POWER_Z) * reached else None
+
+
+def _pairs_for(estimate: Estimate, variance: float) -> ConfirmPlan:
+    """Return launches, and pairs in each, after which the estimate has at most this variance, or nearly so."""
+    launches = min(MOST_LAUNCHES, max(3, math.ceil(2 * estimate.between / variance)))
+    left = max(variance - estimate.between / launches, variance / 10)
+    return ConfirmPlan(launches=launches, pairs=max(2, math.ceil(estimate.within / (launches * left))))
