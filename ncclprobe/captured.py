@@ -78,7 +78,7 @@ def plain_text(text: str) -> str:
 
 def _unescaped(text: str) -> str:
     r"""Return a text whose line ends and tabs were written as ``\n`` and ``\t`` with real ones."""
-    if text.count("\\n") <= 3 * (text.count("\n") + 1):
+    if text.count("\\n") < max(2, 3 * text.strip().count("\n") + 1):
         return text
     return text.replace("\\r", "").replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"')
 
@@ -95,7 +95,7 @@ def _physical_lines(text: str) -> list[Line]:
 # ---- mail
 
 
-_QP_ESCAPE = re.compile(r"=(?:3D|20|09|0D|0A|[89A-F][0-9A-F]|$)")
+_QP_ESCAPE = re.compile(r"=(?:3D|20|09|0D|0A|1B|[89A-F][0-9A-F]|$)")
 _QP_PROOF = re.compile(r"=(?:3D|09)|[^=]=$")
 
 
@@ -207,14 +207,14 @@ _PREFIXES = (
     _prefix(r"\[ {0,10}\d+\.\d{3,6}\](?:[ ]|$)", 0.8),
     _prefix(r"\[(?P<who>\d{1,6})\](?:[ ]|$)", 0.8),
     _prefix(r"\[?(?:TRACE|DEBUG|INFO|WARN|WARNING|ERROR)\]?:?(?:[ \t]+|$)", 0.8),
-    _prefix(r"(?P<who>(?=[A-Za-z0-9.-]{0,80}[0-9.-])[A-Za-z0-9][A-Za-z0-9.-]{0,80}):(?:[ \t]|$)", 0.8, repeated=True),
     _prefix(r"(?P<who>[\w./-]{1,120}\.(?:txt|log|out|err|stdout|stderr))[:-][ ]?", 0.8, repeated=True),
+    _prefix(r"(?P<who>(?=[A-Za-z0-9.-]{0,80}[0-9.-])[A-Za-z0-9][A-Za-z0-9.-]{0,80}):(?!\d)[ \t]?", 0.8, repeated=True),
     _prefix(r"(?P<who>[\w.-]{1,80}) *\|(?:[ \t]|$)", 0.8, repeated=True),
     _prefix(r"\[(?P<who>[a-z0-9][\w.-]{1,80}(?: [\w.-]{1,80})?)\](?:[ ]|$)", 0.8, repeated=True),
 )
 _ROUNDS = 8
 _SAMPLE = 4000
-_NUMBERED = re.compile(r"[ \t]{0,10}(\d{1,7})(?:\t|[:|] ?|-(?!\d))")
+_NUMBERED = re.compile(r"[ \t]{0,10}(\d{1,7})(?:\t|:(?! \S|\d\d:)|\| ?|-(?!\d)|$)")
 
 
 def strip_prefixes(lines: list[Line]) -> list[Line]:
@@ -259,12 +259,17 @@ def _without(pattern: re.Pattern[str], line: Line) -> Line:
 
 
 def _without_numbers(lines: list[Line]) -> list[Line]:
-    """Return the lines without the numbers of ``grep -n`` or ``cat -n``: on nearly every line, each above the last."""
-    matches = [_NUMBERED.match(line.text) for line in lines if line.text]
-    numbers = [int(match[1]) for match in matches if match]
-    if len(numbers) < max(4, 0.9 * len(matches)) or any(low >= high for low, high in itertools.pairwise(numbers)):
+    """Return the lines without the numbers of ``grep -n`` or ``cat -n``: on nearly every line, each above the last.
+
+    Before a tab they count each line, or they are a table's first column.
+    """
+    full = [line.text for line in lines if line.text]
+    matches = [match for text in full if (match := _NUMBERED.match(text))]
+    if len(matches) < max(2, 0.9 * len(full)):
         return lines
-    return [_without(_NUMBERED, line) for line in lines]
+    steps = [int(high[1]) - int(low[1]) for low, high in itertools.pairwise(matches)]
+    most = 1 if any(match[0].endswith("\t") for match in matches) else max(steps)
+    return [_without(_NUMBERED, line) for line in lines] if all(0 < step <= most for step in steps) else lines
 
 
 # ---- what parsers ask of a line

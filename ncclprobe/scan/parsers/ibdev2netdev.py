@@ -20,7 +20,7 @@ from ncclprobe.scan.parsers import values
 ARROW = re.compile(r"(?<![\w.:-])port\s+(?P<port>\d{1,3})\s*(?:\((?P<state>[A-Z_ ]{2,20})\)\s*)?=+>")
 LINK = re.compile(r"(?<![\w./:-])(?P<name>[A-Za-z][\w.-]*)/(?P<port>\d{1,3}):?\s+(?P<rest>\w.*)")
 _LINK_WORDS = ("state", "physical_state", "netdev", "lid", "sm_lid", "subnet_prefix")
-DEVICE = re.compile(r"(?<![\w./-])\d+:\s+(?P<name>[A-Za-z][\w.-]*):\s+(?P<rest>node_type\s.*)")
+DEVICE = re.compile(r"(?<![\w./-])(?P<name>[A-Za-z][\w.-]*):\s+(?P<rest>node_type\s.*)")
 TABLE = re.compile(r"^\W*device\s+node GUID\s*$")
 _TABLE_ROW = re.compile(r"^\W*(?P<name>[A-Za-z][\w.-]*)\s+(?P<guid>[0-9a-f]{16})$")
 _ADDRESS = re.compile(r"(?<![\w:.])(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7](?![\w.])", re.IGNORECASE)

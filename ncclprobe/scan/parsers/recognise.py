@@ -93,7 +93,7 @@ def _segments(lines: Iterable[Line], source: str | None) -> Iterator[_Segment]:
         if asks_name and line.text.strip():
             label, asks_name = _label(line.text.strip()) or label, False
         kind = _kind(line.text, open_segment)
-        marked = hostnames.mark(line.text, above) if kind is None else None
+        marked = hostnames.mark(line.text, above) if kind is None and not _commented(line, open_segment) else None
         above = line.text
         if marked or (kind is not None and (open_segment is None or kind != open_segment.kind)):
             if open_segment:
@@ -116,6 +116,11 @@ def _kind(text: str, current: _Segment | None) -> int | None:
     if kind == _TOPO_ROW and current and current.kind == _TOPO:
         return _TOPO
     return kind
+
+
+def _commented(line: Line, current: _Segment | None) -> bool:
+    """Return whether a ``#`` marks no heading, since the output that it goes on with is commented out as well."""
+    return current is not None and all(text.lstrip().startswith("#") for text in (line.text, current.lines[0].text))
 
 
 def _source_label(source: str | None) -> Label | None:
