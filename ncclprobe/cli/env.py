@@ -65,7 +65,7 @@ def _findings(settings: Settings, form: Form) -> tuple[Finding, ...]:
                 "Set them in the job's environment: --format shell, slurm or pbs.",
             )
         )
-    if form is not Form.TUNER and settings.rows and not settings.variables:
+    if form is not Form.TUNER and settings.table_only:
         findings.append(
             info(
                 "needs-tuner-table",

@@ -153,7 +153,7 @@ def arm_settings(texts: tuple[str, ...], table: pathlib.Path) -> ArmSettings:
             continue
         settings = run_settings(_existing(text))
         env |= {variable.name: variable.value for variable in settings.variables}
-        rows = () if settings.variables else settings.rows
+        rows = settings.rows if settings.table_only else ()
     if rows:
         env[TABLE_VARIABLE] = str(table)
     elif TABLE_VARIABLE in env:

@@ -17,6 +17,6 @@ class EnvDocument(Document, frozen=True, kw_only=True):
     env: tuple[EnvVariable, ...]
     """The variables, each once, in order; empty where nothing is to be set."""
     table: tuple[TunerRow, ...]
-    """The per-size table; empty where nothing depends on the size."""
+    """The choice by message size; empty where there is none."""
     text: str
     """What was emitted."""

@@ -62,8 +62,8 @@ def comment(text: str) -> str:
 
 def _head(settings: Settings) -> list[str]:
     sources = [comment(f"Settings from {source}") for source in settings.sources]
-    nothing = [] if settings.variables else [comment("Nothing to set.")]
-    return [*sources, *map(comment, settings.notes), *nothing]
+    nothing = [] if settings.variables else [comment("No variable to set.")]
+    return [*sources, *map(comment, settings.notes), *_table_hint(settings), *nothing]
 
 
 def _exports(variables: Sequence[EnvVariable]) -> list[str]:
@@ -84,13 +84,13 @@ def _text(*parts: Sequence[str]) -> str:
 
 
 def _table_hint(settings: Settings) -> list[str]:
-    if settings.variables or not settings.rows:
+    if not settings.table_only:
         return []
-    return [comment("Emit the table with --format tuner --out FILE; a tuner plugin applies it size by size.")]
+    return [comment("No variable can say that: emit it with --format tuner, a tuner plugin applies it size by size.")]
 
 
 def _shell(settings: Settings) -> str:
-    return _text(_head(settings), _table_hint(settings), _exports(settings.variables))
+    return _text(_head(settings), _exports(settings.variables))
 
 
 def _slurm(settings: Settings) -> str:
@@ -101,7 +101,7 @@ def _slurm(settings: Settings) -> str:
         comment("srun hands the environment to every rank, also in a job submitted with --export=NONE."),
         "export SLURM_EXPORT_ENV=ALL",
     ]
-    return _text(_head(settings), how, _table_hint(settings), _exports(settings.variables), passing)
+    return _text(_head(settings), how, _exports(settings.variables), passing)
 
 
 def _pbs(settings: Settings) -> str:
@@ -110,17 +110,17 @@ def _pbs(settings: Settings) -> str:
     names = [variable.name for variable in settings.variables]
     how = [comment("In the job script, before mpiexec. PBS runs it on one node; pass the names on to the others.")]
     passing = [
-        comment("Open MPI:      mpirun " + " ".join(f"-x {name}" for name in names)),
-        comment("MPICH, Intel:  mpiexec -genvlist " + ",".join(names)),
+        comment("Open MPI: mpirun " + " ".join(f"-x {name}" for name in names)),
+        comment("MPICH, Intel MPI: mpiexec -genvlist " + ",".join(names)),
     ]
-    return _text(_head(settings), how, passing, _table_hint(settings), _exports(settings.variables))
+    return _text(_head(settings), how, passing, _exports(settings.variables))
 
 
 def _nccl_conf(settings: Settings) -> str:
     ours = [variable for variable in settings.variables if variable.name.startswith("NCCL_")]
     others = [variable.name for variable in settings.variables if not variable.name.startswith("NCCL_")]
     left_out = [comment(f"Only NCCL reads this file; set {name} in the job's environment.") for name in others]
-    return _text(_head(settings), left_out, _table_hint(settings), [line for one in ours for line in _conf_lines(one)])
+    return _text(_head(settings), left_out, [line for one in ours for line in _conf_lines(one)])
 
 
 def _conf_lines(variable: EnvVariable) -> list[str]:

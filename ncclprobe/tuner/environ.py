@@ -20,7 +20,9 @@ class Settings(Record, frozen=True, kw_only=True):
     variables: tuple[EnvVariable, ...] = ()
     """Each name once, in the order in which they are set."""
     rows: tuple[TunerRow, ...] = ()
-    """The per-size table; empty where nothing depends on the size."""
+    """The choice by message size; empty where there is none."""
+    table_only: bool = False
+    """Whether the variables do not say what the table says."""
     notes: tuple[str, ...] = ()
     """Sentences for people: why nothing is set, what a variable cannot say."""
 
@@ -36,13 +38,18 @@ def sweep_settings(document: SweepDocument, source: str) -> Settings:
     choice = document.choice
     if choice.verdict is Verdict.KEEP_DEFAULTS:
         return Settings(sources=(source,), notes=(f"{source}: keep the defaults; no setting beat them clearly.",))
-    gain = (
-        f"{choice.gain.ratio:.3f} times the defaults' speed, 95 % interval {choice.gain.low:.3f}-{choice.gain.high:.3f}"
+    gain = choice.gain
+    measured = (
+        f"Measured with {document.library} on {document.nranks} ranks: {gain.ratio:.3f} times the defaults' speed "
+        f"(95 %: {gain.low:.3f} to {gain.high:.3f})."
     )
-    reason = f"Measured with {document.library} on {document.nranks} ranks: {gain}."
-    variables = tuple(EnvVariable(name=name, value=value, reason=reason) for name, value in choice.env.items())
-    notes = () if variables else (f"{source}: the choice depends on the size, which no variable can say. {reason}",)
-    return Settings(sources=(source,), variables=variables, rows=sweep_rows(document), notes=notes)
+    return Settings(
+        sources=(source,),
+        variables=tuple(EnvVariable(name=name, value=value, reason=measured) for name, value in choice.env.items()),
+        rows=sweep_rows(document),
+        table_only=not choice.env,
+        notes=() if choice.env else (f"{source}: a choice by message size. {measured}",),
+    )
 
 
 def merged(parts: Sequence[Settings]) -> Settings:
@@ -63,6 +70,7 @@ def merged(parts: Sequence[Settings]) -> Settings:
         sources=tuple(source for part in parts for source in part.sources),
         variables=tuple(variable for variable, _ in variables.values()),
         rows=tuple(rows),
+        table_only=any(part.table_only for part in parts),
         notes=tuple(note for part in parts for note in part.notes),
     )
 

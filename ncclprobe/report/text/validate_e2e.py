@@ -7,6 +7,7 @@ import statistics
 from tabulate import tabulate
 
 from ncclprobe.records.e2e import Arm, E2eDocument, E2eVerdict, TrialStatus
+from ncclprobe.report.text.findings import findings_text
 from ncclprobe.units import format_seconds
 
 ANSWERS = {
@@ -24,7 +25,7 @@ def e2e_text(document: E2eDocument, path: str = "") -> str:
         document: The result.
         path: Its run directory; empty for none.
     """
-    parts = [_answer(document), _table(document), _settings(document), _findings(document)]
+    parts = [_answer(document), _table(document), _settings(document), findings_text(document.findings)]
     where = f"Run directory: {path}" if path else ""
     return "\n\n".join(part for part in (*parts, where) if part)
 
@@ -65,10 +66,3 @@ def _settings(document: E2eDocument) -> str:
     for arm, settings in ((Arm.BASELINE, document.baseline), (Arm.CANDIDATE, document.candidate)):
         lines += [f"{arm}: {name}={value}" for name, value in settings.items()] or [f"{arm}: nothing set"]
     return "\n".join(lines)
-
-
-def _findings(document: E2eDocument) -> str:
-    return "\n".join(
-        f"{finding.severity} {finding.code} ({finding.subject}): {finding.message}\n  {finding.hint}"
-        for finding in document.findings
-    )

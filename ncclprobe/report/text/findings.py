@@ -1,0 +1,36 @@
+"""Findings as people read them, the same under every command."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+from ncclprobe.findings import Finding
+
+WIDTH = 80
+
+
+def findings_text(findings: Iterable[Finding]) -> str:
+    """Return a paragraph a finding: severity, code, subject, message, and the hint indented below it."""
+    return "\n".join(_paragraph(finding) for finding in findings)
+
+
+def _paragraph(finding: Finding) -> str:
+    heading = f"{finding.severity} {finding.code} ({finding.subject}): {finding.message}"
+    return "\n".join([*_wrapped(heading, ""), *_wrapped(finding.hint, "  ")])
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    """Return lines of at most ``WIDTH`` columns; a line of quoted output keeps its own."""
+    return [
+        part
+        for line in text.splitlines()
+        for part in textwrap.wrap(
+            line,
+            WIDTH,
+            initial_indent=indent,
+            subsequent_indent=indent or "  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    ]
