@@ -29,4 +29,4 @@ def judged(hosts: Sequence[Host], findings: Iterable[Finding] = ()) -> ScanDocum
 def check(hosts: Iterable[Host]) -> tuple[Finding, ...]:
     """Return what is wrong with the hosts, the worst first; docs/findings.md has every code."""
     nodes = labelled(hosts)
-    return told([*check_ports(nodes), *check_nodes(nodes), *check_environment(nodes)])
+    return told([*check_ports(nodes), *check_nodes(nodes), *check_environment(nodes)], nodes)

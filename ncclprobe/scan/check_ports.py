@@ -83,7 +83,7 @@ def _down(one: Seen, same_name: Sequence[Seen], same_kind: Sequence[Seen]) -> Re
     if not others and active >= 2 and 2 * active > len(same_kind):
         message = f"DOWN{physical}, while {active} of the {len(same_kind)} ports of its kind are ACTIVE"
         return one.remark(Severity.ERROR, "port-down", message, _down_hint(one.port))
-    message = f"DOWN{physical}, as most of its likes; it may be unused"
+    message = f"DOWN{physical}; it may be unused"
     return one.remark(Severity.INFO, "port-down", message, "nothing to do, unless a cable should be there")
 
 

@@ -43,13 +43,13 @@ def recommend(hosts: Iterable[Host]) -> Recommendation:
     keys, remarks = _common(having)
     remarks = [remark for one in chosen for remark in one.remarks] + remarks
     if not keys or layer is None:
-        return Recommendation((), told(remarks))
+        return Recommendation((), told(remarks, nodes))
     names = _names(keys, having)
     env = [EnvVariable(name="NCCL_IB_HCA", value="=" + ",".join(names), reason=_reason(names, layer, chosen))]
     if layer is LinkLayer.ETHERNET:
         gid_env, gid_remarks = _gid_index(keys, having)
         env, remarks = env + gid_env, remarks + gid_remarks
-    return Recommendation(tuple(env), told(remarks))
+    return Recommendation(tuple(env), told(remarks, nodes))
 
 
 def _common(having: Sequence[Chosen]) -> tuple[list[Key], list[Remark]]:
@@ -102,12 +102,12 @@ def _names(keys: Sequence[Key], having: Sequence[Chosen]) -> list[str]:
 
 
 def _reason(names: Sequence[str], layer: LinkLayer, chosen: Sequence[Chosen]) -> str:
-    rails = [rail for one in chosen for rail in one.rails]
-    state = "ACTIVE" if all(rail.port.state for rail in rails) else "ACTIVE (where the state is known)"
+    known = [rail.port.state is not None for one in chosen for rail in one.rails]
+    state = "" if not any(known) else "ACTIVE " if all(known) else "ACTIVE, as far as is known, "
     ports = {(hca.name, port.port) for one in chosen for hca in one.node.host.hcas for port in hca.ports}
     kind = "InfiniBand" if layer is LinkLayer.INFINIBAND else "RoCE"
-    where = f" on all of {len(chosen)} nodes" if len(chosen) > 1 else ""
-    return f"{len(names)} of {len(ports)} ports are {state} {kind} rails{where}; {_exactness(names, ports)}"
+    where = f" on all {len(chosen)} nodes" if len(chosen) > 1 else ""
+    return f"{len(names)} of {len(ports)} ports are {state}{kind} rails{where}; {_exactness(names, ports)}"
 
 
 def _exactness(names: Sequence[str], ports: Iterable[Key]) -> str:

@@ -47,13 +47,14 @@ def labelled(hosts: Iterable[Host]) -> tuple[Node, ...]:
     return tuple(nodes)
 
 
-def told(remarks: Iterable[Remark], *, everyone: str = "fleet") -> tuple[Finding, ...]:
+def told(remarks: Iterable[Remark], nodes: Sequence[Node]) -> tuple[Finding, ...]:
     """Return the findings, the worst first, with the hosts of equal remarks folded: ``dgx[001-004]/mlx5_3:1``.
 
     Args:
-        remarks: In any order.
-        everyone: The subject of a remark that names neither host nor device.
+        remarks: In any order; one that names neither host nor device is about all nodes.
+        nodes: All nodes.
     """
+    everyone = "fleet" if len(nodes) > 1 else (nodes[0].label if nodes else "") or "node"
     groups: dict[tuple[str, ...], list[Remark]] = defaultdict(list)
     for remark in remarks:
         groups[remark.device, remark.severity, remark.code, remark.message, remark.hint].append(remark)

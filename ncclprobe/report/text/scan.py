@@ -6,6 +6,7 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+import msgspec
 from tabulate import tabulate
 
 from ncclprobe.findings import Finding
@@ -116,11 +117,15 @@ def _variables(document: ScanDocument) -> str:
 
 
 def _findings(findings: Sequence[Finding]) -> str:
-    return "\n".join(_finding(finding) for finding in findings)
+    """Return the findings; those that differ in nothing but their subject are shown once."""
+    alike: dict[Finding, list[str]] = defaultdict(list)
+    for finding in findings:
+        alike[msgspec.structs.replace(finding, subject="")].append(finding.subject)
+    return "\n".join(_finding(finding, fold(subjects)) for finding, subjects in alike.items())
 
 
-def _finding(finding: Finding) -> str:
-    heading = f"{finding.severity} {finding.code} ({finding.subject}): {finding.message}"
+def _finding(finding: Finding, subject: str) -> str:
+    heading = f"{finding.severity} {finding.code} ({subject}): {finding.message}"
     return "\n".join([*_wrapped(heading, ""), *_wrapped(finding.hint, "  ")])
 
 

@@ -1,0 +1,215 @@
+"""Which ports are recommended, under which names, and what is left out."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scan_records import ACTIVE, ARMED, DOWN, ETH, IB, INIT, hca, host, port, roce_gids, told_of
+
+from ncclprobe.names import LinkLayer
+from ncclprobe.records.scan import Hca, Host
+from ncclprobe.scan.rails import main_rate, unserved, usable
+from ncclprobe.scan.recommend import recommend
+
+TWELVE = [hca(f"mlx5_{number}", link_layer=ETH if number in (2, 8) else IB) for number in range(12)]
+TEN = "=mlx5_0,mlx5_1,mlx5_3,mlx5_4,mlx5_5,mlx5_6,mlx5_7,mlx5_9,mlx5_10,mlx5_11"
+
+
+def env(*hosts: Host) -> dict[str, str]:
+    return {variable.name: variable.value for variable in recommend(hosts).env}
+
+
+def test_ethernet_among_twelve_is_left_out() -> None:
+    advice = recommend([host(*TWELVE)])
+    assert [(variable.name, variable.value) for variable in advice.env] == [("NCCL_IB_HCA", TEN)]
+    assert advice.env[0].reason == (
+        "10 of 12 ports are ACTIVE InfiniBand rails; = matches exactly, without it mlx5_1 also takes mlx5_10, mlx5_11"
+    )
+    assert told_of(advice.findings) == {("warning", "ethernet-among-infiniband", "node")}
+    assert "mlx5_2, mlx5_8" in advice.findings[0].message
+
+
+def test_unknown_states_count_as_usable() -> None:
+    without_states = [hca(one.name, link_layer=one.ports[0].link_layer, state=None) for one in TWELVE]
+    assert env(host(*without_states)) == {"NCCL_IB_HCA": TEN}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.permutations(TWELVE))
+def test_the_order_of_devices_does_not_matter(hcas: list[Hca]) -> None:
+    assert env(host(*hcas)) == {"NCCL_IB_HCA": TEN}
+
+
+@pytest.mark.parametrize(
+    ("hcas", "value"),
+    [
+        ([hca("mlx5_0", state=DOWN), hca("mlx5_1")], "=mlx5_1"),
+        ([hca("mlx5_0", state=INIT), hca("mlx5_1", state=ARMED), hca("mlx5_2")], "=mlx5_2"),
+        ([hca("mlx4_0", port(1), port(2, state=DOWN))], "=mlx4_0:1"),
+        ([hca("mlx4_0", port(1), port(2))], "=mlx4_0:1,mlx4_0:2"),
+        ([hca("mlx4_0", port(1), port(2, link_layer=ETH)), hca("mlx4_1", port(1))], "=mlx4_0:1,mlx4_1"),
+        ([hca("mlx5_ib0")], "=mlx5_ib0"),
+        # The main rate first, and slower InfiniBand ports too: NCCL prefers the fast ones by itself.
+        ([hca("a0", rate_gbps=100.0), hca("a1", rate_gbps=400.0), hca("a2", rate_gbps=400.0)], "=a1,a2,a0"),
+        ([hca("mlx5_0", state=DOWN), hca("mlx5_1", link_layer=ETH)], "=mlx5_1"),
+        ([hca("mlx5_0", state=INIT), hca("mlx5_1", link_layer=ETH)], "=mlx5_1"),
+    ],
+)
+def test_value(hcas: list[Hca], value: str) -> None:
+    assert env(host(*hcas)) == {"NCCL_IB_HCA": value}
+
+
+@pytest.mark.parametrize(
+    "hcas",
+    [
+        [],
+        [Hca(name="mlx5_0")],
+        [hca("hfi1_0")],
+        [hca("efa_0", link_layer=LinkLayer.UNSPECIFIED)],
+        [hca("rdmap16s27", vendor_part_id=0xEFA2, link_layer=LinkLayer.UNSPECIFIED)],
+        [hca("rxe0", link_layer=ETH)],
+        [hca("irdma0", link_layer=ETH, transport="iWARP")],
+        [hca("mlx5_0", link_layer=None)],
+        [hca("mlx5_0", state=DOWN)],
+    ],
+)
+def test_nothing_is_recommended_without_grounds(hcas: list[Hca]) -> None:
+    assert env(host(*hcas)) == {}
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        (hca("hfi1_0"), "Omni-Path"),
+        (hca("opap1s0", board_id="Omni-Path Host Fabric Adapter"), "Omni-Path"),
+        (hca("efa_0"), "EFA"),
+        (hca("rdmap16s27", vendor_part_id=0xEFA1), "EFA"),
+        (hca("siw_eth0"), "software"),
+        (hca("cxgb4_0", transport="iWARP"), "iWARP"),
+        (hca("mlx5_0", transport="InfiniBand"), None),
+        (hca("rdmaP36305p0s2", transport="InfiniBand"), None),
+        (hca("bnxt_re0"), None),
+    ],
+)
+def test_unserved(device: Hca, words: str | None) -> None:
+    reason = unserved(device)
+    assert reason is None if words is None else words in str(reason)
+
+
+def test_unserved_hcas_are_named_with_their_reason() -> None:
+    findings = recommend([host(hca("hfi1_0"), hca("mlx5_0"))]).findings
+    assert told_of(findings) == {("info", "hca-not-served", "hfi1_0")}
+
+
+# ---- RoCE
+
+
+def roce(name: str, rate: float | None = 400.0, **given: object) -> Hca:
+    return hca(name, **({"link_layer": ETH, "rate_gbps": rate, "gids": roce_gids(3)} | given))
+
+
+def test_roce_gets_its_gid_index() -> None:
+    assert env(host(roce("mlx5_0"), roce("mlx5_1"))) == {"NCCL_IB_HCA": "=mlx5_0,mlx5_1", "NCCL_IB_GID_INDEX": "3"}
+
+
+def test_the_smallest_index_that_every_rail_has() -> None:
+    hcas = [roce("mlx5_0", gids=roce_gids(3, 5, 7)), roce("mlx5_1", gids=roce_gids(5, 7))]
+    assert env(host(*hcas))["NCCL_IB_GID_INDEX"] == "5"
+
+
+@pytest.mark.parametrize(
+    ("gids", "code"),
+    [((), "gid-index-unknown"), (roce_gids(5), "gid-index-differs"), (roce_gids(), "gid-index-differs")],
+)
+def test_no_gid_index_without_agreement(gids: tuple[object, ...], code: str) -> None:
+    other = roce("mlx5_0", gids=roce_gids(3) if gids else ())
+    advice = recommend([host(other, roce("mlx5_1", gids=gids))])
+    assert [variable.name for variable in advice.env] == ["NCCL_IB_HCA"]
+    assert [finding.code for finding in advice.findings] == [code]
+
+
+def test_management_ports_are_left_out_by_rate() -> None:
+    fast = [roce(f"mlx5_{number}") for number in range(8)]
+    slow = [roce(f"mlx5_{number}", 100.0, gids=roce_gids(5)) for number in range(8, 12)]
+    advice = recommend([host(*fast, *slow)])
+    assert [variable.value for variable in advice.env] == ["=" + ",".join(one.name for one in fast), "3"]
+    assert told_of(advice.findings) == {("info", "hca-left-out", one.name) for one in slow}
+
+
+@pytest.mark.parametrize(
+    ("hcas", "value"),
+    [
+        ([roce("mlx5_0"), roce("mlx5_1"), roce("mlx5_bond_0", bond=True)], "=mlx5_0,mlx5_1"),
+        ([roce("mlx5_0"), roce("mlx5_bond_0", bond=True)], "=mlx5_0"),
+        ([roce("mlx5_bond_0", bond=True)], "=mlx5_bond_0"),
+        ([*(roce(f"mlx5_bond_{n}", bond=True) for n in (1, 2)), roce("mlx5_3", 25.0)], "=mlx5_bond_1,mlx5_bond_2"),
+        ([*(roce(f"m{n}", None, board_id="A") for n in (0, 1, 2)), roce("m3", None, board_id="B")], "=m0,m1,m2"),
+        ([*(roce(f"m{n}", 200.0, board_id="A") for n in (0, 1, 2)), roce("m3", 200.0, board_id="B")], "=m0,m1,m2,m3"),
+        ([roce("m0", 400.0), roce("m1", None)], "=m0,m1"),
+    ],
+)
+def test_roce_rails(hcas: list[Hca], value: str) -> None:
+    assert env(host(*hcas))["NCCL_IB_HCA"] == value
+
+
+@pytest.mark.parametrize(
+    ("rates", "best"),
+    [
+        ([400, 400, 100, 100, 100, 100], 400),
+        ([100] * 5 + [400], 100),
+        ([100, 100, 200], 200),
+        ([None], None),
+        ([], None),
+    ],
+)
+def test_main_rate_is_where_the_bandwidth_is(rates: list[float | None], best: float | None) -> None:
+    rails = usable(host(*(roce(f"m{number}", rate) for number, rate in enumerate(rates))), ETH)
+    assert main_rate(rails) == best
+
+
+# ---- fleets
+
+
+def test_only_names_that_every_node_can_use() -> None:
+    lost = [
+        hca(one.name, state=DOWN if one.name == "mlx5_5" else ACTIVE, link_layer=one.ports[0].link_layer)
+        for one in TWELVE
+    ]
+    advice = recommend([host(*TWELVE, name="dgx001"), host(*lost, name="dgx002")])
+    assert advice.env[0].value == TEN.replace("mlx5_5,", "")
+    assert "on all 2 nodes" in advice.env[0].reason
+    assert told_of(advice.findings) == {
+        ("warning", "ethernet-among-infiniband", "dgx[001-002]"),
+        ("warning", "rail-not-on-every-node", "mlx5_5"),
+    }
+
+
+def test_no_common_name_is_an_error() -> None:
+    advice = recommend([host(hca("mlx5_0"), name="a"), host(hca("ibp1s0"), name="b")])
+    assert advice.env == ()
+    assert ("error", "no-common-hca", "fleet") in told_of(advice.findings)
+
+
+def test_a_node_with_nothing_usable_does_not_hide_the_others_rails() -> None:
+    advice = recommend([host(hca("mlx5_0"), name="a"), host(hca("mlx5_0", state=DOWN), name="b")])
+    assert env(host(hca("mlx5_0"), name="a"), host(hca("mlx5_0", state=DOWN), name="b")) == {"NCCL_IB_HCA": "=mlx5_0"}
+    assert ("error", "no-usable-hca", "b") in told_of(advice.findings)
+
+
+def test_a_node_with_ethernet_alone_has_nothing_to_offer_an_infiniband_fleet() -> None:
+    advice = recommend([host(hca("mlx5_0"), name="a"), host(roce("mlx5_0"), name="b")])
+    assert advice.env[0].value == "=mlx5_0"
+    assert ("error", "no-usable-hca", "b") in told_of(advice.findings)
+
+
+def test_a_port_number_is_written_where_any_node_has_several() -> None:
+    assert env(host(hca("m0", port(1), port(2, state=DOWN)), name="a"), host(hca("m0"), name="b")) == {
+        "NCCL_IB_HCA": "=m0:1"
+    }
+
+
+def test_nccl_takes_32_at_most() -> None:
+    advice = recommend([host(*(hca(f"mlx5_{number}") for number in range(40)))])
+    assert advice.env[0].value.split(",")[-1] == "mlx5_31"
+    assert told_of(advice.findings) == {("warning", "too-many-hcas", "node")}
