@@ -27,8 +27,8 @@ class LogHca(Record, frozen=True, kw_only=True):
 class Choice(Record, frozen=True, kw_only=True):
     """What NCCL chose for an operation, from its TUNING lines."""
 
-    collective: str
-    """In ncclprobe's spelling."""
+    collective: str | None = None
+    """In ncclprobe's spelling; None where the line names none, as up to NCCL 2.22."""
     size_bytes: int
     """As logged."""
     algo: str
@@ -59,6 +59,10 @@ class LogError(Record, frozen=True, kw_only=True):
     """Kebab-case: ``ib-completion-error``, ``unhandled-cuda-error``."""
     text: str
     """The log's words, with the figures in them."""
+    host: str | None = None
+    """Who said it; None where the line has no NCCL prefix."""
+    count: int = 1
+    """How often."""
 
 
 class LogWarning(Record, frozen=True, kw_only=True):
@@ -104,12 +108,12 @@ class NcclLog(Source, tag="nccl-log", frozen=True, kw_only=True):
 class Half(Record, frozen=True, kw_only=True):
     """Out-of-place or in-place half of a row."""
 
-    time_us: float
-    """Of one operation."""
-    algbw_gbps: float
-    """GB/s."""
-    busbw_gbps: float
-    """GB/s."""
+    time_us: float | None
+    """Of one operation; None where it is printed as nan or inf."""
+    algbw_gbps: float | None
+    """GB/s; None likewise."""
+    busbw_gbps: float | None
+    """GB/s; None likewise."""
     wrong: int | None = None
     """Wrong elements; None for N/A or an old version's error column."""
 
@@ -155,9 +159,9 @@ class Kernel(Record, frozen=True, kw_only=True):
     """NCCL's kernels of one collective and type."""
 
     collective: str
-    """In ncclprobe's spelling."""
+    """In ncclprobe's spelling; NCCL's own word for what is none, such as ``generic``."""
     dtype: str | None = None
-    """As the kernel's name says."""
+    """As the kernel's name says; None for kernels that copy without looking at the type."""
     time_us: float
     """Of all instances."""
     count: int
@@ -192,6 +196,10 @@ class TunerRow(Record, frozen=True, kw_only=True):
     """None matches any."""
     nranks: int | None = None
     """None matches any."""
+    num_pipe_ops: int | None = None
+    """None matches any."""
+    reg_buff: bool | None = None
+    """Whether the user's buffer is registered; None matches both."""
 
 
 class TunerCsv(Source, tag="tuner-csv", frozen=True, kw_only=True):

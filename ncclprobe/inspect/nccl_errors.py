@@ -1,0 +1,140 @@
+"""What failed and what NCCL only warned of.
+
+A WARN line that no rule knows is an error where NCCL's next line from the same thread traces a return code
+(``init.cc:1501 -> 5``): the call failed and its callers passed that on.
+
+Source: NCCL 2.28.9, all ``WARN`` of src/; src/include/checks.h (the traces); nccl-tests 2.19.6, src/common.h;
+PyTorch 2.9, torch/csrc/distributed/c10d/NCCLUtils.cpp.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ncclprobe.inspect.nccl_lines import Message
+from ncclprobe.records.inspect import LogError, LogWarning
+
+_WARNINGS = re.compile(
+    r"Attempted to merge|incompatible with the local|SHARP|sharp_|NVLS|[Cc]oll[Nn]et|[Mm]ulticast|"
+    r"\[Service thread\]|Failed to execute operation (?:Close|Stop)|[Ii]gnor(?:ed|ing)|[Ff]all(?:ing)? ?back|"
+    r"GID table change|P_Key|client reregister|lid change|port active|"
+    r"NUMA auto balancing|iommu=pt|retrying"
+)
+"""Refused extras, what comes after the end, and events that NCCL lives with."""
+_ERRORS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (code, re.compile(pattern))
+    for code, pattern in (
+        ("ib-completion-error", r"Got completion (?:from|with)"),
+        ("ib-async-event", r"async (?:fatal )?event"),
+        ("duplicate-gpu", r"Duplicate GPU detected"),
+        ("shared-memory-failure", r"/shm/nccl|shared memory|posix_fallocate|No space left on device"),
+        ("version-mismatch", r"[Mm]ismatched NCCL version|NCCL version mismatch|not backwards compatible"),
+        ("ib-memory-registration", r"ibv_reg_(?:mr|dmabuf)"),
+        ("ib-connect-failure", r"ibv_modify_qp"),
+        ("ib-failure", r"\bibv_\w+"),
+        ("cuda-failure", r"C[Uu][Dd][Aa] (?:failure|error)|Failed to CUDA|\bcu(?:da|Mem)\w+ ?(?:failed|\()"),
+        ("no-network-interface", r"[Nn]o (?:socket )?interface found|listening interface|no device found matching"),
+        ("message-truncated", r"[Mm]essage truncated"),
+        ("no-algorithm", r"[Nn]o algorithm"),
+        (
+            "socket-failure",
+            r"[Cc]onnect(?:ion)? to \S+ .*(?:failed|returned)|Connection (?:reset|refused|closed|timed out)|"
+            r"Call to (?:\w+ to |\w+ from )?(?:connect|recv|send|accept|bind|poll|read|write)\b|No route to host|"
+            r"[Ss]ocket\w* ?[:(].*|[Bb]ootstrap|Accept failed",
+        ),
+        ("proxy-failure", r"\[?[Pp]roxy (?:Service|Call|Progress)|ncclProxy"),
+        ("out-of-memory", r"out of memory|[Cc]annot allocate memory|[Ff]ailed to (?:m|c)alloc"),
+    )
+)
+_FOREIGN: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (code, re.compile(pattern))
+    for code, pattern in (
+        ("collective-timeout", r"caught collective operation timeout"),
+        ("unhandled-cuda-error", r"ncclUnhandledCudaError|unhandled cuda error"),
+        ("system-error", r"ncclSystemError|unhandled system error"),
+        ("remote-error", r"ncclRemoteError|remote process (?:has )?exited"),
+        ("internal-error", r"ncclInternalError|NCCL\b.*\binternal error"),
+        ("invalid-usage", r"nccl(?:InvalidUsage|InvalidArgument)|NCCL\b.*\binvalid (?:usage|argument)"),
+        ("nccl-test-failure", r"Test NCCL failure"),
+        ("nccl-error", r"NCCL [Ee]rror in"),
+    )
+)
+_SHARP_FAILED = re.compile(r"sharp|SHARP")
+_FAILED = re.compile(r"ERROR|WARN|[Ff]ail|[Cc]annot")
+_TRACE = re.compile(r"[\w./-]+\.(?:cc|cu|h|cpp):\d+ -> [1-9]")
+
+
+class Troubles:
+    """Errors and warnings seen so far."""
+
+    def __init__(self) -> None:
+        self._errors: dict[tuple[str, str, str | None], int] = {}
+        self._warnings: dict[str, int] = {}
+        self._undecided: dict[str | None, tuple[str, str | None]] = {}
+
+    def take(self, message: Message) -> None:
+        """Read a message of NCCL or a line of another program."""
+        if message.level is None:
+            self._take_foreign(message.text)
+        elif message.level == "WARN":
+            self._decide(message)
+            self._take_warn(message)
+        elif message.thread in self._undecided:
+            self._decide(message)
+        elif " retrying" in message.text and "returned" in message.text:
+            self._warn(message.text)
+
+    def errors(self) -> tuple[LogError, ...]:
+        """Return what failed, each once."""
+        return tuple(
+            LogError(code=code, text=text, host=host, count=count) for (code, text, host), count in self._errors.items()
+        )
+
+    def warnings(self) -> tuple[LogWarning, ...]:
+        """Return what stopped nothing, each once."""
+        left = [text for text, _ in self._undecided.values()]
+        counts = dict(self._warnings)
+        for text in left:
+            counts[text] = counts.get(text, 0) + 1
+        return tuple(LogWarning(text=text, count=count) for text, count in counts.items())
+
+    def _take_warn(self, message: Message) -> None:
+        text = message.text
+        if not text:
+            return
+        if code := error_code(text):
+            self._fail(code, text, message.host)
+        elif _WARNINGS.search(text):
+            self._warn(text)
+        else:
+            self._undecided[message.thread] = text, message.host
+
+    def _decide(self, message: Message) -> None:
+        """Settle what the thread's last WARN was, now that its next message is here."""
+        open_warning = self._undecided.pop(message.thread, None)
+        if open_warning is None:
+            return
+        if message.level != "WARN" and _TRACE.match(message.text):
+            self._fail("nccl-failure", *open_warning)
+        else:
+            self._warn(open_warning[0])
+
+    def _take_foreign(self, text: str) -> None:
+        code = next((code for code, pattern in _FOREIGN if pattern.search(text)), None)
+        if code:
+            self._fail(code, text, None)
+        elif _SHARP_FAILED.search(text) and _FAILED.search(text):
+            self._warn(text)
+
+    def _fail(self, code: str, text: str, host: str | None) -> None:
+        self._errors[code, text, host] = self._errors.get((code, text, host), 0) + 1
+
+    def _warn(self, text: str) -> None:
+        self._warnings[text] = self._warnings.get(text, 0) + 1
+
+
+def error_code(text: str) -> str | None:
+    """Return the code of a WARN that a rule knows as a failure, None for others."""
+    if _WARNINGS.search(text):
+        return None
+    return next((code for code, pattern in _ERRORS if pattern.search(text)), None)

@@ -1,0 +1,131 @@
+"""NCCL's messages in a text, whatever launchers, log collectors, terminals and other programs put around them.
+
+Source: NCCL 2.28.9, src/debug.cc (``ncclDebugLog``): ``host:pid:tid [cudaDev] NCCL INFO message``, and for WARN the
+file and line, from 2.27 also the function, before ``NCCL WARN``.
+"""
+
+from __future__ import annotations
+
+import collections
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from ncclprobe.captured import Line, clean
+
+
+class Message(NamedTuple):
+    """One message of NCCL, or one line of another program."""
+
+    text: str
+    """Without NCCL's prefix."""
+    level: str | None
+    """``INFO``, ``WARN``, ``TRACE``; None for another program's line."""
+    host: str | None
+    """Where NCCL's prefix names it."""
+    thread: str | None
+    """Host, process and thread, which tells interleaved messages apart."""
+
+
+_MARK = re.compile(
+    r"(?<![\w.-])(?P<host>[A-Za-z0-9_][\w.-]{0,252}):(?P<pid>\d{1,10})(?::(?P<tid>\d{1,10}))? ?\[(?P<device>\d{1,4})\] "
+    r"(?:\d+\.\d+ )?(?:\S{1,200}:\d{1,6} (?:\([^()]{0,120}\) )?)?NCCL (?P<level>INFO|WARN|TRACE) ?"
+)
+_BARE_MARK = re.compile(r"(?<!\w)NCCL (?P<level>INFO|WARN|TRACE) ?")
+_MARKUP = re.compile(r"\x1b|&[lg]t;|=3D|=20\n|=\n|^\{\"|\\n", re.MULTILINE)
+_CHUNK = 8_000_000
+_WORDS = ("NCCL", "nccl", "sharp", "SHARP")
+_UNFINISHED: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("Got completion", re.compile(r"vendor err \d+|wc->")),
+    ("NET/IB : Using", re.compile(r"OOB \S+<\d+>|OOB \S+$")),
+    (" -> Algo", re.compile(r"\}|time \d")),
+    ("] -> ", re.compile(r" via \S")),
+    (" set by environment to", re.compile(r"environment to *\S")),
+    ("comm 0x", re.compile(r"n[rR]anks[ =]\d+")),
+)
+"""What a message that has the first goes on with; where it doesn't, its line was wrapped."""
+_WRAPS = 4
+_NARROWEST = 60
+"""Columns of a terminal."""
+_LONGEST = 4000
+"""Characters of a message that are read: NCCL's buffer has 1,024."""
+
+
+def messages(text: str) -> Iterator[Message]:
+    """Yield NCCL's messages, and other programs' lines that speak of NCCL or SHARP, in order."""
+    for lines in _chunks(text):
+        yield from _joined(lines, _wrap_width(lines))
+
+
+def _chunks(text: str) -> Iterator[list[Line]]:
+    """Yield clean lines; large texts in parts, of which plain ones are cleaned by the search for NCCL's prefix alone."""
+    start = 0
+    while start < len(text):
+        end = len(text) if len(text) <= start + _CHUNK else text.find("\n", start + _CHUNK) + 1 or len(text)
+        part, start = text[start:end], end
+        if len(text) <= _CHUNK or _MARKUP.search(part):
+            yield clean(part)
+        else:
+            yield [Line(number, line.rstrip()) for number, line in enumerate(part.split("\n"))]
+
+
+def _wrap_width(lines: Iterable[Line]) -> int | None:
+    """Return the width at which a terminal cut lines: the largest, where several lines have it; None without one."""
+    widths = collections.Counter(len(line.text) for line in lines)
+    widest = max(widths, default=0)
+    return widest if widths[widest] > 1 and widest >= _NARROWEST else None
+
+
+def _joined(lines: Iterable[Line], cut: int | None) -> Iterator[Message]:
+    """Yield the messages of lines, wrapped ones in one piece."""
+    open_message: Message | None = None
+    wraps = width = 0
+    for line in lines:
+        text = line.text
+        found = list(_marked(text)) if "NCCL " in text else []
+        if open_message and not found and text.strip() and wraps < _WRAPS:
+            glue = "" if width == cut else " "
+            open_message = open_message._replace(text=open_message.text + glue + text.strip())
+            wraps, width = wraps + 1, len(text)
+            if _is_finished(open_message.text):
+                yield open_message
+                open_message = None
+            continue
+        if open_message:
+            yield open_message
+            open_message = None
+        if not found:
+            if any(word in text for word in _WORDS):
+                yield Message(text.strip()[:_LONGEST], None, None, None)
+            continue
+        yield from found[:-1]
+        if _is_finished(found[-1].text):
+            yield found[-1]
+        else:
+            open_message, wraps, width = found[-1], 0, len(text)
+    if open_message:
+        yield open_message
+
+
+def _is_finished(text: str) -> bool:
+    return all(start not in text or end.search(text) for start, end in _UNFINISHED)
+
+
+def _marked(text: str) -> Iterator[Message]:
+    """Yield a line's messages: two where two ranks wrote at once; the host is believed only at a line's first."""
+    match = _MARK.search(text) or _BARE_MARK.search(text)
+    first = True
+    while match:
+        end = match.end()
+        following = _MARK.search(text, end) if "NCCL " in text[end:] else None
+        body = text[end : following.start() if following else None][:_LONGEST].strip()
+        yield _message(match, body, is_first=first)
+        match, first = following, False
+
+
+def _message(match: re.Match[str], body: str, *, is_first: bool) -> Message:
+    named = match.groupdict()
+    host = named.get("host")
+    if host is None or (host.isdigit() and len(host) <= 2):  # the hours of a time
+        return Message(body, named["level"], None, None)
+    return Message(body, named["level"], host if is_first else None, f"{host}:{named['pid']}:{named['tid']}")

@@ -1,0 +1,97 @@
+"""What nccl-tests' ``-J FILE`` writes.
+
+Source: nccl-tests 2.19.6, src/util.cu, ``JSON_FILE_VERSION`` 3: numbers may be the string ``nan``, ``nwrong`` is null
+where validation is off.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import pathlib
+from typing import Any
+
+from ncclprobe.inspect.nccl_tests_ranks import Bandwidths, ranks_of
+from ncclprobe.inspect.source import Source
+from ncclprobe.names import Collective
+from ncclprobe.records.inspect import Half, NcclTests, Row
+
+_HALFWIDTH = 5e-7
+
+
+def read(source: Source) -> NcclTests | None:
+    """Return the table of a JSON file, None where the text is none of nccl-tests'."""
+    text = source.text.strip().removeprefix("\ufeff")
+    if not text.startswith("{") or '"results"' not in text or '"bus_bw"' not in text:
+        return None
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return None
+    results = content.get("results")
+    return _document(source.name, content, results) if isinstance(results, list) else None
+
+
+def _document(name: str, content: dict[str, Any], results: list[Any]) -> NcclTests:
+    rows = tuple(_row(entry) for entry in results if isinstance(entry, dict) and _has_half(entry))
+    program = _program(content.get("args"))
+    known = Collective.parse(program) if program else None
+    ranks = [device["rank"] for device in _devices(content) if isinstance(device.get("rank"), int)]
+    halves = (half for row in rows for half in (row.out_of_place, row.in_place) if half)
+    return NcclTests(
+        source=name,
+        collective=known.value if known else program,
+        nranks=max(ranks) + 1 if ranks else ranks_of(map(_bandwidths, halves), program),
+        rows=rows,
+        avg_busbw_gbps=_number((content.get("average_bus_bandwidth") or {}).get("bandwidth")),
+    )
+
+
+def _program(arguments: Any) -> str | None:
+    """Return ``all_reduce`` of ``./build/all_reduce_perf``."""
+    first = arguments[0] if isinstance(arguments, list) and arguments else ""
+    name, found, _ = pathlib.PurePosixPath(str(first)).name.partition("_perf")
+    return name if found else None
+
+
+def _devices(content: dict[str, Any]) -> list[dict[str, Any]]:
+    devices = (content.get("config") or {}).get("devices") or []
+    return [device for device in devices if isinstance(device, dict)]
+
+
+def _has_half(entry: dict[str, Any]) -> bool:
+    return "size" in entry and isinstance(entry.get("out_of_place") or entry.get("in_place"), dict)
+
+
+def _row(entry: dict[str, Any]) -> Row:
+    """Return a row; one that was only run in place has an empty first half."""
+    out_of_place, in_place = entry.get("out_of_place") or {}, entry.get("in_place")
+    redop = entry.get("redop")
+    return Row(
+        size_bytes=int(entry["size"]),
+        count=entry.get("count"),
+        dtype=entry.get("type"),
+        redop=None if redop == "none" else redop,
+        out_of_place=_half(out_of_place),
+        in_place=_half(in_place) if in_place else None,
+    )
+
+
+def _half(entry: dict[str, Any]) -> Half:
+    wrong = _number(entry.get("nwrong"))
+    return Half(
+        time_us=_number(entry.get("time", entry.get("cpu_time"))),
+        algbw_gbps=_number(entry.get("alg_bw")),
+        busbw_gbps=_number(entry.get("bus_bw")),
+        wrong=None if wrong is None else int(wrong),
+    )
+
+
+def _number(value: Any) -> float | None:
+    """Return a finite number, None for null and ``"nan"``."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if number else None
+
+
+def _bandwidths(half: Half) -> Bandwidths:
+    return Bandwidths(half.algbw_gbps or 0.0, half.busbw_gbps or 0.0, _HALFWIDTH, _HALFWIDTH)

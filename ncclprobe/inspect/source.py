@@ -1,0 +1,49 @@
+"""What a reader is given, and what it gives back."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from ncclprobe.captured import Line, clean
+from ncclprobe.findings import Finding
+from ncclprobe.records.base import Record
+from ncclprobe.records.inspect import Inspected
+
+
+class Reading(Record, frozen=True, kw_only=True):
+    """What one reader found in one file."""
+
+    documents: tuple[Inspected, ...]
+    """All of the reader's kind."""
+    findings: tuple[Finding, ...] = ()
+    """What is worth knowing beyond them."""
+
+
+_NCCL = ("NCCL INFO", "NCCL WARN", "NCCL TRACE")
+_OPEN_ROW = re.compile(
+    r"(?<![\w.])\d{1,18}\s{1,40}\d{1,18}\s{1,40}[a-z]\w{1,15}(?:\s{1,40}[a-z]{1,15})?(?:\s{1,40}-1|\s{1,40}\d{1,4}(?=\s))?"
+)
+"""The start of an nccl-tests row, into which NCCL's first messages burst before its times are known."""
+
+
+class Source:
+    """A file's text, cleaned at most once for all readers."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name, self.text = name, text
+
+    @functools.cached_property
+    def lines(self) -> list[Line]:
+        """Return the lines without launchers' prefixes and without NCCL's own, which only its log's reader wants."""
+        if not any(mark in self.text for mark in _NCCL):
+            return clean(self.text)
+        return clean("\n".join(_foreign(line) for line in self.text.split("\n")))
+
+
+def _foreign(line: str) -> str:
+    """Return what of a line is another program's."""
+    if not any(mark in line for mark in _NCCL):
+        return line
+    started = _OPEN_ROW.search(line)
+    return line[: started.end()] if started else ""
