@@ -107,12 +107,13 @@ def _written(item: tuple[str, int | None]) -> str:
 def _inactive(node: Node, value: str, selection: Selection) -> Iterator[Remark]:
     taken = [Rail(hca, port) for hca, port in _ports(node.host) if selection.matches(hca.name, port.port)]
     idle = [rail for rail in taken if rail.port.state not in (PortState.ACTIVE, None)]
+    named = [] if selection.exclude else [rail for rail in idle if rail.hca.name in dict(selection.items)]
     if taken and len(idle) == len(taken):
         message = f"{NAME}={value}: no port that it selects is ACTIVE ({listed([rail.name for rail in idle])})"
         hint = "NCCL would fall back to sockets; use what is recommended here"
         yield Remark(node.label, NAME, Severity.ERROR, "ib-hca-inactive", message, hint)
-    elif idle and not selection.exclude:
-        states = listed([f"{rail.name} is {rail.port.state}" for rail in idle])
+    elif named:
+        states = listed([f"{rail.name} is {rail.port.state}" for rail in named])
         message = f"{NAME}={value}: {states}, so NCCL skips it on this node"
         hint = "bring it up, or take it out on every node: nodes with different HCAs hang or slow the job"
         yield Remark(node.label, NAME, Severity.ERROR, "ib-hca-inactive", message, hint)
