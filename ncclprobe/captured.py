@@ -180,7 +180,7 @@ class _Prefix(NamedTuple):
     share: float
     """Of the lines that must have it, 0 where it cannot be content."""
     repeated: bool = False
-    """Whether each label must occur several times, as a table's first column doesn't."""
+    """Whether each label must occur several times, or all be numbered alike, as a table's first column isn't."""
 
 
 def _prefix(pattern: str, share: float = 0.0, *, repeated: bool = False) -> _Prefix:
@@ -208,7 +208,11 @@ _PREFIXES = (
     _prefix(r"\[(?P<who>\d{1,6})\](?:[ ]|$)", 0.8),
     _prefix(r"\[?(?:TRACE|DEBUG|INFO|WARN|WARNING|ERROR)\]?:?(?:[ \t]+|$)", 0.8),
     _prefix(r"(?P<who>[\w./-]{1,120}\.(?:txt|log|out|err|stdout|stderr))[:-][ ]?", 0.8, repeated=True),
-    _prefix(r"(?P<who>(?=[A-Za-z0-9.-]{0,80}[0-9.-])[A-Za-z0-9][A-Za-z0-9.-]{0,80}):(?!\d)[ \t]?", 0.8, repeated=True),
+    _prefix(
+        r"(?P<who>(?!GPU|NIC|CPU)(?=[A-Za-z0-9.-]{0,80}[0-9.-])[A-Za-z0-9][A-Za-z0-9.-]{0,80}):(?!\d)[ \t]?",
+        0.8,
+        repeated=True,
+    ),
     _prefix(r"(?P<who>[\w.-]{1,80}) *\|(?:[ \t]|$)", 0.8, repeated=True),
     _prefix(r"\[(?P<who>[a-z0-9][\w.-]{1,80}(?: [\w.-]{1,80})?)\](?:[ ]|$)", 0.8, repeated=True),
 )
@@ -246,7 +250,9 @@ def _is_consistent(prefix: _Prefix, lines: list[Line]) -> bool:
     if not prefix.repeated:
         return True
     counts = collections.Counter(match["who"] for match in matches)
-    return min(counts.values()) >= min(3, len(matches)) and len(matches) > 1
+    if min(counts.values()) > 1:
+        return True
+    return len({re.sub(r"\d+", "0", who) for who in counts}) == 1 < len(counts) and len(matches) == len(texts)
 
 
 def _without(pattern: re.Pattern[str], line: Line) -> Line:

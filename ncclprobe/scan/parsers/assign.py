@@ -22,19 +22,22 @@ class _Group:
         self.hcas: dict[str, Hca] = {}
         self.gpus: dict[int, Gpu] = {}
         self.facts: dict[str, str] = {}
+        self.outputs: set[int] = set()
 
     def is_same(self, seen: Sighting) -> bool:
         """Return whether a device's GUID shows that the sighting is about this host."""
         return any(merge.same(self.hcas[hca.name], hca) for hca in seen.hcas if hca.name in self.hcas)
 
     def allows(self, seen: Sighting) -> bool:
-        """Return whether nothing in the sighting contradicts this host."""
-        known = ((self.hcas[hca.name], hca) for hca in seen.hcas if hca.name in self.hcas)
+        """Return whether nothing in the sighting contradicts this host; within one output nothing changes at all."""
+        known = [(self.hcas[hca.name], hca) for hca in seen.hcas if hca.name in self.hcas]
         gpus = ((self.gpus[gpu.index], gpu) for gpu in seen.gpus if gpu.index in self.gpus)
-        return not any(merge.conflicts(*pair) for pair in known) and not any(_differ(*pair) for pair in gpus)
+        contradicts = merge.differs if seen.output in self.outputs else merge.conflicts
+        return not any(contradicts(*pair) for pair in known) and not any(_differ(*pair) for pair in gpus)
 
     def add(self, seen: Sighting) -> None:
         """Take a sighting in."""
+        self.outputs.add(seen.output)
         if seen.label:
             self.keys.add(seen.label.key)
             self.name = self.name or seen.label.name
@@ -69,9 +72,9 @@ def merge_hosts(hosts: Iterable[Host], *, name: str | None = None) -> tuple[Host
         name: The host's; by default what the records call it.
     """
     groups: list[_Group] = []
-    for host in hosts:
+    for number, host in enumerate(hosts):
         label = Label(host.host, host.host) if host.host else None
-        group = _joined(groups, Sighting(label, host.hcas, host.gpus), None)
+        group = _joined(groups, Sighting(label, number, host.hcas, host.gpus), None)
         group.facts = dict(host.facts) | group.facts
     return tuple(group.host(name) for group in groups)
 
@@ -87,7 +90,7 @@ def _joined(groups: list[_Group], seen: Sighting, label: Label | None) -> _Group
 
 def _group(groups: list[_Group], seen: Sighting, label: Label | None) -> _Group | None:
     """Return the group that a sighting belongs to, None for a new one."""
-    known = next((group for group in groups if group.is_same(seen) and group.allows(seen)), None)
+    known = next((group for group in groups if group.is_same(seen)), None)
     if known:
         return known
     if label:

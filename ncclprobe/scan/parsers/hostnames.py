@@ -7,6 +7,8 @@ their GUIDs.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ncclprobe.captured import prompt
@@ -22,7 +24,7 @@ _ASSIGNED = re.compile(
     rf"^\W*(?:HOST|HOSTNAME|NODE|NODENAME|SERVER|SLURMD_NODENAME)\s*[:=]\s*({_NAME})\W*$", re.IGNORECASE
 )
 _COUNTED = re.compile(r"^\W*((?:node|host|server|machine)\s*#?\s*(?:\d{1,5}|[A-D]))\s*[:=*#~-]*\s*$", re.IGNORECASE)
-_HEADING = re.compile(r"^\s*(?:[=*#~<>-]{2,}\s*|#+\s+|\[)([^\s=*#~\]][^=*#~\]]{0,120}?)\s*[\]=*#~<>:-]*\s*$")
+_HEADING = re.compile(r"^\s*(?:[=*#~<>-]{2,}\s*|#+\s+|\[)([A-Za-z0-9./][^=*#~\]]{0,120}?)\s*[\]=*#~<>:-]*\s*$")
 _ALONE = re.compile(rf"^({_NAME}):$")
 _ANSIBLE = re.compile(rf"^({_NAME}) \| (?:CHANGED|SUCCESS|FAILED|UNREACHABLE)")
 _REACHED = (
@@ -35,6 +37,7 @@ _DEVICE_LIKE = re.compile(
     r"|figure|case|test|run|round|v)[\w.-]*\d|\d+(?:\.\d+)*",
     re.IGNORECASE,
 )
+_DIGITS = re.compile(r"\d+")
 _FILES = re.compile(r"\.(?:txt|log|out|err|md|stdout|stderr)$", re.IGNORECASE)
 
 
@@ -43,6 +46,8 @@ class Mark(NamedTuple):
 
     host: str | None
     """None where it only says that something new begins."""
+    sure: bool = True
+    """False for a heading, which may as well name something else."""
     asks_name: bool = False
     """Whether the next line is the host's name."""
 
@@ -62,11 +67,11 @@ def mark(text: str, above: str) -> Mark | None:
     for pattern in (_ASSIGNED, _COUNTED, _ANSIBLE, _ALONE):
         match = pattern.match(text)
         if match and (pattern is _COUNTED or is_host(match[1])):
-            return Mark(" ".join(match[1].split()))
+            return Mark(" ".join(match[1].split()), sure=pattern is not _ALONE)
     if _RULE.match(above) and is_host(text.split("(")[0].strip()):
         return Mark(text.split("(")[0].strip())
     heading = _HEADING.match(text)
-    return Mark(_of_path(heading[1].strip())) if heading else None
+    return Mark(_of_path(heading[1].strip()), sure="==>" in text) if heading else None
 
 
 def _typed(text: str) -> Mark | None:
@@ -75,7 +80,15 @@ def _typed(text: str) -> Mark | None:
     if typed is None or not (typed.host or text.lstrip().startswith("[") or TOOLS.search(typed.command)):
         return None
     reached = next((match[1] for pattern in _REACHED if (match := pattern.search(typed.command))), None)
-    return Mark(reached or typed.host, typed.command.split()[-1:] == ["hostname"] or typed.command == "hostname -s")
+    asks_name = typed.command.split()[-1:] == ["hostname"] or typed.command == "hostname -s"
+    return Mark(reached or typed.host, asks_name=asks_name)
+
+
+def believed(marks: Iterable[Mark]) -> set[str]:
+    """Return the names in headings that are hosts': those of several headings that are numbered alike."""
+    names = {mark.host for mark in marks if mark.host and not mark.sure}
+    stems = Counter(_DIGITS.sub("0", name) for name in names)
+    return {name for name in names if stems[_DIGITS.sub("0", name)] > 1}
 
 
 def _of_path(text: str) -> str | None:

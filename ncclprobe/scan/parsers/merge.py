@@ -65,10 +65,11 @@ def _merge_fields(one: AnyRecord, other: AnyRecord) -> AnyRecord:
 def hosts_of(hcas: Iterable[Hca]) -> Iterator[tuple[Hca, ...]]:
     """Yield the HCAs of each host from one tool's output, in which a device's second coming may be another host's."""
     found: dict[str, Hca] = {}
-    last = None
+    last, again = None, False
     for hca in hcas:
         known = found.get(hca.name)
-        if known and (conflicts(known, hca) or (hca.name != last and _repeats(known, hca) and not same(known, hca))):
+        again = again or bool(known and hca.name != last and same(known, hca))
+        if known and (conflicts(known, hca) or (hca.name != last and not again and _states_again(known, hca))):
             yield tuple(found.values())
             found, known = {}, None
         found[hca.name] = _merge_hca(known, hca) if known else hca
@@ -79,8 +80,9 @@ def hosts_of(hcas: Iterable[Hca]) -> Iterator[tuple[Hca, ...]]:
 
 def same(one: Hca, other: Hca) -> bool:
     """Return whether two records are surely about the same device: they state the same GUID or first GID."""
-    if one.node_guid and other.node_guid:
-        return values.hexadecimal(one.node_guid) == values.hexadecimal(other.node_guid)
+    guids = values.hexadecimal(one.node_guid), values.hexadecimal(other.node_guid)
+    if all(guids):
+        return guids[0] == guids[1]
     mine, its = _gids_by_place(one), _gids_by_place(other)
     common = mine.keys() & its.keys()
     return bool(common) and all(mine[place] == its[place] for place in common)
@@ -88,7 +90,7 @@ def same(one: Hca, other: Hca) -> bool:
 
 def conflicts(one: Hca, other: Hca) -> bool:
     """Return whether two records cannot be about the same device."""
-    if one.node_guid and other.node_guid:
+    if values.hexadecimal(one.node_guid) and values.hexadecimal(other.node_guid):
         return not same(one, other)
     stated = ((getattr(one, field), getattr(other, field)) for field in ("board_id", "pci_bus_id", "vendor_part_id"))
     if any(None not in pair and pair[0] != pair[1] for pair in stated):
@@ -116,20 +118,34 @@ def _gids_by_place(hca: Hca) -> dict[tuple[int, int], object]:
     }
 
 
-def _repeats(one: Hca, other: Hca) -> bool:
-    """Return whether the second record states again what the first one does."""
-    ports = {port.port: port for port in one.ports}
-    if any(_states_again(ports[port.port], port) for port in other.ports if port.port in ports):
-        return True
-    return (not one.ports or not other.ports) and _states_again(one.with_(ports=()), other.with_(ports=()))
+def differs(one: Hca, other: Hca) -> bool:
+    """Return whether two records state anything differently."""
+    return conflicts(one, other) or any(mine != its for mine, its in _stated_by_both(one, other))
 
 
-def _states_again(one: Record, other: Record) -> bool:
-    skipped: tuple[str, ...] = ("name", "port", "bond", "netdev")
-    if isinstance(one, Port) and isinstance(other, Port):
-        indices = {gid.index for gid in one.gids} & {gid.index for gid in other.gids}
-        if indices or (one.netdev and other.netdev and not other.gids):
-            return True
-        skipped = (*skipped, "gids")
-    fields = (field for field in one.__struct_fields__ if field not in skipped)
-    return any(getattr(one, field) not in (None, ()) and getattr(other, field) not in (None, ()) for field in fields)
+def _states_again(one: Hca, other: Hca) -> bool:
+    return any(_stated_by_both(one, other))
+
+
+def _stated_by_both(one: Hca, other: Hca) -> Iterator[tuple[object, object]]:
+    """Yield both values of what two records of a device state; a device without ports says nothing again."""
+    mine, its = ({port.port: port for port in hca.ports} for hca in (one, other))
+    for number in mine.keys() & its.keys():
+        gids = [{gid.index: gid.gid for gid in port.gids} for port in (mine[number], its[number])]
+        if not all(gids) or gids[0].keys() & gids[1].keys():  # else they are rows of one table
+            yield from _pairs(mine[number], its[number])
+        yield from zip(*_common(*gids), strict=True)
+    if not mine or not its:
+        yield from _pairs(one, other)
+
+
+def _common(mine: dict[int | None, str], its: dict[int | None, str]) -> tuple[list[str], list[str]]:
+    indices = mine.keys() & its.keys()
+    return [mine[index] for index in indices], [its[index] for index in indices]
+
+
+def _pairs(one: Record, other: Record) -> Iterator[tuple[object, object]]:
+    for field in one.__struct_fields__:
+        pair = getattr(one, field), getattr(other, field)
+        if field not in ("name", "port", "ports", "gids", "bond") and None not in pair:
+            yield pair

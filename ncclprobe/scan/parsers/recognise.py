@@ -28,6 +28,8 @@ class Sighting(NamedTuple):
     """What one tool says of one host."""
 
     label: Label | None
+    output: int
+    """Which of the text's outputs it is from: one output says things of a host once."""
     hcas: tuple[Hca, ...] = ()
     gpus: tuple[Gpu, ...] = ()
 
@@ -68,6 +70,13 @@ _READERS = (
 _TOPO, _TOPO_ROW = 9, 10
 
 
+class _Seen(NamedTuple):
+    line: Line
+    kind: int | None
+    """Which tool's output the line starts, None where it may go on with the one before."""
+    mark: hostnames.Mark | None
+
+
 class _Segment(NamedTuple):
     kind: int
     label: Label | None
@@ -76,46 +85,50 @@ class _Segment(NamedTuple):
 
 def sightings(lines: Iterable[Line]) -> list[Sighting]:
     """Return what each tool's output says, in the text's order."""
+    seen = {source: list(_seen(of_source)) for source, of_source in by_source(lines).items()}
+    believed = hostnames.believed(one.mark for of_source in seen.values() for one in of_source if one.mark)
+    segments = [segment for source, of_source in seen.items() for segment in _segments(of_source, source, believed)]
     return [
-        Sighting(segment.label, host.hcas, host.gpus)
-        for source, of_source in by_source(lines).items()
-        for segment in _segments(of_source, source)
+        Sighting(segment.label, number, host.hcas, host.gpus)
+        for number, segment in enumerate(segments)
         for host in _READERS[segment.kind].read(segment.lines)
     ]
 
 
-def _segments(lines: Iterable[Line], source: str | None) -> Iterator[_Segment]:
+def _seen(lines: Iterable[Line]) -> Iterator[_Seen]:
+    above = ""
+    for line in lines:
+        kind = next((number for number, kind in enumerate(_READERS) if kind.starts(line.text)), None)
+        yield _Seen(line, kind, hostnames.mark(line.text, above) if kind is None else None)
+        above = line.text
+
+
+def _segments(lines: Iterable[_Seen], source: str | None, believed: set[str]) -> Iterator[_Segment]:
     """Yield runs of lines of one tool; a prompt or a heading ends one."""
     label = _source_label(source)
-    open_segment: _Segment | None = None
-    above, asks_name = "", False
-    for line in lines:
-        if asks_name and line.text.strip():
-            label, asks_name = _label(line.text.strip()) or label, False
-        kind = _kind(line.text, open_segment)
-        marked = hostnames.mark(line.text, above) if kind is None and not _commented(line, open_segment) else None
-        above = line.text
-        if marked or (kind is not None and (open_segment is None or kind != open_segment.kind)):
-            if open_segment:
-                yield open_segment
-            open_segment = None
-        if marked:
-            asks_name = marked.asks_name
-            label = (_label(marked.host) if marked.host else None) or label
-        elif kind is not None and open_segment is None:
-            open_segment = _Segment(kind, label, [])
-        if open_segment:
-            open_segment.lines.append(line)
-    if open_segment:
-        yield open_segment
+    current: _Segment | None = None
+    asks_name = False
+    for seen in lines:
+        mark = None if _commented(seen.line, current) else seen.mark
+        if current and (mark or _is_other(seen.kind, current.kind)):
+            yield current
+            current = None
+        if asks_name and seen.line.text.strip():
+            label, asks_name = _label(seen.line.text.strip()) or label, False
+        elif mark:
+            asks_name = mark.asks_name
+            label = (_label(mark.host) if mark.host and (mark.sure or mark.host in believed) else None) or label
+        if seen.kind is not None and current is None:
+            current = _Segment(seen.kind, label, [])
+        if current:
+            current.lines.append(seen.line)
+    if current:
+        yield current
 
 
-def _kind(text: str, current: _Segment | None) -> int | None:
-    """Return which tool's output a line starts, None where it may go on with the current one."""
-    kind = next((number for number, kind in enumerate(_READERS) if kind.starts(text)), None)
-    if kind == _TOPO_ROW and current and current.kind == _TOPO:
-        return _TOPO
-    return kind
+def _is_other(kind: int | None, current: int) -> bool:
+    """Return whether a line starts another tool's output; a matrix's rows belong to its header."""
+    return kind is not None and kind != current and (current, kind) != (_TOPO, _TOPO_ROW)
 
 
 def _commented(line: Line, current: _Segment | None) -> bool:

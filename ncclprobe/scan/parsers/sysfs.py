@@ -25,7 +25,9 @@ PATH = re.compile(
     r"(?::[ \t]*(?P<value>\S.*)|[ \t]*<==[ \t]*)?$"
 )
 SYMLINK = re.compile(r"(?P<address>[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])/infiniband/(?P<name>[A-Za-z][\w.-]*)")
-ROW = re.compile(r"^\W*(?P<name>[A-Za-z][\w.-]*)[ \t]+(?=[\w /-]+=)(?=.*\b(?:pci|state|link_layer|rate)=)(?P<rest>.*)$")
+ROW = re.compile(
+    r"^\W*(?P<name>[A-Za-z][\w.-]*)[ \t]++(?=[\w /-]+=)(?=.*\b(?:pci|state|link_layer|rate)=)(?P<rest>.*)$"
+)
 _ROW_NAMES = {"pci": "pci", "numa": "device/numa_node", "numa_node": "device/numa_node", "fw": "fw_ver"}
 
 _Stated = dict[str, str]

@@ -84,6 +84,11 @@ class _Table:
         elif self.rows and "=" not in bare:
             list(self.rows.values())[-1].continue_with(bare)
 
+    def tells_distances(self) -> bool:
+        """Return whether this is a matrix of distances, and not one of ``topo -p2p``."""
+        relations = {relation for row in self.rows.values() for relation in row.relations}
+        return bool(relations - {"X", "N/A"} or (relations and len(self.columns) < 2))
+
     def relation(self, one: str, other: str) -> str | None:
         """Return how two devices relate: from either's row."""
         for row, column in ((one, other), (other, one)):
@@ -135,7 +140,7 @@ def read(lines: Iterable[Line]) -> list[Host]:
             tables.append(_Table())
         if tables:
             tables[-1].add(line.text)
-    return [_host(table) for table in tables if table.rows]
+    return [_host(table) for table in tables if table.tells_distances()]
 
 
 def _host(table: _Table) -> Host:

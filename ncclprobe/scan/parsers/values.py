@@ -17,7 +17,8 @@ _GUID = re.compile(r"(?:0x)?([0-9a-f]{16})|([0-9a-f]{4}(?::[0-9a-f]{4}){3})", re
 _MASKED_GID = re.compile(r"[0-9a-f.*x]{0,4}(?::[0-9a-f.*x]{0,4}){7}", re.IGNORECASE)
 _LINK_LAYERS = {"ib": LinkLayer.INFINIBAND}
 _SILENT = ("", "n/a", "na", "none", "unknown", "-", "???")
-_WIDTH_SPEED = re.compile(r"(\d+)X.*?([\d.]+)\s*Gbps", re.IGNORECASE)
+_WIDTH = re.compile(r"\s*(\d+)X", re.IGNORECASE)
+_SPEED = re.compile(r"\s*(\d+(?:\.\d+)?)\s*Gbps", re.IGNORECASE)
 
 
 def state(text: str) -> PortState | None:
@@ -52,19 +53,20 @@ def gbps(text: str) -> float | None:
 
 def port_rate(width: str, speed: str) -> float | None:
     """Return the whole port's Gbit/s, lanes times a lane's speed: 100 of ``2X (16)`` and ``50.0 Gbps (64)``."""
-    match = _WIDTH_SPEED.search(f"{width} {speed}")
-    return int(match[1]) * float(match[2]) if match else None
+    lanes, lane = _WIDTH.match(width), _SPEED.match(speed)
+    return int(lanes[1]) * float(lane[1]) if lanes and lane else None
 
 
 def guid(text: str) -> str | None:
-    """Return a GUID as printed, None where it is cut, masked or zero."""
+    """Return a GUID as printed, None where it is cut or masked."""
     match = _GUID.fullmatch(text.strip())
-    return match[0] if match and hexadecimal(match[0]).strip("0") else None
+    return match[0] if match else None
 
 
-def hexadecimal(text: str) -> str:
-    """Return a GUID's bare hexadecimal digits, for comparing those of different tools."""
-    return text.lower().removeprefix("0x").replace(":", "")
+def hexadecimal(text: str | None) -> str:
+    """Return a GUID's bare hexadecimal digits, for comparing those of different tools; nothing for zero and None."""
+    bare = (text or "").lower().removeprefix("0x").replace(":", "")
+    return bare if bare.strip("0") else ""
 
 
 def gid(text: str) -> str | None:
