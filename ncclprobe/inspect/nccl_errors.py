@@ -31,7 +31,7 @@ _ERRORS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("version-mismatch", r"[Mm]ismatched NCCL version|NCCL version mismatch|not backwards compatible"),
         ("ib-memory-registration", r"ibv_reg_(?:mr|dmabuf)"),
         ("ib-connect-failure", r"ibv_modify_qp"),
-        ("ib-failure", r"\bibv_\w+"),
+        ("ib-failure", r"\bibv_(?:create_|alloc_|post_|poll_)\w+"),
         ("cuda-failure", r"C[Uu][Dd][Aa] (?:failure|error)|Failed to CUDA|\bcu(?:da|Mem)\w+ ?(?:failed|\()"),
         ("no-network-interface", r"[Nn]o (?:socket )?interface found|listening interface|no device found matching"),
         ("message-truncated", r"[Mm]essage truncated"),
@@ -39,8 +39,8 @@ _ERRORS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         (
             "socket-failure",
             r"[Cc]onnect(?:ion)? to \S+ .*(?:failed|returned)|Connection (?:reset|refused|closed|timed out)|"
-            r"Call to (?:\w+ to |\w+ from )?(?:connect|recv|send|accept|bind|poll|read|write)\b|No route to host|"
-            r"[Ss]ocket\w* ?[:(].*|[Bb]ootstrap|Accept failed",
+            r"Call to (?:\w+ to |\w+ from )?(?:connect|recv|send|read|write)\b|No route to host|"
+            r"[Ss]ocket\w*: |[Bb]ootstrap",
         ),
         ("proxy-failure", r"\[?[Pp]roxy (?:Service|Call|Progress)|ncclProxy"),
         ("out-of-memory", r"out of memory|[Cc]annot allocate memory|[Ff]ailed to (?:m|c)alloc"),
@@ -102,7 +102,9 @@ class Troubles:
         text = message.text
         if not text:
             return
-        if code := error_code(text):
+        if message.where.startswith("ras/"):  # the RAS service may fail, the job goes on
+            self._warn(text)
+        elif code := error_code(text):
             self._fail(code, text, message.host)
         elif _WARNINGS.search(text):
             self._warn(text)

@@ -29,20 +29,24 @@ class Evidence(NamedTuple):
     """Ranks that began to initialise a communicator and never said that they ended."""
     symmetric: bool
     """Whether symmetric kernels ran."""
+    networks: frozenset[str]
+    """What NCCL says that it uses: ``IB``, ``Socket``, or a plugin's name."""
 
 
 _STATUS = re.compile(r"(?:status=|error |status=\()(\d+)")
 _FLUSHED = re.compile(r"(?:status=|error )5\b")
-_STATUS_HINTS = {
-    4: "status 4 is a local protection error: a buffer was not registered for what it was used for; check nvidia_peermem",
+_STATUSINTERNAL_NETWORKS = frozenset({"IB", "Socket"})
+_HINTS = {
+    4: "status 4 is a local protection error: a buffer is not registered for its use; check nvidia_peermem",
     5: "status 5 (flushed) only follows another error: look for the first one with a different status, on the peer too",
     9: "status 9 is a remote invalid request",
     10: "status 10 is a remote access error; with GPUDirect RDMA look at ACS and nvidia_peermem on the peer",
     11: "status 11 is a remote operation error; look at the peer's log",
-    12: "status 12 is a retry count exceeded: the peer does not answer over this HCA; check link, routing (GID index on "
-    "RoCE, subnet on InfiniBand) and the peer's health, with `ncclprobe scan` on both nodes",
+    12: "status 12 is a retry count exceeded: the peer does not answer over this HCA; check the link, routing (GID "
+    "index on RoCE, subnet on InfiniBand) and the peer's health, with `ncclprobe scan` on both nodes",
     13: "status 13 is receiver not ready: the peer stopped or hangs; look at its log",
 }
+INTERNAL_NETWORKS = frozenset({"IB", "Socket"})
 _HINTS = {
     "ib-async-event": "a port or queue failed while running; look at the port's counters and cable",
     "ib-connect-failure": "the HCAs cannot reach each other; check NCCL_IB_HCA, GID index and that rails are connected",
@@ -67,7 +71,7 @@ def judge(document: NcclLog, evidence: Evidence) -> Iterator[Finding]:
     yield from _sockets(document)
     yield from _links(document)
     yield from _environment(document, evidence)
-    yield from _plugins(document)
+    yield from _plugins(document, evidence)
     yield from _shared_memory(document)
     if evidence.symmetric:
         yield info(
@@ -80,7 +84,7 @@ def judge(document: NcclLog, evidence: Evidence) -> Iterator[Finding]:
         yield info(
             "init-incomplete",
             document.source,
-            f"initialisations of a communicator that began and never said that they are complete: {evidence.unfinished}",
+            f"{evidence.unfinished} × Init START of a communicator without its Init COMPLETE",
             "fine where the log is cut or an error follows; else these ranks hang: look at them first",
         )
 
@@ -123,8 +127,8 @@ def _gdr(document: NcclLog, evidence: Evidence) -> Iterator[Finding]:
             "no-gdr",
             document.source,
             f"none of {evidence.net_lines} network connections uses GPUDirect RDMA: data goes through host memory",
-            "load nvidia_peermem or use DMA-BUF, check NCCL_NET_GDR_LEVEL and the GPUs' distance to the HCAs (`ncclprobe "
-            "scan`)",
+            "load nvidia_peermem or use DMA-BUF; check NCCL_NET_GDR_LEVEL and, with `ncclprobe scan`, how far the GPUs "
+            "are from the HCAs",
         )
     elif document.gdr and evidence.gdr_lines < evidence.net_lines:
         yield warning(
@@ -132,7 +136,7 @@ def _gdr(document: NcclLog, evidence: Evidence) -> Iterator[Finding]:
             document.source,
             f"{evidence.net_lines - evidence.gdr_lines} of {evidence.net_lines} network connections do without "
             "GPUDirect RDMA",
-            "some GPUs are too far from their HCA, or some nodes lack nvidia_peermem; compare nodes with `ncclprobe scan`",
+            "a GPU is too far from its HCA, or a node lacks nvidia_peermem; compare nodes with `ncclprobe scan`",
         )
 
 
@@ -142,9 +146,8 @@ def _sockets(document: NcclLog) -> Iterator[Finding]:
     off = document.env.get("NCCL_IB_DISABLE") == "1"
     if document.hcas or off or document.env.get("NCCL_NET") == "Socket":
         names = ", ".join(hca.name for hca in document.hcas[:4])
-        why = (
-            "NCCL_IB_DISABLE=1 turned InfiniBand off" if off else f"although NCCL saw {names or 'NCCL_NET=Socket set'}"
-        )
+        seen = f"although NCCL saw {names}" if names else "NCCL_NET=Socket asks for it"
+        why = "NCCL_IB_DISABLE=1 turned InfiniBand off" if off else seen
         yield warning(
             "socket-despite-ib",
             document.source,
@@ -189,9 +192,18 @@ def _environment(document: NcclLog, evidence: Evidence) -> Iterator[Finding]:
             )
 
 
-def _plugins(document: NcclLog) -> Iterator[Finding]:
+def _plugins(document: NcclLog, evidence: Evidence) -> Iterator[Finding]:
+    idle = bool(evidence.networks) and evidence.networks <= INTERNAL_NETWORKS
+    nets = [plugin.name for plugin in document.plugins if plugin.loaded and plugin.kind == "net"]
+    if idle and nets and document.nnodes != 1:
+        yield warning(
+            "net-plugin-unused",
+            f"{document.source}: {nets[0]}",
+            f"the external plugin {nets[0]!r} was loaded, and NCCL uses its own {', '.join(sorted(evidence.networks))}",
+            "the plugin found no device or failed to start; see its WARN lines",
+        )
     for plugin in document.plugins:
-        if plugin.loaded and plugin.kind in ("net", "tuner"):
+        if plugin.loaded and (plugin.kind == "tuner" or (plugin.kind == "net" and not idle)):
             owns = "the network" if plugin.kind == "net" else "the choice of algorithm and protocol"
             yield info(
                 f"{plugin.kind}-plugin",

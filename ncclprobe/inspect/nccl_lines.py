@@ -25,11 +25,13 @@ class Message(NamedTuple):
     """Where NCCL's prefix names it."""
     thread: str | None
     """Host, process and thread, which tells interleaved messages apart."""
+    where: str = ""
+    """A WARN's file and line."""
 
 
 _MARK = re.compile(
     r"(?<![\w.-])(?P<host>[A-Za-z0-9_][\w.-]{0,252}):(?P<pid>\d{1,10})(?::(?P<tid>\d{1,10}))? ?\[(?P<device>\d{1,4})\] "
-    r"(?:\d+\.\d+ )?(?:\S{1,200}:\d{1,6} (?:\([^()]{0,120}\) )?)?NCCL (?P<level>INFO|WARN|TRACE) ?"
+    r"(?P<where>[^\[\]]{0,250}?)NCCL (?P<level>INFO|WARN|TRACE) ?"
 )
 _BARE_MARK = re.compile(r"(?<!\w)NCCL (?P<level>INFO|WARN|TRACE) ?")
 _MARKUP = re.compile(r"\x1b|&[lg]t;|=3D|=20\n|=\n|^\{\"|\\n", re.MULTILINE)
@@ -58,7 +60,7 @@ def messages(text: str) -> Iterator[Message]:
 
 
 def _chunks(text: str) -> Iterator[list[Line]]:
-    """Yield clean lines; large texts in parts, of which plain ones are cleaned by the search for NCCL's prefix alone."""
+    """Yield clean lines; in parts of a large text that are plain, the search for NCCL's prefix cleans enough."""
     start = 0
     while start < len(text):
         end = len(text) if len(text) <= start + _CHUNK else text.find("\n", start + _CHUNK) + 1 or len(text)
@@ -128,4 +130,5 @@ def _message(match: re.Match[str], body: str, *, is_first: bool) -> Message:
     host = named.get("host")
     if host is None or (host.isdigit() and len(host) <= 2):  # the hours of a time
         return Message(body, named["level"], None, None)
-    return Message(body, named["level"], host if is_first else None, f"{host}:{named['pid']}:{named['tid']}")
+    thread = f"{host}:{named['pid']}:{named['tid']}"
+    return Message(body, named["level"], host if is_first else None, thread, named["where"].strip())

@@ -29,7 +29,8 @@ _RING = re.compile(r"Channel \d+/(\d+) :((?: +\d+)+)$")
 _RING_CUT = 900
 """A printed ring that is longer may have been cut by NCCL's buffer of 1,024 characters."""
 _VIA = re.compile(
-    r" via (?P<key>(?:NET|COLLNET)/[^/]*[^/\s]|P2P/direct pointer|(?:P2P|SHM)/\w+|direct shared memory|[A-Z]\w*(?:/\w+)?)"
+    r" via (?P<key>(?:NET|COLLNET)/[^/]*[^/\s]|P2P/direct pointer|(?:P2P|SHM)/\w+|direct shared memory|"
+    r"[A-Z]\w*(?:/\w+)?)"
 )
 _USED_HCA = re.compile(r"\[\d+\] ?([A-Za-z][\w.-]*):(\d+)/(IB|RoCE)\b")
 _OPENED_HCA = re.compile(r"NET/IB ?: \[\d+\] ([A-Za-z][\w.-]*):(?:uverbs\d+:)?(\d+)/(IB|RoCE)\b")
@@ -63,6 +64,7 @@ class Log:
         self.choices: collections.Counter[tuple[str | None, int, str, str, int | None]] = collections.Counter()
         self.env: dict[str, dict[str, None]] = {}
         self.symmetric = False
+        self.networks: set[str] = set()
         self.plugins = Plugins()
         self.troubles = Troubles()
 
@@ -124,9 +126,9 @@ def _communicator(log: Log, message: Message) -> None:
     log.members.setdefault((comm_id[1] if comm_id else None, nranks), {}).setdefault(rank, message.host)
     if nodes := _NNODES.search(text):
         log.nnodes[nranks] = max(log.nnodes.get(nranks, 0), int(nodes[2]))
-    if " - Init START" in text:
+    if "Init START" in text:
         log.started[rank, nranks] += 1
-    elif " - Init COMPLETE" in text:
+    elif "Init COMPLETE" in text:
         log.started[rank, nranks] -= 1
 
 
@@ -218,6 +220,11 @@ def _symmetric(log: Log, _message: Message) -> None:
     log.symmetric = True
 
 
+def _network(log: Log, message: Message) -> None:
+    log.networks.add(message.text.partition("Using network ")[2].strip())
+    log.plugins.take(message.text)
+
+
 def _plugin(log: Log, message: Message) -> None:
     log.plugins.take(message.text)
 
@@ -235,7 +242,7 @@ _HANDLERS: tuple[tuple[str, Callable[[Log, Message], None]], ...] = (
     ("for HCA", _gdr_hca),
     ("[Symmetric]", _symmetric),
     ("lugin", _plugin),
-    ("Using network", _plugin),
+    ("Using network ", _network),
     ("NET/OFI", _plugin),
 )
 """What a message must contain -> what reads it; the test is cheap, for logs of millions of lines."""
@@ -275,6 +282,7 @@ def _evidence(log: Log) -> Evidence:
         gdr_lines=log.gdr_lines,
         unfinished=sum(count for count in log.started.values() if count > 0),
         symmetric=log.symmetric,
+        networks=frozenset(log.networks),
     )
 
 

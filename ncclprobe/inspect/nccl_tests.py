@@ -34,7 +34,7 @@ _OPEN_ROW = re.compile(
 )
 """A row's start, where NCCL's first messages came before its times."""
 _ONLY_VALUES = re.compile(r"\s*\d[\d.]*(?:\s+(?:\d[\d.e+-]*|N/A))+\s*$")
-_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|nan|inf)$")
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|nan|inf|N/A)$")
 _TIMESTAMP = re.compile(r"\s+\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S*$")
 _FAILED = re.compile(r"Test (?:NCCL |CUDA )?(?:failure|timeout)\b.*|Invalid number of GPUs.*")
 _LAYOUTS = {4: (4, 1), 5: (4, 1), 8: (4, 2), 9: (4, 2), 16: (8, 2), 17: (8, 2)}
@@ -166,7 +166,7 @@ def _take_row(table: Table, text: str) -> None:
 def _halves(tokens: list[str], columns: list[str] | None) -> Iterator[list[str]]:
     """Yield the values of each half; nothing where the tokens are no row's."""
     layout = _layout(len(tokens), columns)
-    if layout is None or not all(_NUMBER.match(token) or token == "N/A" for token in tokens):
+    if layout is None or not all(_NUMBER.match(value) for value in tokens):
         return
     width, number = layout
     for start in range(len(tokens) - width * number, len(tokens), width):
@@ -271,5 +271,5 @@ def judge_rows(document: NcclTests, out_of_bounds: int) -> Iterator[Finding]:
             f"wrong values: {sum(count for _, count in wrong)} elements at sizes {sizes}"
             if wrong
             else f"out of bounds values: {out_of_bounds}",
-            "data was corrupted: unset NCCL_PROTO and NCCL_ALGO (LL128 is unsafe on some machines), then test node by node",
+            "data was corrupted: unset NCCL_PROTO and NCCL_ALGO (LL128 can be unsafe), then test node by node",
         )

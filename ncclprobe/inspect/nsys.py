@@ -28,7 +28,7 @@ class KernelRow(NamedTuple):
     name: str
     percent: float | None
     total_ns: float
-    count: int
+    instances: int
 
 
 class Columns(NamedTuple):
@@ -36,7 +36,7 @@ class Columns(NamedTuple):
 
     percent: int | None
     total: int
-    count: int
+    instances: int
     name: int
     scale: float
     """Nanoseconds of the total's unit."""
@@ -54,9 +54,10 @@ _TITLES = re.compile(
 )
 _AMOUNT = re.compile(r"([\d,]*\.?\d+(?:[eE][-+]?\d+)?) ?(ns|us|μs|µs|ms|s|%)?$")
 _BARE_ROW = re.compile(
-    r"\s*(\d{1,3}(?:\.\d+)?)%?\s+([\d,]{1,20})\s+([\d,]{1,15})((?:\s+[\d,]{1,20}(?:\.\d+)?){1,6})\s+((?:void )?nccl\w+.*)$"
+    r"\s*(\d{1,3}(?:\.\d+)?)%?\s+([\d,]{1,20})\s+([\d,]{1,15})((?:\s+[\d,]{1,20}(?:\.\d+)?){1,6})\s+"
+    r"((?:void )?nccl\w+.*)$"
 )
-_BARE = Columns(percent=0, total=1, count=2, name=4, scale=1.0, numeric=4)
+_BARE = Columns(percent=0, total=1, instances=2, name=4, scale=1.0, numeric=4)
 _CUSTOM = re.compile(
     r"cross_device_reduce|custom_all_?reduce|all_reduce_(?:one|two)_shot|one_shot_all_reduce|multimem_all"
 )
@@ -116,7 +117,7 @@ def _columns(titles: list[str]) -> Columns | None:
     return Columns(
         percent=next((at for at, title in enumerate(titles) if _PERCENT.match(title)), None),
         total=total[0],
-        count=named["instances"],
+        instances=named["instances"],
         name=name,
         scale=_UNITS.get(str(total[1][1]), 1.0),
         numeric=min(name, named.get("gridxyz", name)),
@@ -136,10 +137,10 @@ def _values(text: str, columns: Columns) -> list[str]:
 
 def _row(values: list[str], columns: Columns) -> Iterator[KernelRow]:
     """Yield a row; nothing for rules, other text and cut-off lines."""
-    if len(values) <= max(columns.total, columns.count):
+    if len(values) <= max(columns.total, columns.instances):
         return
     name = values[columns.name] if len(values) > columns.name else values[-1]
-    total, count = _amount(values[columns.total], columns.scale), _amount(values[columns.count], 1.0)
+    total, count = _amount(values[columns.total], columns.scale), _amount(values[columns.instances], 1.0)
     percent = None if columns.percent is None else _amount(values[columns.percent], 1.0)
     if total is not None and count is not None and (columns.percent is None or percent is not None):
         yield KernelRow(name.strip().strip('"`'), percent, total, round(count))
@@ -205,7 +206,7 @@ def _kernels(rows: Iterable[KernelRow]) -> Iterator[Kernel]:
     for row in rows:
         if key := _nccl_kernel(row.name):
             total, count = sums.get(key, (0.0, 0))
-            sums[key] = total + row.total_ns, count + row.count
+            sums[key] = total + row.total_ns, count + row.instances
     for (collective, dtype), (total, count) in sums.items():
         yield Kernel(collective=collective, dtype=dtype, time_us=total / 1e3, count=count)
 
@@ -230,6 +231,6 @@ def _judge(source: str, rows: list[KernelRow]) -> Iterator[Finding]:
         yield info(
             "custom-all-reduce",
             source,
-            f"{share:.1%} of the kernels' time is an all-reduce outside NCCL ({custom[0].name[:60]}), not in comm_share",
+            f"{share:.1%} of the kernels' time is all-reduce outside NCCL ({custom[0].name[:60]}), not in comm_share",
             "NCCL's settings do not reach it; --disable-custom-all-reduce sends those messages through NCCL",
         )

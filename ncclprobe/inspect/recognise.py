@@ -17,7 +17,7 @@ READERS: tuple[Callable[[Source], Reading | None], ...] = (
 )
 """Each returns None where the text is not of its kind; a text can be of several."""
 _BINARY = {
-    b"SQLite format 3\x00": "an SQLite export of Nsight Systems holds no table: run `nsys stats` and inspect its output",
+    b"SQLite format 3\x00": "an SQLite export of Nsight Systems holds no table: inspect what `nsys stats` prints",
     b"\x1f\x8b": "the file is compressed: unpack it with gunzip",
     b"(\xb5/\xfd": "the file is compressed: unpack it with unzstd",
     b"PK\x03\x04": "the file is an archive: unpack it",

@@ -62,7 +62,8 @@ _STEP = re.compile(rf"Decode \d+\. +Batch size: *{_NUMBER}, ")
 _TOTAL = re.compile(rf"Total\. +latency: *{_NUMBER} s, +throughput: *{_NUMBER} token/s")
 _SERVER = re.compile(
     rf"(batch size|input_len|output_len|latency|ttft|last_ttft|last generation throughput|input throughput|"
-    rf"output throughput|\(input \+ output\) throughput|acc_length|accept length): *{_NUMBER}(?: (?:s|tok(?:en)?s?/s))?$"
+    rf"output throughput|\(input \+ output\) throughput|acc_length|accept length): *{_NUMBER}"
+    r"(?: (?:s|tok(?:en)?s?/s))?$"
 )
 _SERVER_NAMES = {
     "last generation throughput": "last_gen_throughput",

@@ -8,6 +8,7 @@ Source: SGLang 0.5.9, python/sglang/bench_serving.py (``calculate_metrics``): th
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from ncclprobe.findings import Finding, warning
@@ -68,7 +69,7 @@ def _rates(result: dict[str, float]) -> Iterator[str]:
 def _orders(result: dict[str, float]) -> Iterator[str]:
     for metric in ("e2e_latency_ms", "ttft_ms", "tpot_ms", "itl_ms"):
         known = [(f"{part}_{metric}", result[f"{part}_{metric}"]) for part in _ORDERED if f"{part}_{metric}" in result]
-        for (lower, low), (upper, high) in zip(known, known[1:], strict=False):
+        for (lower, low), (upper, high) in itertools.pairwise(known):
             if low > high + 2 * _DIGIT:
                 yield f"{lower} {low:g} exceeds {upper} {high:g}"
 
