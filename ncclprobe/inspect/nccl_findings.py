@@ -35,8 +35,7 @@ class Evidence(NamedTuple):
 
 _STATUS = re.compile(r"(?:status=|error |status=\()(\d+)")
 _FLUSHED = re.compile(r"(?:status=|error )5\b")
-_STATUSINTERNAL_NETWORKS = frozenset({"IB", "Socket"})
-_HINTS = {
+_STATUS_HINTS = {
     4: "status 4 is a local protection error: a buffer is not registered for its use; check nvidia_peermem",
     5: "status 5 (flushed) only follows another error: look for the first one with a different status, on the peer too",
     9: "status 9 is a remote invalid request",
