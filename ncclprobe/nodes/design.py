@@ -4,6 +4,7 @@ Letters of shapes: ``K`` observations, ``C`` components (nodes, then rails, then
 an observation (sorted by component), ``E`` epochs (rounds or times), ``G`` classes (group sizes with a level each).
 """
 
+# ruff: noqa: N815 (a shape's letters end an array's name)
 from __future__ import annotations
 
 import dataclasses

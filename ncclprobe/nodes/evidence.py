@@ -17,6 +17,7 @@ from ncclprobe.nodes.intervals import Effects, effects, excluded, ratio_threshol
 from ncclprobe.nodes.model import Fit, fit
 from ncclprobe.records.base import Interval
 from ncclprobe.records.nodes import GroupValue, NodeStatus
+from ncclprobe.stats import normal_quantile
 
 COVERAGE_ALPHA = 0.05
 """All intervals of a document hold together with 95 %."""
@@ -27,14 +28,17 @@ NAMING_ALPHA = 0.01
 SUSPICION_ALPHA = 0.2
 """A healthy fleet has a component suspected in at most 20 % of runs."""
 
+NAMED_FROM, SUSPECTED_FROM = 0.75, 0.5
+"""Shares of the smallest slowdown of interest from which an estimate is named or suspected."""
+
 LEAST_ROWS, LEAST_PARTNERS = 3, 2
 """Values, and different partners, without which nothing is named: an outlier or a link may be behind fewer."""
 
 CLEAR_RATIO = 2.58**2 / 2
 """Log-likelihood ratio of a one-sided test at 0.5 %: who passes it is clear of a slowdown of interest."""
 
-LINK_RATIO = 2.6**2 / 2
-"""A link that gains so much is looked at again; it finds one 15 % slow in 99 % where a value scatters by 3 %."""
+LINK_DEVIATIONS = (1.5, 2.6)
+"""A link so many standard deviations slow is looked at again: every second healthy fleet has one, within bounds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,18 +111,23 @@ class _Family:
 def _weigh_family(found: Fit, chosen: Ints, limits: Limits) -> list[Evidence]:
     df, number = found.state.df, len(chosen)
     seen = effects(found, chosen, COVERAGE_ALPHA * limits.share / number)
-    matters = 1 - np.exp(seen.best) >= limits.threshold / 2
-    named = matters & (seen.gain > ratio_threshold(NAMING_ALPHA * limits.share / number, df))
-    suspicious = matters & (seen.gain > ratio_threshold(min(SUSPICION_ALPHA * limits.share / number, 0.05), df))
-    family = _Family(found, chosen, seen, named, suspicious | named, _clear(found, chosen, seen, matters, limits))
-    rivals = {place: _rivals(found, int(chosen[place]), seen.best[place]) for place in np.flatnonzero(family.suspicious)}
+    depth = (1 - np.exp(seen.best)) / limits.threshold
+    named = (depth >= NAMED_FROM) & (seen.gain > ratio_threshold(NAMING_ALPHA * limits.share / number, df))
+    suspicion = ratio_threshold(min(SUSPICION_ALPHA * limits.share / number, 0.05), df)
+    clear = _clear(found, chosen, seen, limits)
+    suspicious = named | ((depth >= SUSPECTED_FROM) & (seen.gain > suspicion) & ~clear)
+    family = _Family(found, chosen, seen, named, suspicious, clear)
+    rivals = {
+        int(place): _rivals(found, int(chosen[place]), float(seen.best[place])) for place in np.flatnonzero(suspicious)
+    }
     return [_evidence(family, place, rivals.get(place, ())) for place in range(number)]
 
 
-def _clear(found: Fit, chosen: Ints, seen: Effects, matters: Bools, limits: Limits) -> Bools:
+def _clear(found: Fit, chosen: Ints, seen: Effects, limits: Limits) -> Bools:
     """Return which components need no more measurements even though they aren't named."""
     if found.design.components[chosen[0]].kind is Kind.LINK:
-        return ~(matters & (seen.gain > LINK_RATIO))
+        deviations = min(max(normal_quantile(1 - 0.5 / len(chosen)), LINK_DEVIATIONS[0]), LINK_DEVIATIONS[1])
+        return (1 - np.exp(seen.best) < SUSPECTED_FROM * limits.threshold) | (seen.gain < deviations**2 / 2)
     return excluded(found, chosen, seen.best, math.log1p(-0.9 * limits.threshold)) > CLEAR_RATIO
 
 
@@ -143,7 +152,7 @@ def _evidence(family: _Family, place: int, rivals: tuple[Component, ...]) -> Evi
         all_rows=len(rows),
         pairs_only=all(len(row.nodes) == 2 for row in rows),
         rivals=rivals,
-        clear=slow or (bool(family.clear[place]) and not family.suspicious[place]),
+        clear=slow or not (rivals or family.suspicious[place] or not family.clear[place]),
         unit=rows[0].unit,
     )
 

@@ -7,6 +7,7 @@ first, as long as each gains more likelihood than a chance finding would. docs/p
 Letters of shapes: see design.py.
 """
 
+# ruff: noqa: N815 (a shape's letters end an array's name)
 from __future__ import annotations
 
 import dataclasses
@@ -14,7 +15,7 @@ import math
 
 import numpy as np
 
-from ncclprobe.nodes.design import Bools, Design, Floats, Ints, Kind
+from ncclprobe.nodes.design import Bools, Design, Floats
 from ncclprobe.nodes.drift import smooth
 
 BACKGROUND = 0.02
@@ -67,27 +68,17 @@ class Fit:
     objective: float
     """Log-likelihood less the price of the effects."""
 
-    def log_likelihood(self, effect_C: Floats, places: Ints | slice | None = None) -> Floats:
+    def log_likelihood(self, effect_C: Floats) -> Floats:
         """Return each component's log-likelihood at these effects, the others being as they are."""
-        return _likelihood(self, effect_C)
-
-    def alone(self, component: int, effects: Floats) -> Floats:
-        """Return one component's log-likelihood at several effects."""
-        here = self.design.places(component)
-        error = self.seen_P[here][None, :] - np.minimum(effects[:, None], self.limit_P[here][None, :])
-        return np.asarray(log_density(error, self.spread_P[here][None, :], self.state.rate).sum(axis=1))
+        error = self.seen_P - np.minimum(effect_C[self.design.component_P], self.limit_P)
+        density = log_density(error, self.spread_P, self.state.rate)
+        return np.asarray(np.bincount(self.design.component_P, density, len(effect_C)), dtype=float)
 
 
 def log_density(error: Floats, spread: Floats | float, rate: float) -> Floats:
     """Return the log-density of a value's noise: normal, or an outlier with probability ``rate``."""
     normal = math.log1p(-rate) - 0.5 * (error / spread) ** 2 - np.log(spread) - 0.5 * math.log(2 * math.pi)
     return np.logaddexp(normal, math.log(rate * BACKGROUND))
-
-
-def _likelihood(fit: Fit, effect_C: Floats) -> Floats:
-    design = fit.design
-    error = fit.seen_P - np.minimum(effect_C[design.component_P], fit.limit_P)
-    return np.bincount(design.component_P, log_density(error, fit.spread_P, fit.state.rate), len(effect_C))
 
 
 def price(design: Design) -> Floats:
@@ -217,8 +208,10 @@ def _levelled(design: Design, state: State, rest_K: Floats) -> State:
     if epochs == 1:
         return dataclasses.replace(state, level_G=level_G)
     total_E = np.bincount(design.epoch_K, weight, epochs)
-    mean_E = np.bincount(design.epoch_K, weight * (rest_K - level_G[design.class_K]), epochs) / np.maximum(total_E, 1e-9)
-    drift_E, variance_E = smooth(mean_E, total_E, state.sigma)
+    mean_E = np.bincount(design.epoch_K, weight * (rest_K - level_G[design.class_K]), epochs) / np.maximum(
+        total_E, 1e-9
+    )
+    drift_E, variance_E = smooth(mean_E, np.asarray(total_E, dtype=float), state.sigma)
     return dataclasses.replace(state, level_G=level_G, drift_E=drift_E, drift_variance_E=variance_E)
 
 
@@ -309,9 +302,4 @@ def _winners(design: Design, score_C: Floats) -> Bools:
     beaten_C = np.bincount(
         design.component_P, best_K[design.observation_P] > ranked_C[design.component_P], len(score_C)
     )
-    return (score_C > 0) & (beaten_C == 0)
-
-
-def kinds(design: Design, kind: Kind) -> Ints:
-    """Return the indices of the components of a kind."""
-    return np.flatnonzero(design.kind_C == kind)
+    return np.asarray((score_C > 0) & (beaten_C == 0))

@@ -1,7 +1,7 @@
 """Which groups to measure in a round: disjoint pairs of the whole fleet, then suspects with nodes that passed.
 
-Source of the survey's pairs: the circle method, by which n nodes meet in n - 1 rounds of disjoint pairs; Kirkman (1847),
-in Anderson, Combinatorial Designs and Tournaments (1997), section 1.1.
+Source of the survey's pairs: the circle method, by which n nodes meet in n - 1 rounds of disjoint pairs; Kirkman, in
+Anderson, Combinatorial Designs and Tournaments (1997), section 1.1.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def confirmation(
         The round; None where nothing suspect can be measured.
     """
     suspects = {name for component in unclear if component.kind is Kind.NODE for name in component.names}
-    free = {node: None for node in _shuffled(sorted(set(passed) - suspects), rng)}
+    free = dict.fromkeys(_shuffled(sorted(set(passed) - suspects), rng))
     groups: list[Group] = []
     busy: set[str] = set()
     for component in _shuffled(sorted(unclear), rng):

@@ -32,7 +32,7 @@ LONGEST_S = 0.025
 """The operation measured is the largest of the fabric's table that takes at most so long."""
 
 NOMINAL_BYTES, NOMINAL_GBPS = 1 << 28, 40.0
-"""What is measured where the fabric has neither table nor model: 256 MiB at the rate of a 400 Gbit/s port, less 20 %."""
+"""What is measured where the fabric has neither table nor model: 256 MiB at 80 % of a 400 Gbit/s port's rate."""
 
 
 class SimulatedFleet:

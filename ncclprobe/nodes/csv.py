@@ -1,0 +1,143 @@
+"""Results of the past as CSV: text in, group values out.
+
+The header names ``nodes`` and ``value``, and may name ``unit``, ``rail`` and ``time``; other columns are passed over.
+Node names are separated by commas (the field is quoted then), semicolons or blanks, or are a folded set. A value is a
+number over 0, or a word that says that the group gave none.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
+from ncclprobe.errors import ParseError, UsageError
+from ncclprobe.nodes.design import parse_time
+from ncclprobe.nodesets import expand
+from ncclprobe.records.base import Record
+from ncclprobe.records.nodes import GroupValue
+
+NO_VALUE = {
+    "failed": "failed",
+    "fail": "failed",
+    "error": "failed",
+    "crashed": "failed",
+    "nan": "failed",
+    "timeout": "timeout",
+    "hang": "timeout",
+    "hung": "timeout",
+}
+"""Words in the value's place -> the group's status."""
+
+_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d+)?")
+
+
+class Results(Record, frozen=True, kw_only=True):
+    """What a CSV holds."""
+
+    values: tuple[GroupValue, ...]
+    """By time where every row has one, else in the order of the rows."""
+    bad_times: tuple[int, ...]
+    """Lines whose time is no time; the column is then not used at all."""
+    some_times: bool
+    """Whether some rows have a time and others have none; the column is then not used either."""
+
+
+def parse_results(text: str, source: str, *, lower_is_better: bool = False) -> Results:
+    """Return the values of a CSV; larger is better in them, a time having been inverted.
+
+    Args:
+        text: The file, with or without a byte order mark, with any line ends, separated by comma, semicolon or tab.
+        source: For messages.
+        lower_is_better: The values are times.
+
+    Raises:
+        ParseError: A column is missing, or a row is not what the header says.
+    """
+    lines = text.removeprefix("\ufeff").splitlines()
+    start = next((n for n, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), None)
+    if start is None:
+        raise ParseError("no header; the first line must name the columns nodes and value", source=source)
+    delimiter = _delimiter(lines[start])
+    header = [name.strip().lower() for name in next(csv.reader([lines[start]], delimiter=delimiter))]
+    for name in ("nodes", "value"):
+        if header.count(name) != 1:
+            what = f"the header must name the column {name!r} once"
+            raise ParseError(what, source=source, line=start + 1, text=lines[start])
+    rows = _rows("\n".join(lines[start + 1 :]), delimiter, source, start + 1)
+    values, times = [], []
+    for line, fields in rows:
+        row = _row(header, fields, source, line)
+        values.append(_value(row, source, line, lower_is_better=lower_is_better))
+        times.append((line, values[-1].time))
+    if not values:
+        raise ParseError("there is a header, but no row", source=source, line=start + 1, text=lines[start])
+    return _timed(values, times)
+
+
+def _delimiter(header: str) -> str:
+    return max((",", ";", "\t"), key=header.count)
+
+
+def _rows(text: str, delimiter: str, source: str, before: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line's number and the fields of every row that is neither blank nor a comment."""
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
+    try:
+        for fields in reader:
+            if any(field.strip() for field in fields) and not fields[0].lstrip().startswith("#"):
+                yield before + reader.line_num, fields
+    except csv.Error as problem:
+        line = before + reader.line_num
+        raise ParseError(f"not a row of CSV ({problem})", source=source, line=line) from problem
+
+
+def _row(header: Sequence[str], fields: Sequence[str], source: str, line: int) -> dict[str, str]:
+    """Return a row by its columns' names."""
+    if len(fields) != len(header):
+        hint = "; quote names that are separated by commas" if len(fields) > len(header) else ""
+        what = f"{len(fields)} fields where the header has {len(header)}{hint}"
+        raise ParseError(what, source=source, line=line, text=",".join(fields))
+    return {name: field.strip() for name, field in zip(header, fields, strict=True)}
+
+
+def _value(row: dict[str, str], source: str, line: int, *, lower_is_better: bool) -> GroupValue:
+    def refuse(what: str, text: str) -> NoReturn:
+        raise ParseError(what, source=source, line=line, text=text)
+
+    status = NO_VALUE.get(row["value"].lower(), "ok")
+    value = _number(row["value"]) if status == "ok" else 0.0
+    if value is None or (status == "ok" and not 0 < value < math.inf):
+        refuse("the value is no number over 0; a group without one has 'failed' or 'timeout'", row["value"])
+    try:
+        nodes = expand(row["nodes"].replace(";", ","))
+    except UsageError as problem:
+        raise ParseError(f"no node names ({problem})", source=source, line=line, text=row["nodes"]) from problem
+    return GroupValue(
+        nodes=nodes,
+        value=1 / value if lower_is_better and status == "ok" else value,
+        unit=row.get("unit") or None,
+        rail=row.get("rail") or None,
+        time=row.get("time") or None,
+        status=status,
+    )
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text.replace(",", "") if _THOUSANDS.fullmatch(text) else text)
+    except ValueError:
+        return None
+
+
+def _timed(values: Sequence[GroupValue], times: Sequence[tuple[int, str | None]]) -> Results:
+    """Return the values by time, or without any where not every row has one that can be read."""
+    bad = tuple(line for line, time in times if time is not None and math.isnan(parse_time(time)))
+    some = any(time is None for _, time in times) and any(time is not None for _, time in times)
+    if bad or some:
+        values = [value.with_(time=None) for value in values]
+    elif values[0].time is not None:
+        values = sorted(values, key=lambda value: parse_time(value.time or ""))
+    return Results(values=tuple(values), bad_times=bad, some_times=some)

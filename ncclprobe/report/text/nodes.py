@@ -1,0 +1,101 @@
+"""What people read after ``nodes``."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from ncclprobe.findings import Severity
+from ncclprobe.nodesets import fold
+from ncclprobe.records.base import Interval
+from ncclprobe.records.nodes import LinkVerdict, NodesDocument, NodeStatus, NodeVerdict, RailVerdict
+from ncclprobe.report.text.findings import WIDTH, findings_text
+
+MOST_OK = 16
+"""Of larger fleets only the nodes that stand out have a row."""
+
+ORDER = (NodeStatus.UNREACHABLE, NodeStatus.SLOW, NodeStatus.SUSPECT, NodeStatus.OK)
+
+Verdict = NodeVerdict | LinkVerdict | RailVerdict
+
+
+def nodes_text(document: NodesDocument, path: str = "") -> str:
+    """Return the answer, a table of what stands out, the evidence and the findings, in 80 columns.
+
+    Args:
+        document: The result.
+        path: Its run directory; empty for none.
+    """
+    notes = [finding for finding in document.findings if not finding.code.startswith(("slow-", "suspect-", "unreach"))]
+    hints = [finding for finding in document.findings if finding.severity is Severity.ERROR]
+    parts = [
+        _answer(document),
+        _table(document),
+        _evidence(document),
+        "\n".join(dict.fromkeys(f"{finding.subject}: {finding.hint}" for finding in hints)),
+        findings_text(notes),
+        _cost(document),
+        f"Run directory: {path}" if path else "",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _answer(document: NodesDocument) -> str:
+    lines = []
+    for status in ORDER:
+        found = [verdict.node for verdict in document.nodes if verdict.status is status]
+        if found:
+            lines.append(f"{status}: {len(found)} of {len(document.nodes)} nodes: {fold(found)}")
+    for status in ORDER[:-1]:
+        others: list[Verdict] = [*document.links, *document.rails]
+        labels = [_label(verdict) for verdict in others if verdict.status is status]
+        if labels:
+            lines.append(f"{status}: {', '.join(labels[:MOST_OK])}{', …' if len(labels) > MOST_OK else ''}")
+    return "\n".join(line for text in lines for line in textwrap.wrap(text, WIDTH, subsequent_indent="  "))
+
+
+def _label(verdict: Verdict) -> str:
+    if isinstance(verdict, NodeVerdict):
+        return verdict.node
+    return f"link {'–'.join(verdict.nodes)}" if isinstance(verdict, LinkVerdict) else f"rail {verdict.rail}"
+
+
+def _table(document: NodesDocument) -> str:
+    rows = [_row(verdict) for verdict in _shown(document)]
+    columns = ["", "status", "slowdown", "95 % interval"]
+    return tabulate(rows, columns, tablefmt="simple", disable_numparse=True) if rows else ""
+
+
+def _shown(document: NodesDocument) -> Sequence[Verdict]:
+    verdicts: list[Verdict] = [*document.nodes, *document.rails, *document.links]
+    few = len(document.nodes) <= MOST_OK
+    kept = [v for v in verdicts if v.status is not NodeStatus.OK or (few and not isinstance(v, LinkVerdict))]
+    return sorted(kept, key=lambda verdict: ORDER.index(verdict.status))
+
+
+def _row(verdict: Verdict) -> list[str]:
+    slowdown = verdict.slowdown
+    if slowdown is None:
+        return [_label(verdict), str(verdict.status), "-", "-"]
+    return [_label(verdict), str(verdict.status), f"{100 * slowdown.estimate:.1f} %", _interval(slowdown)]
+
+
+def _interval(slowdown: Interval) -> str:
+    return f"{100 * slowdown.low:.1f} to {100 * slowdown.high:.1f} %"
+
+
+def _evidence(document: NodesDocument) -> str:
+    found = [verdict.evidence for verdict in _shown(document) if verdict.status is not NodeStatus.OK]
+    return "\n".join(line for text in found for line in textwrap.wrap(text, WIDTH, subsequent_indent="  "))
+
+
+def _cost(document: NodesDocument) -> str:
+    cost = document.cost
+    if cost.rounds == 0:
+        return f"{document.source}: {cost.measurements_per_node:.1f} values a node"
+    return (
+        f"{document.source}: {cost.rounds} rounds, {cost.measurements_per_node:.1f} measurements and "
+        f"{cost.gpu_minutes_per_node:.2f} GPU-minutes a node, seed {document.seed}"
+    )
