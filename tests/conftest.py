@@ -1,0 +1,64 @@
+"""What every test shares: skips for what this machine lacks, and no such skip in CI."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pathlib
+import shutil
+import sys
+from collections.abc import Generator
+
+import pytest
+
+CI_HAS = ("mpi",)
+"""Markers of what CI can run: skipped there, such a test fails."""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a marked test for which something is missing."""
+    for marker, missing in (("mpi", _mpi_missing), ("gpu", _gpu_missing)):
+        if item.get_closest_marker(marker) is not None and (reason := missing()):
+            pytest.skip(reason)
+
+
+def _mpi_missing() -> str:
+    if importlib.util.find_spec("mpi4py") is None:
+        return "mpi4py is not installed: pip install -e '.[embedded]'"
+    beside = pathlib.Path(sys.executable).parent / "mpiexec"
+    return "" if beside.exists() or shutil.which("mpiexec") else "there is no mpiexec: pip install -e '.[embedded]'"
+
+
+def _gpu_missing() -> str:
+    return "" if pathlib.Path("/dev/nvidiactl").exists() else "this machine has no NVIDIA GPU"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn the skip of a test that CI can run into a failure there."""
+    report = yield
+    markers = [marker for marker in CI_HAS if item.get_closest_marker(marker) is not None]
+    if _in_ci() and report.skipped and markers and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"CI must run tests marked {', '.join(markers)}, but this was skipped: {_reason(report)}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Turn the skip of a whole module, whose marks cannot be known, into a failure in CI unless it is about GPUs."""
+    report = yield
+    if _in_ci() and report.skipped and "gpu" not in collector.nodeid:
+        report.outcome = "failed"
+        report.longrepr = f"CI must run {collector.nodeid}, but it was skipped: {_reason(report)}"
+    return report
+
+
+def _in_ci() -> bool:
+    return os.environ.get("CI") == "true"
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
