@@ -27,7 +27,7 @@ MAX_BYTES = 64 << 20
 """A larger file is no output of these tools."""
 
 _TOOLS = re.compile(
-    r"ibv_?devinfo|ibstatus|ibstat|show_?gids|ibdev2netdev|rdma(?:[_-]?link)?(?:[_-]?show)?|nvidia[_-]?smi|topo(?:logy)?"
+    r"ibv_?devinfo(?:[_-]?v+)?|ibstatus|ibstat|show_?gids|ibdev2netdev|rdma(?:[_-]?link)?(?:[_-]?show)?|nvidia[_-]?smi|topo(?:logy)?(?:[_-]?mp?)?"
     r"|sysfs|scan|ncclprobe|stdout|out",
     re.IGNORECASE,
 )
