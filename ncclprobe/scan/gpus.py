@@ -83,9 +83,23 @@ def _gpu(index: int, handle: Any, root: pathlib.Path) -> Gpu:
         name=_optional_text(_stated(pynvml.nvmlDeviceGetName, handle)),
         uuid=_optional_text(_stated(pynvml.nvmlDeviceGetUUID, handle)),
         pci_bus_id=pci_bus_id,
-        numa_node=None if pci_bus_id is None else numa_node(pci_device(root, pci_bus_id)),
+        numa_node=_numa_node(handle, pci_bus_id, root),
         nvlinks=_nvlinks(handle),
     )
+
+
+def _numa_node(handle: Any, pci_bus_id: str | None, root: pathlib.Path) -> int | None:
+    """Return sysfs's NUMA node, else the only one that NVML says is near (virtual machines have no node in sysfs)."""
+    node = None if pci_bus_id is None else numa_node(pci_device(root, pci_bus_id))
+    if node is not None:
+        return node
+    masks = _stated(pynvml.nvmlDeviceGetMemoryAffinity, handle, 1, pynvml.NVML_AFFINITY_SCOPE_NODE)
+    return only_bit(int(masks[0])) if masks else None
+
+
+def only_bit(mask: int) -> int | None:
+    """Return the number of the bit in a mask that has just one."""
+    return mask.bit_length() - 1 if mask.bit_count() == 1 else None
 
 
 def normal_bus_id(text: str) -> str:

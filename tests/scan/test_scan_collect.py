@@ -12,7 +12,7 @@ from ncclprobe.names import LinkLayer, PortState
 from ncclprobe.records.scan import Gid, Hca, Port
 from ncclprobe.scan.affinity import Distance, Place, distance, nearest
 from ncclprobe.scan.collect import collect
-from ncclprobe.scan.gpus import normal_bus_id
+from ncclprobe.scan.gpus import normal_bus_id, only_bit
 from ncclprobe.scan.limits import acs_control, gpudirect, read_facts
 from ncclprobe.scan.sysfs import pci_device, pcie_path, read_hcas
 
@@ -158,6 +158,11 @@ def test_nearest_hcas_are_all_at_the_smallest_distance(machine: Machine) -> None
 )
 def test_normal_bus_id(nvml: str, sysfs: str) -> None:
     assert normal_bus_id(nvml) == sysfs
+
+
+@pytest.mark.parametrize(("mask", "node"), [(0b1, 0), (0b100, 2), (0b11, None), (0, None)])
+def test_numa_node_of_a_mask(mask: int, node: int | None) -> None:
+    assert only_bit(mask) == node
 
 
 # ---- ibv_devinfo
