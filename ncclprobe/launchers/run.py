@@ -6,7 +6,7 @@ import collections
 import os
 import selectors
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from ncclprobe import processes
@@ -26,7 +26,7 @@ def run_ranks(
     launcher: Launcher,
     *,
     request: bytes = b"",
-    timeout_s: float,
+    timeout_s: float | Callable[[], float],
     start_timeout_s: float = START_TIMEOUT_S,
 ) -> Iterator[bytes]:
     """Start a job's ranks and yield the JSON texts that rank 0 sends through its ``Channel``, as they come.
@@ -37,7 +37,7 @@ def run_ranks(
         job: What to run; ``python_job`` makes one.
         launcher: From ``make_launcher``.
         request: One line of JSON for rank 0's ``Channel.receive``, without its newline.
-        timeout_s: The longest silence between two records.
+        timeout_s: The longest silence between two records, or what says so after each record.
         start_timeout_s: The longest silence before the first.
 
     Raises:
@@ -52,9 +52,8 @@ def run_ranks(
             lines = ranks.read(limit_s)
             if lines is None:
                 break
-            for line in lines:
-                limit_s = timeout_s
-                yield line
+            yield from lines
+            limit_s = timeout_s() if callable(timeout_s) else timeout_s
         ranks.finish()
     finally:
         ranks.end()

@@ -1,0 +1,199 @@
+"""One rank of a sweep: ``python -m ncclprobe.sweep.worker``, started by a backend and a launcher.
+
+Rank 0 reads the request, shares it, and sends what comes of it; all ranks run the same steps in the same order.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import math
+from collections.abc import Generator, Iterator
+from typing import Protocol
+
+import msgspec
+
+from ncclprobe.backends.messages import Begun, Described, Measured, Message, Request, Timed, encode
+from ncclprobe.backends.mpi_names import Choices
+from ncclprobe.errors import BackendError
+from ncclprobe.launchers.channel import Channel
+from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Launch, Measurement, Point, Status
+from ncclprobe.sweep.schedule import Step, schedule
+
+RANK_SIDES = {"mpi": "ncclprobe.backends.mpi_ranks:MpiRank"}
+"""Backend -> module and class of its rank side."""
+
+SAMPLE_S = 500e-6
+"""A sample lasts at least about so long: clocks and the barrier's own spread are then small beside it."""
+MOST_OPERATIONS = 1024
+"""In one sample."""
+
+
+class RankSide(Protocol):
+    """What a backend does on each rank."""
+
+    rank: int
+    nranks: int
+
+    def choices(self) -> Choices:
+        """Return what the library can choose from."""
+        ...
+
+    def share(self, content: bytes | None) -> bytes:
+        """Return rank 0's content on every rank."""
+        ...
+
+    def largest(self, values: tuple[float, ...]) -> list[float]:
+        """Return the maximum over ranks of each value."""
+        ...
+
+    def total(self, value: int) -> int:
+        """Return the sum over ranks."""
+        ...
+
+    def prepare(self, points: tuple[Point, ...]) -> None:
+        """Make the buffers of all points."""
+        ...
+
+    def fill(self, point: Point, salt: int, operations: int) -> None:
+        """Put a sample's data into the buffers that it is going to use, and rubbish where results go."""
+        ...
+
+    def run(self, point: Point, cell: Cell, operations: int) -> float:
+        """Run a cell's operations, one after the other, and return this rank's seconds for all of them.
+
+        Raises:
+            BackendError: The cell cannot be run here.
+        """
+        ...
+
+    def count_wrong(self, point: Point) -> int:
+        """Return the wrong elements in all buffers that the last sample used on this rank."""
+        ...
+
+
+def main() -> None:
+    """Do what the request says, as one rank of many."""
+    channel = Channel()
+    side = _rank_side("mpi")
+    received = channel.receive() if side.rank == 0 else None
+    request = msgspec.json.decode(side.share(received), type=Request)
+    messages = _describe(side) if request.launch is None else Worker(side, request.launch).messages()
+    for message in messages:
+        if side.rank == 0:
+            channel.send(encode(message))
+
+
+def _rank_side(backend: str) -> RankSide:
+    module, _, class_name = RANK_SIDES[backend].partition(":")
+    side: RankSide = getattr(importlib.import_module(module), class_name)()
+    return side
+
+
+def _describe(side: RankSide) -> Iterator[Message]:
+    yield Described(choices=side.choices())
+
+
+class Worker:
+    """Runs one launch's samples on one rank."""
+
+    def __init__(self, side: RankSide, launch: Launch) -> None:
+        self._side, self._launch = side, launch
+        self._operations: dict[Point, int] = {}
+        self._used: set[tuple[str, Cell]] = set()
+        self._out: set[Cell] = set()
+        self._refused: set[tuple[Point, Cell]] = set()
+        self._salt = launch.seed
+
+    def messages(self) -> Iterator[Message]:
+        """Yield what rank 0 is to say; every rank goes through it."""
+        self._side.prepare(tuple(dict.fromkeys(block.point for block in self._launch.blocks)))
+        for step in schedule(self._launch):
+            if step.point not in self._operations:
+                yield from self._calibrate(step.point)
+            for cell in step.cells:
+                yield from self._cell(step, cell)
+
+    def _cell(self, step: Step, cell: Cell) -> Iterator[Message]:
+        """Run a cell's sample unless it is out, after one operation to connect its peers if it never ran before."""
+        first = (step.point.collective, cell) not in self._used
+        if first and not step.warmup and self._usable(step.point, cell):
+            yield from self._sample(step.with_(warmup=True), cell, 1)
+        if self._usable(step.point, cell):
+            yield from self._sample(step, cell, 1 if step.warmup else self._operations[step.point])
+
+    def _usable(self, point: Point, cell: Cell) -> bool:
+        return cell not in self._out and (point, cell) not in self._refused
+
+    def _sample(self, step: Step, cell: Cell, operations: int) -> Iterator[Message]:
+        """Fill, run, check, and tell."""
+        self._salt += 1
+        self._side.fill(step.point, self._salt, operations)
+        yield Begun(point=step.point, cell=cell, block=step.block, warmup=step.warmup)
+        seconds, message = self._run(step.point, cell, operations)
+        # Every rank says whether it refused: the library decides by what all ranks share, but it is not trusted here.
+        slowest, refused = self._side.largest((seconds, float(bool(message))))
+        yield Timed()
+        wrong = 0 if refused else self._side.total(self._side.count_wrong(step.point))
+        status = Status.REFUSED if refused else Status.WRONG if wrong else Status.OK
+        self._note(step.point, cell, status)
+        yield Measured(
+            measurement=Measurement(
+                launch=self._launch.index,
+                point=step.point,
+                block=step.block,
+                cells=(cell,),
+                times_us=(None if refused else slowest / operations * 1e6,),
+                statuses=(status,),
+                wrong=(wrong,),
+                spent_s=slowest,
+                warmup=step.warmup,
+                operations=operations,
+                message=message or (f"{wrong} wrong elements" if wrong else ""),
+            )
+        )
+
+    def _run(self, point: Point, cell: Cell, operations: int) -> tuple[float, str]:
+        """Return the seconds that this rank took, and why it was refused."""
+        try:
+            return self._side.run(point, cell, operations), ""
+        except BackendError as problem:
+            return 0.0, str(problem)
+
+    def _note(self, point: Point, cell: Cell, status: Status) -> None:
+        if status is Status.WRONG:
+            self._out.add(cell)
+        elif status is Status.REFUSED:
+            self._refused.add((point, cell))
+        else:
+            self._used.add((point.collective, cell))
+
+    def _calibrate(self, point: Point) -> Iterator[Message]:
+        """Find how many operations of the default make a sample long enough, doubling their number.
+
+        The lesser of two times decides: one that was interrupted would make samples too short.
+        """
+        step = Step(point=point, block=0, cells=(), warmup=True)
+        yield from self._sample(step, DEFAULT_CELL, 1)
+        operations = 1
+        while self._usable(point, DEFAULT_CELL):
+            times = yield from self._times_us(step, operations)
+            shortest = operations * min(times, default=0.0) / 1e6
+            if not 0 < shortest < SAMPLE_S or operations == MOST_OPERATIONS:
+                break
+            wanted = math.ceil(SAMPLE_S / shortest * operations)
+            operations = min(MOST_OPERATIONS, max(2 * operations, wanted))
+        self._operations[point] = operations
+
+    def _times_us(self, step: Step, operations: int) -> Generator[Message, None, list[float]]:
+        """Return the times of two of the default's samples."""
+        times: list[float] = []
+        for message in itertools.chain.from_iterable(self._sample(step, DEFAULT_CELL, operations) for _ in range(2)):
+            yield message
+            if isinstance(message, Measured):
+                times += filter(None, message.measurement.times_us)
+        return times
+
+
+if __name__ == "__main__":
+    main()
