@@ -57,9 +57,9 @@ ONLY = {"command": ("metric", "lower_is_better", "tokens"), "proxy": ("layers", 
 @click.option("--metric", default="", metavar="REGEX", help="command: the first group of the last match is the value.")
 @click.option("--lower-is-better", is_flag=True, help="command: the metric is a time.")
 @click.option("--layers", type=click.IntRange(1), default=4, show_default=True, help="proxy: DeepSeek-V3 has 61.")
-@click.option("--hidden", type=click.IntRange(16), default=1024, show_default=True, help="proxy: DeepSeek-V3 has 7168.")
-@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="proxy: tokens a step.")
-@click.option("--steps", type=click.IntRange(1), default=16, show_default=True, help="proxy: timed steps a trial.")
+@click.option("--hidden", type=click.IntRange(16), default=512, show_default=True, help="proxy: DeepSeek-V3 has 7168.")
+@click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="proxy: tokens a step.")
+@click.option("--steps", type=click.IntRange(1), default=24, show_default=True, help="proxy: timed steps a trial.")
 @click.option("--nranks", type=click.IntRange(1), default=4, show_default=True, help="proxy: tensor-parallel ranks.")
 @click.option("--resume", type=click.Path(path_type=pathlib.Path), metavar="DIR", help="Go on with this run.")
 @shared_options

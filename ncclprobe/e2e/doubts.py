@@ -6,6 +6,8 @@ import itertools
 import math
 from collections.abc import Iterator
 
+from ncclprobe.e2e.choice import matching
+from ncclprobe.e2e.decode import message_bytes
 from ncclprobe.e2e.plan import GIVE_UP_AFTER, Stop
 from ncclprobe.findings import Finding, error, info, warning
 from ncclprobe.records.e2e import Arm, E2eDocument, E2eOptions, E2eVerdict, Trial, TrialStatus
@@ -25,7 +27,8 @@ def doubts(document: E2eDocument, options: E2eOptions, stop: Stop, dropped: int)
         stop: Why no further trial was run.
         dropped: Bytes of a torn journal line that were dropped on resuming.
     """
-    groups = (_failures(document, stop), _results(document), _answer(document, options, stop), _torn(dropped))
+    answer = (_arms(document, options), _answer(document, options, stop))
+    groups = (_failures(document, stop), _results(document), *answer, _torn(dropped))
     return tuple(itertools.chain.from_iterable(groups))
 
 
@@ -64,7 +67,7 @@ def _results(document: E2eDocument) -> Iterator[Finding]:
         )
 
 
-def _answer(document: E2eDocument, options: E2eOptions, stop: Stop) -> Iterator[Finding]:
+def _arms(document: E2eDocument, options: E2eOptions) -> Iterator[Finding]:
     if options.baseline == options.candidate:
         yield info(
             "identical-arms",
@@ -72,6 +75,18 @@ def _answer(document: E2eDocument, options: E2eOptions, stop: Stop) -> Iterator[
             "Both arms have the same settings: the comparison shows the noise alone.",
             "Name what to compare with --candidate.",
         )
+    shape, table = options.proxy, options.candidate.table
+    if options.workload == "proxy" and table and not matching(table, message_bytes(shape), shape.nranks, nnodes=1):
+        yield warning(
+            "table-not-exercised",
+            document.workload,
+            f"No row of the candidate's table matches all-reduces of {message_bytes(shape)} bytes on {shape.nranks} "
+            "ranks of one host, so both arms ran with the defaults.",
+            "Choose --batch, --hidden and --nranks so that the workload sends what the table is for.",
+        )
+
+
+def _answer(document: E2eDocument, options: E2eOptions, stop: Stop) -> Iterator[Finding]:
     if document.verdict is E2eVerdict.INCONCLUSIVE and stop is not Stop.FAILURES:
         ended = "the budget ended" if stop is Stop.BUDGET else f"--trials {options.trials} was reached"
         yield warning(

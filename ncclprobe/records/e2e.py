@@ -47,11 +47,11 @@ class ProxyShape(Record, frozen=True, kw_only=True):
 
     layers: int = 4
     """DeepSeek-V3 has 61."""
-    hidden: int = 1024
+    hidden: int = 512
     """Width of the residual stream; DeepSeek-V3 has 7168."""
-    batch: int = 16
+    batch: int = 64
     """Tokens decoded in one step: sequences in flight."""
-    steps: int = 16
+    steps: int = 24
     """Decode steps of a trial that are timed."""
     nranks: int = 4
     """Tensor-parallel ranks."""

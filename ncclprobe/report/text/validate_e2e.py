@@ -54,7 +54,8 @@ def _row(document: E2eDocument, arm: Arm) -> list[str]:
     values = [trial.metrics[document.metric] for trial in trials if trial.status is TrialStatus.OK]
     failed = sum(trial.status is TrialStatus.FAILED for trial in trials)
     shown = [f"{number:.5g}" for number in _spread(values)] if values else ["-"] * 3
-    return [str(arm), str(len(values)), *shown, str(failed), format_seconds(sum(trial.seconds for trial in trials))]
+    took = format_seconds(sum(trial.seconds for trial in trials)) if trials else "-"
+    return [str(arm), str(len(values)), *shown, str(failed), took]
 
 
 def _spread(values: list[float]) -> tuple[float, float, float]:

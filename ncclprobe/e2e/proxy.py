@@ -1,0 +1,122 @@
+"""The workload ``proxy``: a DeepSeek-shaped tensor-parallel decode loop on real MPI ranks."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ncclprobe.backends.mpi_names import OPEN_MPI_START
+from ncclprobe.e2e.workload import Outcome
+from ncclprobe.errors import BackendError, LaunchError
+from ncclprobe.launchers import make_launcher
+from ncclprobe.launchers.base import python_job
+from ncclprobe.launchers.run import run_ranks
+from ncclprobe.records.base import Record
+from ncclprobe.records.e2e import ArmSettings, E2eOptions, ProxyShape
+from ncclprobe.records.inspect import TunerRow
+
+WORKER = "ncclprobe.e2e.proxy_worker"
+METRIC = "tok_s"
+SHOWN = ("MPIR_CVAR_", "OMPI_MCA_")
+"""Prefixes of the variables that an MPI library reads at its start."""
+
+
+class InForce(Record, frozen=True, kw_only=True):
+    """What some ranks' library was set to for all-reduces of one size, read back from it."""
+
+    size_bytes: int
+    """Of the message."""
+    ranks: tuple[int, ...]
+    """Which."""
+    variables: dict[str, str]
+    """The library's control variables that choose the algorithm, by the names of their environment variables."""
+
+
+class ProxyRequest(Record, frozen=True, kw_only=True):
+    """What rank 0 is told."""
+
+    shape: ProxyShape
+    """The loop's size."""
+    table: tuple[TunerRow, ...]
+    """Settings by message size, applied live."""
+
+
+class ProxyReport(Record, frozen=True, kw_only=True):
+    """What rank 0 answers."""
+
+    metrics: dict[str, float]
+    """``tok_s``, ``step_ms``, ``comm_share``, ``checksum``."""
+    library: str
+    """What ran the all-reduces."""
+    in_force: tuple[InForce, ...]
+    """What was set while they ran, a row for each message size and each way in which ranks were set."""
+    problem: str = ""
+    """Why the result does not count."""
+
+
+class ProxyWorkload:
+    """Starts ranks for each trial: what differs between starts is part of the answer."""
+
+    metric = METRIC
+
+    def __init__(self, options: E2eOptions) -> None:
+        self.shape = options.proxy
+        self.launcher = make_launcher("local")
+
+    def run(self, arm: ArmSettings, log: pathlib.Path, timeout_s: float, started: Callable[[int], None]) -> Outcome:
+        """Run the loop once on fresh ranks, which end with this process even when it is killed."""
+        request = ProxyRequest(shape=self.shape, table=arm.table)
+        start = OPEN_MPI_START if arm.table else ()
+        job = python_job(WORKER, nranks=self.shape.nranks, env=(*start, *arm.env.items()))
+        records = run_ranks(
+            job,
+            self.launcher,
+            request=msgspec.json.encode(request),
+            timeout_s=timeout_s,
+            start_timeout_s=timeout_s,
+        )
+        try:
+            answers = list(records)
+        except (LaunchError, BackendError) as problem:
+            log.write_text(f"{problem}\n", encoding="utf-8")
+            return _failed(str(problem), {})
+        log.write_bytes(b"".join(answer + b"\n" for answer in answers))
+        return outcome_of(answers, arm.env)
+
+
+def outcome_of(answers: list[bytes], env: Mapping[str, str]) -> Outcome:
+    """Return what a trial gave.
+
+    Args:
+        answers: What rank 0 sent.
+        env: What was to be in force.
+    """
+    if not answers:
+        return _failed("the ranks ended without a result", {})
+    report = msgspec.json.decode(answers[-1], type=ProxyReport)
+    effective: dict[str, Any] = {
+        "env": {name: value for name, value in os.environ.items() if name.startswith(SHOWN)} | dict(env),
+        "library": report.library,
+        "allreduce": msgspec.to_builtins(report.in_force),
+    }
+    if why := report.problem or not_in_force(env, report.in_force):
+        return _failed(why, effective)
+    return Outcome(metrics=report.metrics, effective=effective)
+
+
+def not_in_force(env: Mapping[str, str], in_force: Sequence[InForce]) -> str:
+    """Return which variable of an arm the ranks did not run with; empty where all that could be read back agree."""
+    for row in in_force:
+        for name, value in row.variables.items():
+            if name in env and env[name] != value:
+                ranks = ", ".join(map(str, row.ranks))
+                return f"{name} is {value!r} on rank {ranks}, not {env[name]!r}: the setting was not in force"
+    return ""
+
+
+def _failed(why: str, effective: dict[str, Any]) -> Outcome:
+    return Outcome(metrics={}, effective=effective, message=why)
