@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ import msgspec
 
 from ncclprobe.backends.mpi_names import OPEN_MPI_START
 from ncclprobe.e2e.workload import Outcome
-from ncclprobe.errors import BackendError, LaunchError
+from ncclprobe.errors import BackendError, LaunchError, MissingDependencyError
 from ncclprobe.launchers import make_launcher
 from ncclprobe.launchers.base import python_job
 from ncclprobe.launchers.run import run_ranks
@@ -64,6 +65,8 @@ class ProxyWorkload:
     metric = METRIC
 
     def __init__(self, options: E2eOptions) -> None:
+        if importlib.util.find_spec("mpi4py") is None:
+            raise MissingDependencyError("the workload `proxy` runs on MPI ranks; `pip install 'ncclprobe[embedded]'`")
         self.shape = options.proxy
         self.launcher = make_launcher("local")
 
