@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ncclprobe.names import Collective
 from ncclprobe.records.base import Record
-from ncclprobe.records.sweep import Cell, Launch, Measurement
+from ncclprobe.records.sweep import Cell, Launch, Measurement, Point
 
 
 class BackendOptions(Record, frozen=True, kw_only=True):
@@ -49,6 +49,17 @@ class Backend(Protocol):
 
         Raises:
             UsageError: The backend does not have the collective.
+        """
+        ...
+
+    def points(self, collective: Collective) -> tuple[Point, ...]:
+        """Return the only points that it has for a collective; empty where it takes any size and type."""
+        ...
+
+    def settings(self, collective: Collective, cell: Cell) -> dict[str, str]:
+        """Return the variables that make every operation of a collective run with a cell.
+
+        Empty where no variable can say it, or none safely; a per-size table can still.
         """
         ...
 

@@ -97,7 +97,7 @@ class Launch(Record, frozen=True, kw_only=True):
     def warmup_blocks(self) -> tuple[Block, ...]:
         """Return each cell at the smallest point that has it, and the default at every point.
 
-        The first use of an algorithm connects its peers, whatever the size; the first use of a size touches its buffers.
+        The first use of an algorithm connects its peers, whatever the size; that of a size touches its buffers.
         """
         seen: set[Cell] = set()
         blocks = []
@@ -133,6 +133,15 @@ class Measurement(Record, frozen=True, kw_only=True):
     """Operations that a sample ran in a row; its time is their mean."""
     message: str = ""
     """Why something was refused or timed out."""
+
+
+class LaunchEnd(Record, frozen=True, kw_only=True):
+    """That a launch came to its end, whatever became of its blocks."""
+
+    launch: int
+    """Its index."""
+    seconds: float
+    """Wall time, the start of the ranks included."""
 
 
 class Summary(Record, frozen=True, kw_only=True):

@@ -47,14 +47,23 @@ class Estimate(Record, frozen=True, kw_only=True):
     """Variance of a single pair within a launch."""
     between: float
     """Variance between launches, common to all cells."""
-    reach: tuple[float, float]
-    """What an interval must hold at least, were some samples or launches wild."""
+    lowest: tuple[tuple[float, float], ...]
+    """Values with their standard errors that are the truth's, were all others too high; none where that is absurd."""
+    highest: tuple[tuple[float, float], ...]
+    """The same, were all others too low."""
 
     def interval(self, low_alpha: float, high_alpha: float) -> tuple[float, float]:
         """Return the ends that miss the truth below and above with these probabilities."""
-        low = self.ratio - float(t_quantile(1 - low_alpha, self.df)) * self.error
-        high = self.ratio + float(t_quantile(1 - high_alpha, self.df)) * self.error
-        return min(low, self.reach[0]), max(high, self.reach[1])
+        low, high = (float(t_quantile(1 - alpha, self.df)) for alpha in (low_alpha, high_alpha))
+        return self.low(low), self.high(high)
+
+    def low(self, z: float) -> float:
+        """Return the end that many standard errors down."""
+        return min(value - z * error for value, error in ((self.ratio, self.error), *self.lowest))
+
+    def high(self, z: float) -> float:
+        """Return the end that many standard errors up."""
+        return max(value + z * error for value, error in ((self.ratio, self.error), *self.highest))
 
 
 def estimate(evidence: Evidence, groups: list[Group], launches: list[int]) -> dict[Group, Estimate]:
@@ -142,7 +151,8 @@ class _Spread:
             launches=count,
             within=self.within[group],
             between=self.between,
-            reach=_reach(found),
+            lowest=_trusted(found, self.within[group], self.between, sign=-1),
+            highest=_trusted(found, self.within[group], self.between, sign=1),
         )
 
 
@@ -159,9 +169,21 @@ def _pooled_df(groups: list[Group], counts: npt.NDArray[np.int64]) -> float:
     return max(1.0, sum(sum(dfs) / (1 + (len(dfs) - 1) / 4) for dfs in cells.values()))
 
 
-def _reach(summaries: list[LaunchSummary]) -> tuple[float, float]:
-    """Return the interval that holds a good sample's and a good launch's value with near certainty."""
-    ratios = sorted(ratio for summary in summaries for ratio in summary.ratios)
-    values = sorted(summary.location for summary in summaries)
+def _trusted(
+    summaries: list[LaunchSummary], within: float, between: float, *, sign: int
+) -> tuple[tuple[float, float], ...]:
+    """Return the samples' and the launches' values next to the extreme one, as far as it can be trusted.
+
+    With few samples or launches, half of them may be wild. The value of trusted_rank is then still a good one, and the
+    truth lies within the standard error of as many good ones. Empty where the robust location cannot break down.
+    """
+    ratios = sorted((sign * ratio for summary in summaries for ratio in summary.ratios), reverse=True)
+    values = sorted((sign * summary.location for summary in summaries), reverse=True)
     a, b = trusted_rank(len(ratios), *OUTLIERS), trusted_rank(len(values), *LAUNCH_OUTLIERS)
-    return min(ratios[a], values[b]), max(ratios[-1 - a], values[-1 - b])
+    count = len(ratios) / len(values)
+    found = []
+    if a < len(ratios) // 2:
+        found.append((sign * ratios[a], math.sqrt(within / (a + 1))))
+    if b < len(values) // 2:
+        found.append((sign * values[b], math.sqrt((between + within / count) / (b + 1))))
+    return tuple(found)

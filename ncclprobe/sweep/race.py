@@ -127,6 +127,16 @@ class Race:
         """Return the points whose race the budget ended."""
         return [point for point, state in self._points.items() if state.stage is not Stage.SETTLED]
 
+    @property
+    def least_effort(self) -> float:
+        """Return the smallest share of the plain design's n that the budget allowed at a point."""
+        return min(self._effort.values(), default=1.0)
+
+    @property
+    def detectable(self) -> float:
+        """Return the gain that the race was made to find, as a share."""
+        return rules.DETECTABLE / math.sqrt(self.least_effort)
+
     def dropped(self, point: Point, cell: Cell) -> bool:
         """Return whether a cell left the race before it was measured like the winner."""
         state = self._points[point]

@@ -34,10 +34,10 @@ class Look(Record, frozen=True, kw_only=True):
 
 EXPLORE = (
     Look(launches=2, share=0.0, alpha=0.10),
-    Look(launches=4, share=0.10, alpha=0.15),
-    Look(launches=6, share=0.20, alpha=0.20),
-    Look(launches=8, share=0.35, alpha=0.25),
-    Look(launches=12, share=0.55, alpha=0.30),
+    Look(launches=6, share=0.10, alpha=0.15),
+    Look(launches=8, share=0.20, alpha=0.20),
+    Look(launches=10, share=0.35, alpha=0.25),
+    Look(launches=14, share=0.55, alpha=0.30),
 )
 """The race's looks; the first has FIRST_PAIRS in all."""
 
@@ -50,7 +50,7 @@ CONFIRM_ALPHAS = (0.55, 0.20, 0.15, 0.10)
 FIRST_PAIRS = 6
 """Pairs of the first look: every second may be wild and a slow cell is still told (estimate.OUTLIERS)."""
 
-DETECTABLE = 0.022
+DETECTABLE = 0.025
 """A cell that could still be this much faster goes on, at the full precision."""
 
 FUTILE_Z, DOMINATED_Z, CLEAR_Z = 2.7, 3.0, 2.0
@@ -63,8 +63,8 @@ HOPE_Z, LEAST_POWER_Z = 1.0, 0.5
 """A look that cannot be planned so well is still taken where the gain, a standard error above its estimate, would be
 shown with 69 %: normal_quantile(0.69)."""
 
-MOST_PAIRS = 1.25
-"""Pairs that the confirmation of a winner may take, as a share of the plain design's n."""
+MOST_PAIRS, FIRST_CONFIRM = 1.25, 0.4
+"""Pairs that the confirmation of a winner may take, as a share of the plain design's n, and of these the first look."""
 
 MOST_LAUNCHES = 40
 """Launches that the confirmation of a winner may take in one look."""
@@ -89,13 +89,12 @@ def comparisons_z(comparisons: int) -> float:
 
 def futile(estimate: Estimate, detectable: float) -> bool:
     """Return whether a cell is clearly not faster than the default by what can be detected."""
-    return max(estimate.ratio + FUTILE_Z * estimate.error, estimate.reach[1]) < detectable
+    return estimate.high(FUTILE_Z) < detectable
 
 
 def dominated(estimate: Estimate, best: Estimate) -> bool:
     """Return whether a cell is clearly slower than the best one at its point."""
-    error = max(estimate.error, best.error)
-    return max(estimate.ratio + DOMINATED_Z * error, estimate.reach[1]) < min(best.ratio, best.reach[1])
+    return estimate.high(DOMINATED_Z) < min(best.ratio, best.low(0.0))
 
 
 def promising(estimate: Estimate, *, last: bool) -> bool:
@@ -127,10 +126,11 @@ def plan_confirmation(estimate: Estimate, finalists: int, look: int, most_pairs:
     gap = estimate.ratio - 0.5 * estimate.error - WORTHWHILE
     hope = estimate.ratio + HOPE_Z * estimate.error - WORTHWHILE
     plan = _pairs_for(estimate, (max(gap, hope / 4, 1e-4) / (z + POWER_Z)) ** 2)
-    if plan.launches * plan.pairs > most_pairs:
-        plan = plan.with_(pairs=max(2, math.floor(most_pairs / plan.launches)))
+    most = most_pairs * (FIRST_CONFIRM if look == 0 else 1.0)
+    if plan.launches * plan.pairs > most:
+        plan = plan.with_(pairs=max(2, math.floor(most / plan.launches)))
     reached = math.sqrt(estimate.between / plan.launches + estimate.within / (plan.launches * plan.pairs))
-    return plan if hope > (z + LEAST_POWER_Z) * reached else None
+    return plan if hope > (z + LEAST_POWER_Z) * reached * (math.sqrt(FIRST_CONFIRM) if look == 0 else 1.0) else None
 
 
 def _pairs_for(estimate: Estimate, variance: float) -> ConfirmPlan:

@@ -1,0 +1,180 @@
+"""``ncclprobe sweep``: does any algorithm, protocol or number of channels beat the library's defaults?"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import Any
+
+import click
+import msgspec
+
+from ncclprobe.backends import BACKENDS, auto_backend, make_backend
+from ncclprobe.backends.base import Backend, BackendOptions, Capabilities
+from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
+from ncclprobe.cli.progress import LaunchProgress
+from ncclprobe.errors import UsageError
+from ncclprobe.launchers import LAUNCHERS
+from ncclprobe.names import Collective
+from ncclprobe.nodesets import expand
+from ncclprobe.records.sweep import SweepDocument
+from ncclprobe.report.text.sweep import sweep_text
+from ncclprobe.store import Manifest, RunDirectory, command_line, default_directory, relevant_environment
+from ncclprobe.sweep import summary
+from ncclprobe.sweep.doubts import doubts
+from ncclprobe.sweep.plan import SweepOptions, planned_cells, planned_points
+from ncclprobe.sweep.race import Race, RacePlan
+from ncclprobe.sweep.run import run_race
+from ncclprobe.tuner.choose import choose
+
+NAME = "sweep"
+DEFAULT_BUDGET_S = 120.0
+"""Of a real sweep; a simulated one measures until the answer is clear."""
+
+
+def _names(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
+
+
+def _numbers(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...]:
+    names = _names(context, option, text)
+    if not all(name.isdigit() and int(name) for name in names):
+        raise UsageError(f"--channels {text!r}: write numbers over 0 with commas, such as 1,4,16")
+    return tuple(int(name) for name in names)
+
+
+@click.command(NAME)
+@click.option("--algo", callback=_names, metavar="NAME,...", help="Tree,Ring  [default: all that the backend has]")
+@click.option("--proto", callback=_names, metavar="NAME,...", help="LL,LL128,Simple  [default: all]")
+@click.option("--channels", callback=_numbers, metavar="N,...", help="1,4,16  [default: all, or the library's own]")
+@click.option("--sizes", metavar="FROM:TO:FACTOR|SIZE,...", help="8:1G:8  [default: the fabric's, or 8:8M:8]")
+@click.option(
+    "--collective", type=click.Choice([c.value for c in Collective]), default="all_reduce", show_default=True,
+    help="What is run.",
+)  # fmt: skip
+@click.option("--dtype", help="float32, float16, ...  [default: float32, or the fabric's]")
+@click.option("--nranks", type=click.IntRange(2), help="Ranks  [default: the backend's: 4, or the fabric's]")
+@click.option(
+    "--backend", type=click.Choice(["auto", *BACKENDS]), default="auto", show_default=True, help="What runs it."
+)
+@click.option("--fabric", type=click.Path(path_type=pathlib.Path), metavar="FILE", help="Simulated fabric (TOML).")
+@click.option(
+    "--launcher", type=click.Choice(list(LAUNCHERS)), default="local", show_default=True, help="Starts ranks."
+)
+@click.option("--hosts", metavar="NODESET", help="Where ranks are started: dgx[001-002]  [default: this host]")
+@click.option(
+    "--budget", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+    help=f"Wall time at most  [default: {DEFAULT_BUDGET_S:g}; none for sim]",
+)  # fmt: skip
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, metavar="SECONDS",
+    help="A sample that takes longer is aborted and its cell left out.",
+)  # fmt: skip
+@click.option("--exhaustive", is_flag=True, help="Measure every cell as often as the plain design would; drop nothing.")
+@click.option("--resume", type=click.Path(path_type=pathlib.Path), metavar="DIR", help="Go on with this run.")
+@shared_options
+def command(*, resume: pathlib.Path | None, out: pathlib.Path | None, as_json: bool, **given: Any) -> int:
+    r"""Measure cells (algorithm, protocol, channels) against the library's own choice, and say whether to change.
+
+    Cells are switched live, in randomised blocks with the default in each; clearly slower ones drop out; winners are
+    measured again in fresh launches. "Keep the defaults" is an answer.
+
+    \b
+    ncclprobe sweep --algo Tree,Ring
+    ncclprobe sweep --backend sim --fabric data/fabric_h200x2/fabric.toml
+    """
+    options = None if resume else sweep_options(**given)
+    with open_run(options, resume or out) as directory:
+        document = swept(directory)
+    return finish(document, lambda: sweep_text(document, str(directory.path)), as_json=as_json)
+
+
+def sweep_options(
+    *, backend: str, fabric: pathlib.Path | None, hosts: str | None, budget: float | None, timeout: float,
+    seed: int | None, **same: Any,
+) -> SweepOptions:  # fmt: skip
+    """Return what was asked for, with every default that depends on the machine settled.
+
+    Raises:
+        UsageError: The options contradict each other.
+    """
+    name = auto_backend(fabric) if backend == "auto" else backend
+    if fabric is not None and name != "sim":
+        raise UsageError(f"--fabric describes a simulated fabric; leave it away with --backend {name}")
+    return SweepOptions(
+        backend=name,
+        fabric=str(fabric.absolute()) if fabric else None,
+        hosts=tuple(expand(hosts)) if hosts else (),
+        budget_s=budget if budget or name == "sim" else DEFAULT_BUDGET_S,
+        timeout_s=timeout,
+        seed=drawn_seed(seed),
+        **same,
+    )
+
+
+def open_run(options: SweepOptions | None, path: pathlib.Path | None) -> RunDirectory:
+    """Return a new run directory for these options; without options, the one to go on with."""
+    if options is None:
+        return RunDirectory.resume(path or pathlib.Path(), NAME)
+    manifest = Manifest(
+        command=NAME,
+        argv=command_line(),
+        seed=options.seed,
+        environment=relevant_environment(dict(os.environ)),
+        options=msgspec.to_builtins(options),
+    )
+    _plan(options)
+    return RunDirectory.create(path or default_directory(NAME), manifest)
+
+
+def swept(directory: RunDirectory) -> SweepDocument:
+    """Run what is left of a sweep and return its document, written to the run directory as well."""
+    options = msgspec.convert(directory.manifest.options, SweepOptions)
+    backend, capabilities, plan = _plan(options)
+    note(f"{capabilities.library}, {capabilities.nranks} ranks: {len(plan.cells)} cells at {len(plan.points)} sizes")
+    race = Race(plan)
+    run_race(race, backend, directory, LaunchProgress())
+    document = _judged(race, backend, capabilities, directory.dropped)
+    directory.finish(document)
+    return document
+
+
+def _plan(options: SweepOptions) -> tuple[Backend, Capabilities, RacePlan]:
+    fabric = pathlib.Path(options.fabric) if options.fabric else None
+    backend = make_backend(
+        options.backend,
+        BackendOptions(
+            nranks=options.nranks, fabric=fabric, launcher=options.launcher, hosts=options.hosts, seed=options.seed
+        ),
+    )
+    collective = Collective(options.collective)
+    capabilities = backend.capabilities(collective)
+    plan = RacePlan(
+        points=planned_points(options, backend.points(collective)),
+        cells=planned_cells(options, capabilities),
+        nranks=capabilities.nranks,
+        seed=options.seed,
+        timeout_s=options.timeout_s,
+        budget_s=options.budget_s,
+        exhaustive=options.exhaustive,
+    )
+    return backend, capabilities, plan
+
+
+def _judged(race: Race, backend: Backend, capabilities: Capabilities, dropped_bytes: int) -> SweepDocument:
+    def settings(collective: str, cell: Any) -> dict[str, str]:
+        return backend.settings(Collective(collective), cell)
+
+    choice = choose(race.plan.points, race.winners, race.ratios, summary.gain(race), settings)
+    return SweepDocument(
+        findings=doubts(race, choice, dropped_bytes),
+        backend=backend.name,
+        library=capabilities.library,
+        nranks=capabilities.nranks,
+        nnodes=capabilities.nnodes,
+        launches=len(race.evidence.launches),
+        seed=race.plan.seed,
+        cells=summary.cell_results(race),
+        choice=choice,
+        cost=summary.cost(race),
+    )

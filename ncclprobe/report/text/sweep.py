@@ -1,0 +1,116 @@
+"""What people read after ``sweep``: the verdict, a line a size, the table, findings."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from tabulate import tabulate
+
+from ncclprobe.names import DEFAULT
+from ncclprobe.records.sweep import CellResult, Ratio, Status, SweepDocument, TableRow, Verdict
+from ncclprobe.report.text.findings import findings_text
+from ncclprobe.units import format_seconds, format_size
+
+_COLUMNS = ("size", "default", "busbw", "best other", "time", "vs default", "interval", "choice")
+
+
+def sweep_text(document: SweepDocument, path: str = "") -> str:
+    """Return the verdict, a row a size, the chosen table, the cost and the findings.
+
+    Args:
+        document: The result.
+        path: Its run directory; empty for none.
+    """
+    parts = [
+        verdict_sentence(document),
+        _sizes_table(document),
+        _chosen_table(document.choice.table),
+        _environment(document.choice.env),
+        _effort(document),
+        findings_text(document.findings),
+        f"Run directory: {path}" if path else "",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def verdict_sentence(document: SweepDocument) -> str:
+    """Return the answer in a sentence."""
+    choice = document.choice
+    who = f"{document.library}, {document.nranks} ranks"
+    if choice.verdict is Verdict.KEEP_DEFAULTS:
+        return f"Keep the defaults: no setting beats them clearly at any size ({who})."
+    ranges = "one range" if len(choice.table) == 1 else f"{len(choice.table)} ranges"
+    return f"Change: {_percent(choice.gain)} over all measured sizes, by {ranges} of sizes ({who})."
+
+
+def _percent(ratio: Ratio) -> str:
+    low, high = 100 * (ratio.low - 1), 100 * (ratio.high - 1)
+    return f"{100 * (ratio.ratio - 1):.1f} % faster (95 % interval {low:.1f} to {high:.1f} %)"
+
+
+def _sizes_table(document: SweepDocument) -> str:
+    rows = [_size_row(document, size, cells) for size, cells in _by_size(document)]
+    return tabulate(rows, headers=_COLUMNS, disable_numparse=True, colalign=("right",) * 3 + ("left",) + ("right",) * 3)
+
+
+def _by_size(document: SweepDocument) -> Iterator[tuple[int, list[CellResult]]]:
+    sizes: dict[int, list[CellResult]] = defaultdict(list)
+    for cell in document.cells:
+        sizes[cell.size_bytes].append(cell)
+    yield from sorted(sizes.items())
+
+
+def _size_row(document: SweepDocument, size: int, cells: list[CellResult]) -> tuple[str, ...]:
+    default = next(cell for cell in cells if cell.algo == DEFAULT)
+    chosen = next((row for row in document.choice.table if row.min_bytes <= size <= row.max_bytes), None)
+    others = [cell for cell in cells if cell.vs_default and cell.status in (Status.OK, Status.ELIMINATED)]
+    best = max(
+        others, key=lambda cell: (_is(cell, chosen), cell.vs_default.ratio if cell.vs_default else 0), default=None
+    )
+    start = (format_size(size), _time(default), f"{default.busbw_gbps:.3g}" if default.busbw_gbps else "-")
+    if best is None or best.vs_default is None:
+        return (*start, "-", "-", "-", "-", "default")
+    ratio = best.vs_default
+    interval = f"{ratio.low:.3f}-{ratio.high:.3f}"
+    return (*start, _label(best), _time(best), f"{ratio.ratio:.3f}", interval, "change" if chosen else "default")
+
+
+def _ratio(cell: CellResult) -> float:
+    return cell.vs_default.ratio if cell.vs_default else 0.0
+
+
+def _is(cell: CellResult, row: TableRow | None) -> bool:
+    return row is not None and (cell.algo, cell.proto, cell.nchannels) == (row.algo, row.proto, row.nchannels)
+
+
+def _label(cell: CellResult | TableRow) -> str:
+    parts = [cell.algo] + [cell.proto] * (cell.proto != DEFAULT)
+    return "/".join([*parts, f"{cell.nchannels}ch"] if cell.nchannels is not None else parts)
+
+
+def _time(cell: CellResult) -> str:
+    return format_seconds(cell.time_us.median / 1e6) if cell.time_us else "-"
+
+
+def _chosen_table(rows: tuple[TableRow, ...]) -> str:
+    if not rows:
+        return ""
+    lines = [(row.collective, format_size(row.min_bytes), format_size(row.max_bytes), _label(row)) for row in rows]
+    return "The table; the library decides everywhere else:\n\n" + tabulate(
+        lines,
+        headers=("collective", "from", "to", "setting"),
+        disable_numparse=True,
+        colalign=("left", "right", "right"),
+    )
+
+
+def _environment(env: dict[str, str]) -> str:
+    return "\n".join(["To set:", *(f"  {name}={value}" for name, value in env.items())]) if env else ""
+
+
+def _effort(document: SweepDocument) -> str:
+    cost = document.cost
+    share = f", {cost.measured_s / cost.exhaustive_s:.0%} of the plain design's" if cost.exhaustive_s else ""
+    samples = sum(cell.samples for cell in document.cells)
+    return f"{samples} samples in {document.launches} launches: {format_seconds(cost.measured_s)} of measuring{share}."

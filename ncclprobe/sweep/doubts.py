@@ -1,0 +1,93 @@
+"""What is worth knowing about a sweep beyond its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ncclprobe.findings import Finding, error, info, warning
+from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Choice, Status, Verdict
+from ncclprobe.sweep.race import Race
+from ncclprobe.units import format_seconds, format_size
+
+BROKEN = {
+    Status.WRONG: ("wrong-result", "summed wrongly", "Never use it; report it to the library's maintainers."),
+    Status.TIMEOUT: ("cell-timeout", "did not end", "Don't use it; raise --timeout if it is only slow."),
+}
+
+
+def doubts(race: Race, choice: Choice, dropped_bytes: int) -> tuple[Finding, ...]:
+    """Return the findings of a finished race."""
+    return (
+        *_broken(race),
+        *_refused(race),
+        *_unsettled(race),
+        *_table_only(choice),
+        *_torn(dropped_bytes),
+    )
+
+
+def _broken(race: Race) -> Iterator[Finding]:
+    for cell, (status, message) in race.evidence.out.items():
+        code, what, hint = BROKEN[status]
+        detail = f" ({message})" if message else ""
+        if cell == DEFAULT_CELL:
+            hint = "No choice can be made until the library's own works; see docs/sweep.md."
+            yield error("default-broken", cell.label, f"the library's own choice {what}{detail}", hint)
+        else:
+            yield error(code, cell.label, f"{cell.label} {what}{detail}, so it is out at every size", hint)
+
+
+def _refused(race: Race) -> Iterator[Finding]:
+    cells: dict[Cell, list[int]] = {}
+    for point, cell in race.evidence.refused:
+        cells.setdefault(cell, []).append(point.size_bytes)
+    for cell, sizes in cells.items():
+        where = "every size" if len(sizes) == len(race.plan.points) else _sizes(sizes)
+        why = next((message for (_, c), message in race.evidence.refused.items() if c == cell and message), "")
+        yield info(
+            "cell-refused",
+            cell.label,
+            f"the library refuses {cell.label} at {where}" + (f": {why}" if why else ""),
+            "It was left out there; nothing needs to be done.",
+        )
+
+
+def _unsettled(race: Race) -> Iterator[Finding]:
+    if race.out_of_budget and race.unsettled:
+        yield warning(
+            "budget-spent",
+            _sizes([point.size_bytes for point in race.unsettled]),
+            f"the budget of {format_seconds(race.plan.budget_s or 0)} was spent before these sizes were settled",
+            "They keep the defaults; give a larger --budget, fewer cells, or go on with --resume and --budget.",
+        )
+    elif race.least_effort < 1:
+        yield info(
+            "coarse-resolution",
+            "sweep",
+            f"at this machine's noise the budget settles gains over about {100 * race.detectable:.1f} %, not 2 %",
+            "Give a larger --budget, or make the machine quieter, to tell smaller gains.",
+        )
+
+
+def _table_only(choice: Choice) -> Iterator[Finding]:
+    if choice.verdict is Verdict.CHANGE and not choice.env:
+        yield info(
+            "table-only",
+            "choice",
+            "the choice depends on the size, or no variable says it safely",
+            "Emit the table with `ncclprobe env emit RUN --format tuner`.",
+        )
+
+
+def _torn(dropped_bytes: int) -> Iterator[Finding]:
+    if dropped_bytes:
+        yield info(
+            "torn-journal",
+            "journal.jsonl",
+            f"the last line was torn when the earlier process ended; {dropped_bytes} bytes were dropped",
+            "Its sample was measured again; nothing else was lost.",
+        )
+
+
+def _sizes(sizes: Sequence[int]) -> str:
+    return ", ".join(format_size(size) for size in sorted(sizes))

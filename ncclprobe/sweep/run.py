@@ -1,0 +1,69 @@
+"""The loop: launch, journal each sample as it comes, judge, until the race has nothing left to measure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from ncclprobe.backends.base import Backend
+from ncclprobe.errors import LaunchError, RunDirectoryError
+from ncclprobe.records.base import Record
+from ncclprobe.records.sweep import Launch, LaunchEnd, Measurement, Status
+from ncclprobe.store import RunDirectory, read_journal
+from ncclprobe.sweep.race import Race
+
+LINES: dict[str, type[Record]] = {"launch": Launch, "measurement": Measurement, "launch-end": LaunchEnd}
+"""Kind -> record of the journal's lines."""
+
+BARREN_LAUNCHES = 3
+"""Launches in a row without a single sample, after which the sweep gives up."""
+
+Progress = Callable[[Launch, Iterator[Measurement]], Iterator[Measurement]]
+"""Shows how a launch goes while its measurements pass through."""
+
+
+def run_race(race: Race, backend: Backend, directory: RunDirectory, progress: Progress) -> None:
+    """Run what is left of a race; whatever is measured is in the journal before it is judged.
+
+    Raises:
+        LaunchError: Ranks cannot be started, or die again and again without a sample.
+        RunDirectoryError: The journal cannot be written, or was written by another plan.
+    """
+    replay(race, directory)
+    barren = 0
+    while (launch := race.next_launch()) is not None:
+        barren = 0 if _run_launch(launch, race, backend, directory, progress) else barren + 1
+        if barren == BARREN_LAUNCHES:
+            raise LaunchError(f"{barren} launches in a row gave no sample; see the journal in {directory.path}")
+
+
+def replay(race: Race, directory: RunDirectory) -> None:
+    """Feed a race what an earlier process measured.
+
+    Raises:
+        RunDirectoryError: The journal belongs to another plan.
+    """
+    for line in read_journal(directory.path, LINES):
+        if isinstance(line, Launch):
+            if race.next_launch() != line:
+                raise RunDirectoryError(f"{directory.path} was measured by another plan or version; start a new run")
+            race.begin(line)
+        elif isinstance(line, Measurement):
+            race.add(line)
+        elif isinstance(line, LaunchEnd):
+            race.end(line.seconds)
+
+
+def _run_launch(launch: Launch, race: Race, backend: Backend, directory: RunDirectory, progress: Progress) -> bool:
+    """Run one launch and return whether it gave a sample."""
+    directory.append(launch, "launch")
+    race.begin(launch)
+    began, fruitful = time.monotonic(), False
+    for measurement in progress(launch, backend.measure(launch)):
+        directory.append(measurement, "measurement")
+        race.add(measurement)
+        fruitful |= any(status is not Status.TIMEOUT for status in measurement.statuses)
+    end = LaunchEnd(launch=launch.index, seconds=time.monotonic() - began)
+    directory.append(end, "launch-end")
+    race.end(end.seconds)
+    return fruitful

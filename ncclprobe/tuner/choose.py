@@ -1,0 +1,76 @@
+"""From winners to a choice: the per-size table, and the variables where one setting fits all sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from ncclprobe.records.sweep import Cell, Choice, Point, Ratio, TableRow, Verdict
+
+
+def choose(
+    points: Sequence[Point],
+    winners: Mapping[Point, Cell],
+    ratios: Mapping[tuple[Point, Cell], Ratio],
+    gain: Ratio,
+    settings: Callable[[str, Cell], dict[str, str]],
+) -> Choice:
+    """Return what to change, or that the defaults stay.
+
+    Args:
+        points: Every measured point, ascending in size.
+        winners: Those that should change, and to what.
+        ratios: Default's time / cell's time of every measured cell.
+        gain: Over all points.
+        settings: The variables that make a collective run with a cell everywhere; empty where none says it safely.
+    """
+    if not winners:
+        return Choice(verdict=Verdict.KEEP_DEFAULTS, env={}, table=(), gain=Ratio(ratio=1.0, low=1.0, high=1.0))
+    everywhere = _fits_all(points, winners, ratios)
+    env = settings(points[0].collective, everywhere) if everywhere else {}
+    return Choice(verdict=Verdict.CHANGE, env=env, table=table(points, winners), gain=gain)
+
+
+def _fits_all(
+    points: Sequence[Point], winners: Mapping[Point, Cell], ratios: Mapping[tuple[Point, Cell], Ratio]
+) -> Cell | None:
+    """Return the one cell that wins somewhere and is estimated no slower than the default anywhere."""
+    cells = set(winners.values())
+    if len(cells) != 1:
+        return None
+    cell = cells.pop()
+    known = [ratios.get((point, cell)) for point in points]
+    return cell if all(ratio is not None and ratio.ratio >= 1.0 for ratio in known) else None
+
+
+def table(points: Sequence[Point], winners: Mapping[Point, Cell]) -> tuple[TableRow, ...]:
+    """Return rows from winner to winner: closed outside them, so the library decides where nothing was shown.
+
+    Neighbouring winners of the same cell share a row; between different ones the border is the sizes' geometric mean.
+    """
+    rows: list[TableRow] = []
+    for i, point in enumerate(points):
+        cell = winners.get(point)
+        if cell is None:
+            continue
+        before = points[i - 1] if i and points[i - 1] in winners else None
+        if rows and before and winners[before] == cell:
+            rows[-1] = rows[-1].with_(max_bytes=point.size_bytes)
+            continue
+        start = point.size_bytes
+        if rows and before:
+            start = math.isqrt(before.size_bytes * point.size_bytes)
+            rows[-1] = rows[-1].with_(max_bytes=start - 1)
+        rows.append(_row(point, cell, start))
+    return tuple(rows)
+
+
+def _row(point: Point, cell: Cell, start: int) -> TableRow:
+    return TableRow(
+        collective=point.collective,
+        min_bytes=start,
+        max_bytes=point.size_bytes,
+        algo=cell.algo,
+        proto=cell.proto,
+        nchannels=cell.nchannels,
+    )
