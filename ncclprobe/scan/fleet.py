@@ -84,10 +84,12 @@ def scan_fleet(names: Sequence[str], reach: Reach, progress: Callable[[], object
     answers: dict[str, FromHost] = {}
     with ThreadPoolExecutor(min(AT_ONCE, len(commands))) as pool:
         asked = {pool.submit(_scan_host, name, command, reach): name for name, command in commands.items()}
-        for answer in as_completed(asked):
-            name = asked[answer]
-            answers[name] = answer.result()
-            progress()
+        try:
+            for answer in as_completed(asked):
+                answers[asked[answer]] = answer.result()
+                progress()
+        finally:  # after Ctrl-C, those that have not begun are not begun
+            pool.shutdown(wait=False, cancel_futures=True)
     return FromHost(
         tuple(host for name in names for host in answers[name].hosts),
         tuple(finding for name in names for finding in answers[name].findings),
