@@ -60,7 +60,9 @@ _ESCAPE = re.compile(
     r"|\x1b[()][0-9A-B]|\x1b[=>78cDEHM]",
     re.IGNORECASE,
 )
-_LOST_ESCAPE = re.compile(r"\[(?:[0-9]|[2-4][0-9]|9[0-7])(?:;[0-9]{1,3})*m(?=[^\w]|[A-Za-z_])|\[(?:[0-9]|[2-4][0-9])m$")
+_LOST_ESCAPE = re.compile(
+    r"\[(?:[0-9]|[2-4][0-9]|9[0-7])(?:;[0-9]{1,3})*m(?=[^\w]|[A-Za-z_]|\d(?!\d?s\b))|\[(?:[0-9]|[2-4][0-9])m$"
+)
 _SPACES = str.maketrans(
     dict.fromkeys(
         "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000", " "
@@ -135,14 +137,14 @@ _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|nbsp|#\d{1,5}|#x[0-9a-f]{1,4});",
 def _without_markup(lines: list[Line]) -> list[Line]:
     """Return the lines with entities resolved, HTML tags and Markdown fences gone and ``<br>`` as a line's end."""
     return [
-        Line(line.number, part, line.source) for line in lines for part in _BREAK.split(_entities(_fences(line.text)))
+        Line(line.number, _entities(part), line.source) for line in lines for part in _BREAK.split(_fences(line.text))
     ]
 
 
 def _entities(text: str) -> str:
-    if "&" in text:
-        text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
-    return _TAG.sub("", text) if "<" in text else text
+    if "<" in text:
+        text = _TAG.sub("", text)
+    return _ENTITY.sub(lambda match: html.unescape(match[0]), text) if "&" in text else text
 
 
 def _fences(text: str) -> str:
@@ -193,9 +195,8 @@ _CTIME = rf"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{{2}} [ \d]\d {_CLOCK} \d{
 _PREFIXES = (
     _prefix(rf"(?:{_CTIME}[ ]?)?\[?(?P<who>(?:[\w.-]{{1,80}}@)?\d+,\d+)\](?:<std[a-z]{{2,4}}>)?:"),
     _prefix(rf"{_CTIME}(?:<std[a-z]{{2,4}}>:|[ \t]|$)"),
-    _prefix(rf"{_DATE} std(?:out|err) [FP](?:[ ]|$)"),
     _prefix(rf"\[{_DATE}(?:[ ,][^\[\]]{{0,40}})?\](?:[ \t:]|$)[ ]?"),
-    _prefix(rf"{_DATE}(?:[ \t]|:[ \t]|$)"),
+    _prefix(rf"{_DATE}(?: std(?:out|err) [FP](?:[ ]|$)|[ \t]|:[ \t]|$)"),
     _prefix(
         rf"(?:<\d{{1,3}}>)?[A-Z][a-z]{{2}} [ \d]\d {_CLOCK} (?P<who>[\w.-]{{1,80}}) [\w./-]{{1,60}}(?:\[\d+\])?:[ ]?"
     ),
@@ -209,7 +210,7 @@ _PREFIXES = (
     _prefix(r"\[?(?:TRACE|DEBUG|INFO|WARN|WARNING|ERROR)\]?:?(?:[ \t]+|$)", 0.8),
     _prefix(r"(?P<who>[\w./-]{1,120}\.(?:txt|log|out|err|stdout|stderr))[:-][ ]?", 0.8, repeated=True),
     _prefix(
-        r"(?P<who>(?!GPU|NIC|CPU)(?=[A-Za-z0-9.-]{0,80}[0-9.-])[A-Za-z0-9][A-Za-z0-9.-]{0,80}):(?!\d)[ \t]?",
+        r"(?P<who>(?!GPU|NIC|CPU|\d+:)(?=[A-Za-z0-9.-]{0,80}[0-9.-])[A-Za-z0-9][A-Za-z0-9.-]{0,80}):(?!\d)[ \t]?",
         0.8,
         repeated=True,
     ),
@@ -284,7 +285,7 @@ def _without_numbers(lines: list[Line]) -> list[Line]:
 _PROMPTS = (
     re.compile(
         r"(?:\([^()\s]{1,60}\) ?){0,2}\[?(?P<user>[A-Za-z_][\w.-]{0,60})@(?P<host>[\w.-]{1,80})"
-        r"[^$#%>\s]{0,200}(?: [^$#%>\s]{0,200})?[$#%>] ?(?P<command>.*)"
+        r"[^$#%>\s]{0,200}(?: [^$#%>\s]{0,80}){0,3}[$#%>] ?(?P<command>.*)"
     ),
     re.compile(r"(?:\([^()\s]{1,60}\) ?)?\[[^\[\]]{1,200}\][$#%>] ?(?P<command>.*)"),
     re.compile(r"(?P<host>[A-Za-z][\w.-]{0,60}):[\w./~-]{1,200} ?[$#%>] ?(?P<command>.*)"),

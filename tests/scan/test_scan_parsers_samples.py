@@ -1,0 +1,354 @@
+"""What is read of each tool's own layout: every value that a sample states, None for what it doesn't."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from ncclprobe.errors import ParseError
+from ncclprobe.names import LinkLayer, PortState
+from ncclprobe.records.scan import Gid, Hca, Host, Port
+from ncclprobe.scan.parsers import UNNAMED_PORTS, read_captured
+
+DATA = pathlib.Path(__file__).parent.parent / "data" / "scan"
+
+ACTIVE, DOWN, INIT, ARMED = PortState.ACTIVE, PortState.DOWN, PortState.INIT, PortState.ARMED
+IB, ETH, UNSPECIFIED = LinkLayer.INFINIBAND, LinkLayer.ETHERNET, LinkLayer.UNSPECIFIED
+
+
+def only(name: str) -> Host:
+    (host,) = read_captured((DATA / name).read_text(), name)
+    return host
+
+
+def ports(host: Host) -> dict[str, tuple]:
+    """HCA:port -> state, link layer, Gbit/s, MTU, LID, SM LID, interface."""
+    return {
+        f"{hca.name}:{port.port}": (
+            port.state, port.link_layer, port.rate_gbps, port.active_mtu, port.lid, port.sm_lid, port.netdev,
+        )
+        for hca in host.hcas
+        for port in hca.ports
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "ibv_devinfo_mixed_tabs.txt",
+            {
+                "mlx5_0:1": (ACTIVE, IB, None, 4096, 100, 2, None),
+                "mlx5_1:1": (ACTIVE, IB, None, 4096, 101, 2, None),
+                "mlx5_2:1": (ACTIVE, ETH, None, 1024, 0, 0, None),
+                "mlx5_3:1": (INIT, IB, None, 4096, 65535, 0, None),
+                "mlx5_10:1": (ACTIVE, IB, None, 4096, 110, 2, None),
+                "mlx5_11:1": (DOWN, ETH, None, 1024, 0, 0, None),
+            },
+        ),
+        (
+            "ibv_devinfo_two_ports_padded.txt",
+            {
+                "mlx4_0:1": (ACTIVE, IB, None, 4096, 7, 2, None),
+                "mlx4_0:2": (DOWN, ETH, None, 1024, 0, 0, None),
+                "mlx4_1:1": (ACTIVE, IB, None, 4096, 8, 2, None),
+                "mlx4_1:2": (DOWN, ETH, None, 1024, 0, 0, None),
+            },
+        ),
+        (
+            "ibv_devinfo_verbose_infiniband.txt",
+            {
+                "mlx5_0:1": (ACTIVE, IB, 400.0, 4096, 31, 2, None),
+                "mlx5_1:1": (ACTIVE, IB, 200.0, 4096, 32, 2, None),
+                "mlx5_2:1": (ACTIVE, IB, 100.0, 4096, 33, 2, None),
+                "mlx5_3:1": (ACTIVE, IB, 56.0, 4096, 34, 2, None),
+            },
+        ),
+        (
+            "ibv_devinfo_efa.txt",
+            {
+                "rdmap16s27:1": (ACTIVE, UNSPECIFIED, 100.0, 4096, 0, 0, None),
+                "rdmap32s27:1": (ACTIVE, UNSPECIFIED, 100.0, 4096, 0, 0, None),
+            },
+        ),
+        (
+            "ibv_devinfo_omnipath_rxe.txt",
+            {
+                "hfi1_0:1": (ACTIVE, IB, None, 4096, 23, 2, None),
+                "rxe0:1": (ACTIVE, ETH, None, 1024, 0, 0, None),
+            },
+        ),
+        (
+            "ibv_devinfo_grep.txt",
+            {f"mlx5_{n}:1": (None, ETH if n in (2, 8) else IB, None, None, None, None, None) for n in range(12)},
+        ),
+        (
+            "ibstat_several.txt",
+            {
+                "mlx5_0:1": (ACTIVE, IB, 400.0, None, 117, 1, None),
+                "mlx5_1:1": (DOWN, IB, 10.0, None, 65535, 0, None),
+                "mlx5_2:1": (ACTIVE, ETH, 100.0, None, 0, 0, None),
+                "mlx5_10:1": (INIT, IB, 400.0, None, 65535, 0, None),
+                "mthca0:1": (ARMED, IB, 2.5, None, 3, 1, None),
+                "mthca0:2": (ACTIVE, IB, 40.0, None, 4, 1, None),
+            },
+        ),
+        (
+            "ibstatus.txt",
+            {
+                "mlx5_0:1": (ACTIVE, IB, 200.0, None, 0x2F, 1, None),
+                "mlx5_1:1": (DOWN, ETH, 25.0, None, 0, 0, None),
+                "mlx5_10:1": (INIT, IB, 400.0, None, 0xFFFF, 0, None),
+            },
+        ),
+        (
+            "ibdev2netdev.txt",
+            {
+                "mlx5_0:1": (None, None, None, None, None, None, "ibs1"),
+                "mlx5_2:1": (None, None, None, None, None, None, "ens7np0"),
+                "mlx5_10:1": (None, None, None, None, None, None, "ibs10"),
+                "mlx5_bond_0:1": (None, None, None, None, None, None, "bond0"),
+            },
+        ),
+        (
+            "ibdev2netdev_verbose.txt",
+            {
+                "mlx5_0:1": (ACTIVE, None, None, None, None, None, "ibs1"),
+                "mlx5_3:1": (DOWN, None, None, None, None, None, "ens7v1"),
+                "mlx5_10:1": (INIT, None, None, None, None, None, "ibs10"),
+            },
+        ),
+        (
+            "rdma_link.txt",
+            {
+                "mlx5_0:1": (ACTIVE, None, None, None, 47, 1, None),
+                "mlx5_2:1": (DOWN, None, None, None, None, None, "ens2np0"),
+                "mlx5_10:1": (ACTIVE, None, None, None, None, None, "ens10np0"),
+                "rxe0:1": (ACTIVE, None, None, None, None, None, "eth0"),
+            },
+        ),
+        (
+            "rdma_link_old.txt",
+            {
+                "mlx5_bond_0:1": (ACTIVE, None, None, None, None, None, "reth0"),
+                "mlx5_bond_1:1": (ACTIVE, None, None, None, None, None, "reth2"),
+                "mlx5_bond_10:1": (DOWN, None, None, None, None, None, "reth4"),
+            },
+        ),
+        (
+            "show_gids.txt",
+            {
+                "mlx5_0:1": (None, None, None, None, None, None, "ens1np0"),
+                "mlx5_10:1": (None, None, None, None, None, None, None),
+            },
+        ),
+        (
+            "sysfs_paths.txt",
+            {
+                "mlx5_0:1": (ACTIVE, IB, 400.0, None, 0x1F, None, None),
+                "mlx5_10:1": (DOWN, ETH, 40.0, None, None, None, None),
+            },
+        ),
+    ],
+)
+def test_ports(name: str, expected: dict[str, tuple]) -> None:
+    host = only(name)
+    assert ports(host) == expected
+    assert list(ports(host)) == list(expected)  # mlx5_2 before mlx5_10
+
+
+@pytest.mark.parametrize(
+    ("name", "hca"),
+    [
+        (
+            "ibv_devinfo_mixed_tabs.txt",
+            Hca(
+                name="mlx5_0",
+                fw_version="28.43.2026",
+                board_id="MT_0000000844",
+                node_guid="a088:c203:00c1:0010",
+                vendor_part_id=4129,
+                transport="InfiniBand",
+            ),
+        ),
+        (
+            "ibv_devinfo_two_ports_padded.txt",
+            Hca(
+                name="mlx4_1",
+                fw_version="2.42.5000",
+                board_id="HP_1370110017",
+                node_guid="f452:1403:0077:01a0",
+                vendor_part_id=4103,
+                transport="InfiniBand",
+            ),
+        ),
+        (
+            "ibv_devinfo_verbose_roce.txt",
+            Hca(
+                name="mlx5_bond_0",
+                fw_version="28.43.2026",
+                board_id="MT_0000000844",
+                node_guid="08c0:eb03:00d2:11a8",
+                vendor_part_id=4129,
+                transport="InfiniBand",
+                bond=True,
+            ),
+        ),
+        (
+            "ibv_devinfo_efa.txt",
+            Hca(
+                name="rdmap16s27",
+                fw_version="0.0.0.0",
+                node_guid="0000:0000:007d:960a",
+                vendor_part_id=61345,
+                transport="unspecified",
+            ),
+        ),
+        (
+            "ibv_devinfo_omnipath_rxe.txt",
+            Hca(
+                name="hfi1_0",
+                fw_version="1.27.0",
+                board_id="Intel Omni-Path Host Fabric Interface Adapter 100 Series",
+                node_guid="0011:7501:0171:5ce5",
+                vendor_part_id=9456,
+                transport="InfiniBand",
+            ),
+        ),
+        ("ibv_devinfo_grep.txt", Hca(name="mlx5_8")),
+        (
+            "ibstat_several.txt",
+            Hca(name="mlx5_2", fw_version="22.42.1000", node_guid="0x1070fd0300ee2202", vendor_part_id=4125),
+        ),
+        ("ibstat_several.txt", Hca(name="mthca0", fw_version="1.2.0", node_guid="0x0002c90200245cf8")),
+        ("ibdev2netdev.txt", Hca(name="mlx5_bond_0", bond=True)),
+        (
+            "ibdev2netdev_verbose.txt",
+            Hca(name="mlx5_3", fw_version="22.42.1000", vendor_part_id=4126, pci_bus_id="0000:9a:00.1"),
+        ),
+        ("ibv_devices.txt", Hca(name="mlx5_10", node_guid="a088c2030011223a")),
+        ("rdma_dev.txt", Hca(name="mlx5_10", fw_version="22.39.1002", node_guid="a088:c203:0011:223a")),
+        (
+            "sysfs_paths.txt",
+            Hca(
+                name="mlx5_0",
+                fw_version="28.42.1000",
+                board_id="MT_0000000838",
+                node_guid="a088:c203:0011:2230",
+                numa_node=1,
+            ),
+        ),
+        ("sysfs_paths.txt", Hca(name="mlx5_10")),
+    ],
+)
+def test_devices(name: str, hca: Hca) -> None:
+    found = {found.name: found.with_(ports=()) for found in only(name).hcas}
+    assert found[hca.name] == hca
+
+
+def test_gids_of_ibv_devinfo() -> None:
+    port = only("ibv_devinfo_verbose_roce.txt").hcas[0].ports[0]
+    assert port.phys_state == "LINK_UP"
+    assert port.gids == (
+        Gid(index=0, gid="fe80:0000:0000:0000:5e25:73ff:fe42:7d06", type="RoCE v1"),
+        Gid(index=1, gid="fe80::5e25:73ff:fe42:7d06", type="RoCE v2"),
+        Gid(index=2, gid="0000:0000:0000:0000:0000:ffff:c0a8:6411", type="RoCE v1"),
+        Gid(index=3, gid="::ffff:192.168.100.17", type="RoCE v2"),
+    )
+
+
+def test_gids_of_show_gids() -> None:
+    roce, infiniband = (hca.ports[0].gids for hca in only("show_gids.txt").hcas)
+    assert [(gid.index, gid.type, gid.netdev) for gid in roce] == [
+        (0, "RoCE v1", "ens1np0"),
+        (1, "RoCE v2", "ens1np0"),
+        (2, "RoCE v1", "ens1np0"),
+        (3, "RoCE v2", "ens1np0"),
+    ]
+    assert infiniband == (Gid(index=0, gid="fe80:0000:0000:0000:946d:ae03:00b1:77c2"),)  # v1 without interface
+
+
+def test_gid_of_ibstatus_is_the_first() -> None:
+    assert only("ibstatus.txt").hcas[0].ports[0].gids == (Gid(index=0, gid="fe80:0000:0000:0000:946d:ae03:00b1:77c2"),)
+
+
+def test_a_cut_tail_keeps_what_is_whole() -> None:
+    whole, cut = only("ibv_devinfo_truncated.txt").hcas
+    assert (whole.name, whole.ports[0].lid) == ("mlx5_0", 12)
+    assert cut == Hca(name="mlx5_1", fw_version="28.43.2026", node_guid="1070:fd03:0088:2211", transport="InfiniBand")
+
+
+@pytest.mark.parametrize("length", range(1, 700, 23))
+def test_a_text_cut_anywhere_invents_nothing(length: int) -> None:
+    text = (DATA / "ibstat_several.txt").read_text()
+    whole = {hca.name: hca for hca in only("ibstat_several.txt").hcas}
+    try:
+        (host,) = read_captured(text[: text.index("CA 'mlx5_1'") + length], "cut")
+    except ValueError:
+        pytest.fail("cut text was not read")
+    assert {hca.name for hca in host.hcas} <= set(whole)
+    assert host.hcas[0] == whole["mlx5_0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("active_width: invalid width (0)\nactive_speed: invalid speed (0)", None),
+        ("active_width: 4X (2)", None),
+        ("active_width: 1X (1)\nactive_speed: 2.5 Gbps (1)", 2.5),
+        ("active_width: 4X (2)\nactive_speed: 200.0 Gbps (256)\neffective_speed: 800.0 Gbps", 800.0),
+    ],
+)
+def test_rate_from_width_and_speed(text: str, expected: float | None) -> None:
+    (host,) = read_captured(f"hca_id: mlx5_0\nport: 1\nstate: PORT_ACTIVE (4)\n{text}\n", "x")
+    assert host.hcas[0].ports[0].rate_gbps == expected
+
+
+def test_joined_lines_read_the_same() -> None:
+    text = "hca_id: mlx5_0 node_guid: 0015:5dff:fe33:ff56 board_id: MT_0 phys_port_cnt: 1 port: 1 state: PORT_DOWN (1)"
+    (host,) = read_captured(f"{text} active_mtu: 2048 (4) port_lid: 9 link_layer: InfiniBand", "x")
+    port = Port(port=1, state=DOWN, link_layer=IB, active_mtu=2048, lid=9)
+    assert host.hcas == (Hca(name="mlx5_0", node_guid="0015:5dff:fe33:ff56", board_id="MT_0", ports=(port,)),)
+
+
+def test_filtered_ports_count_from_one() -> None:
+    (host,) = read_captured("hca_id: mlx4_0\n link_layer: InfiniBand\n link_layer: Ethernet\n", "x")
+    assert [(port.port, port.link_layer) for port in host.hcas[0].ports] == [(1, IB), (2, ETH)]
+
+
+def test_ibstat_of_one_port_only() -> None:
+    text = "CA: 'mlx5_0'\nPort 2:\nState: Active\nPhysical state: LinkUp\nRate: 56\nBase lid: 7\nSM lid: 1\n"
+    (host,) = read_captured(text, "x")
+    port = Port(port=2, state=ACTIVE, phys_state="LinkUp", rate_gbps=56.0, lid=7, sm_lid=1)
+    assert host.hcas == (Hca(name="mlx5_0", ports=(port,)),)
+
+
+def test_a_list_of_devices_with_their_values() -> None:
+    (host,) = read_captured("mlx5_3 pci=0000:ce:00.1 numa=1 state=4: ACTIVE phys_state=5: LinkUp\n", "x")
+    port = Port(port=1, state=ACTIVE, phys_state="LinkUp")
+    assert host.hcas == (Hca(name="mlx5_3", pci_bus_id="0000:ce:00.1", numa_node=1, ports=(port,)),)
+
+
+def test_sysfs_with_headings_and_links() -> None:
+    base = "/sys/class/infiniband/mlx5_1/ports/1"
+    link = "mlx5_1 -> ../../devices/pci0000:16/0000:16:02.0/0000:17:00.0/infiniband/mlx5_1"
+    text = f"==> {base}/state <==\n4: ACTIVE\n\n==> {base}/rate <==\n100 Gb/sec (2X HDR)\n\n{link}\n"
+    (host,) = read_captured(text, "x")
+    port = Port(port=1, state=ACTIVE, rate_gbps=100.0)
+    assert host.hcas == (Hca(name="mlx5_1", pci_bus_id="0000:17:00.0", ports=(port,)),)
+
+
+def test_no_devices_is_a_host_without_any() -> None:
+    assert read_captured("root@dgx9:~# ibv_devinfo\nNo IB devices found\n", "x") == (Host(host="dgx9"),)
+
+
+def test_ports_without_a_name_are_told_in_words() -> None:
+    (host,) = read_captured("Port 1:\nState: Active\nRate: 400\nLink layer: InfiniBand\n", "x")
+    assert (host.hcas, host.facts) == ((), ((UNNAMED_PORTS, "1 ACTIVE InfiniBand 400.0"),))
+
+
+@pytest.mark.parametrize("text", ["", "hello\n", "gpu05:17:17 [0] NCCL INFO NET/IB : Using [0]mlx5_0:1/IB\n"])
+def test_what_is_no_such_output_is_refused(text: str) -> None:
+    with pytest.raises(ParseError, match=r"^some/file\.txt: .*ibv_devinfo, ibstat, .*topo -m"):
+        read_captured(text, "some/file.txt")
