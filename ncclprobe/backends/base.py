@@ -56,7 +56,7 @@ class Backend(Protocol):
         """Return the only points that it has for a collective; empty where it takes any size and type."""
         ...
 
-    def settings(self, collective: Collective, cell: Cell) -> dict[str, str]:
+    def environment(self, collective: Collective, cell: Cell) -> dict[str, str]:
         """Return the variables that make every operation of a collective run with a cell.
 
         Empty where no variable can say it, or none safely; a per-size table can still.

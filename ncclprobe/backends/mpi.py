@@ -59,6 +59,10 @@ class MpiBackend:
             cells=choices.cells(collective),
         )
 
+    def points(self, collective: Collective) -> tuple[Point, ...]:
+        """Return nothing: any size and type that MPI can sum is taken."""
+        return ()
+
     def environment(self, collective: Collective, cell: Cell) -> dict[str, str]:
         """Return the variables that make a whole program run a collective as a cell does."""
         return cell_environment(self._describe().library, collective, cell)

@@ -63,7 +63,7 @@ class SimulatedBackend:
         """Return the points that the fabric's table has for a collective; empty with a model."""
         return tuple(sorted(point for point in self.fabric.times if point.collective == collective))
 
-    def settings(self, collective: Collective, cell: Cell) -> dict[str, str]:
+    def environment(self, collective: Collective, cell: Cell) -> dict[str, str]:
         """Return NCCL's variables for a cell.
 
         Empty for LL128, whose name in NCCL_PROTO switches off NCCL's own check that it is safe, and for channels, which

@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
+from click.core import ParameterSource
 
+from ncclprobe.errors import UsageError
 from ncclprobe.findings import has_error
 from ncclprobe.records.base import Document
 
@@ -30,6 +32,17 @@ def shared_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def refuse_options_with_resume(context: click.Context) -> None:
+    """Raise UsageError where options other than --json stand beside --resume: a run goes on as it was begun."""
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in context.params
+        if name not in ("resume", "as_json") and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise UsageError(f"--resume goes on with the run's own options; leave {', '.join(given)} away")
 
 
 def drawn_seed(seed: int | None) -> int:

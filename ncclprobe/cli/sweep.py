@@ -11,13 +11,13 @@ import msgspec
 
 from ncclprobe.backends import BACKENDS, auto_backend, make_backend
 from ncclprobe.backends.base import Backend, BackendOptions, Capabilities
-from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
+from ncclprobe.cli.output import drawn_seed, finish, note, refuse_options_with_resume, shared_options
 from ncclprobe.cli.progress import LaunchProgress
 from ncclprobe.errors import UsageError
 from ncclprobe.launchers import LAUNCHERS
 from ncclprobe.names import Collective
 from ncclprobe.nodesets import expand
-from ncclprobe.records.sweep import SweepDocument
+from ncclprobe.records.sweep import Cell, SweepDocument
 from ncclprobe.report.text.sweep import sweep_text
 from ncclprobe.store import Manifest, RunDirectory, command_line, default_directory, relevant_environment
 from ncclprobe.sweep import summary
@@ -73,7 +73,10 @@ def _numbers(context: click.Context, option: click.Parameter, text: str | None) 
 @click.option("--exhaustive", is_flag=True, help="Measure every cell as often as the plain design would; drop nothing.")
 @click.option("--resume", type=click.Path(path_type=pathlib.Path), metavar="DIR", help="Go on with this run.")
 @shared_options
-def command(*, resume: pathlib.Path | None, out: pathlib.Path | None, as_json: bool, **given: Any) -> int:
+@click.pass_context
+def command(
+    context: click.Context, /, *, resume: pathlib.Path | None, out: pathlib.Path | None, as_json: bool, **given: Any
+) -> int:
     r"""Measure cells (algorithm, protocol, channels) against the library's own choice, and say whether to change.
 
     Cells are switched live, in randomised blocks with the default in each; clearly slower ones drop out; winners are
@@ -83,6 +86,8 @@ def command(*, resume: pathlib.Path | None, out: pathlib.Path | None, as_json: b
     ncclprobe sweep --algo Tree,Ring
     ncclprobe sweep --backend sim --fabric data/fabric_h200x2/fabric.toml
     """
+    if resume is not None:
+        refuse_options_with_resume(context)
     options = None if resume else sweep_options(**given)
     with open_run(options, resume or out) as directory:
         document = swept(directory)
@@ -162,10 +167,10 @@ def _plan(options: SweepOptions) -> tuple[Backend, Capabilities, RacePlan]:
 
 
 def _judged(race: Race, backend: Backend, capabilities: Capabilities, dropped_bytes: int) -> SweepDocument:
-    def settings(collective: str, cell: Any) -> dict[str, str]:
-        return backend.settings(Collective(collective), cell)
+    def environment(collective: str, cell: Cell) -> dict[str, str]:
+        return backend.environment(Collective(collective), cell)
 
-    choice = choose(race.plan.points, race.winners, race.ratios, summary.gain(race), settings)
+    choice = choose(race.plan.points, race.winners, race.ratios, summary.gain(race), environment)
     return SweepDocument(
         findings=doubts(race, choice, dropped_bytes),
         backend=backend.name,

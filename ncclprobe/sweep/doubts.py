@@ -58,7 +58,7 @@ def _unsettled(race: Race) -> Iterator[Finding]:
             "budget-spent",
             _sizes([point.size_bytes for point in race.unsettled]),
             f"the budget of {format_seconds(race.plan.budget_s or 0)} was spent before these sizes were settled",
-            "They keep the defaults; give a larger --budget, fewer cells, or go on with --resume and --budget.",
+            "They keep the defaults; give a larger --budget, or fewer cells and sizes.",
         )
     elif race.least_effort < 1:
         yield info(

@@ -62,7 +62,8 @@ class Evidence:
     def add(self, measurement: Measurement) -> None:
         """Take in a measurement."""
         self.spent_s += measurement.spent_s
-        self.operations[measurement.point] = measurement.operations
+        if not measurement.warmup:
+            self.operations[measurement.point] = measurement.operations
         block = self._logs[measurement.point, measurement.launch][measurement.block] if not measurement.warmup else {}
         for cell, time, status, wrong in zip(
             measurement.cells, measurement.times_us, measurement.statuses, measurement.wrong, strict=True

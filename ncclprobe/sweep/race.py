@@ -79,8 +79,8 @@ class Race:
 
     def __init__(self, plan: RacePlan) -> None:
         self.plan, self.evidence = plan, Evidence()
-        self.elapsed_s = 0.0
-        """Wall time of the finished launches."""
+        self.elapsed_s = self._wall_s = 0.0
+        """Time of the finished launches."""
         self.out_of_budget = False
         self.ratios: dict[Group, Ratio] = {}
         """Intervals that hold together, of cells that are out of the race or confirmed."""
@@ -112,8 +112,9 @@ class Race:
         self.evidence.add(measurement)
 
     def end(self, seconds: float) -> None:
-        """Note that a launch took this long."""
-        self.elapsed_s += seconds
+        """Note that a launch took this long; a simulator's samples take longer than drawing them."""
+        self._wall_s += seconds
+        self.elapsed_s = max(self._wall_s, self.evidence.spent_s)
 
     @property
     def winners(self) -> dict[Point, Cell]:
@@ -270,9 +271,9 @@ class Race:
         if self.plan.budget_s is None:
             return 1.0
         done = sum(block.repeat for launch in self.evidence.launches.values() for block in launch.blocks)
-        a_round = self.evidence.spent_s / max(1.0, done / len(self.plan.points))
+        a_round = self.elapsed_s / max(1.0, done / len(self.plan.points))
         left = self.plan.budget_s - self.elapsed_s
-        return min(1.0, max(0.02, left / (a_round * pairs)))
+        return min(1.0, max(0.02, rules.USUAL_SAVING * left / (a_round * pairs)))
 
     # ---- confirmation
 

@@ -13,7 +13,7 @@ def choose(
     winners: Mapping[Point, Cell],
     ratios: Mapping[tuple[Point, Cell], Ratio],
     gain: Ratio,
-    settings: Callable[[str, Cell], dict[str, str]],
+    environment: Callable[[str, Cell], dict[str, str]],
 ) -> Choice:
     """Return what to change, or that the defaults stay.
 
@@ -22,12 +22,12 @@ def choose(
         winners: Those that should change, and to what.
         ratios: Default's time / cell's time of every measured cell.
         gain: Over all points.
-        settings: The variables that make a collective run with a cell everywhere; empty where none says it safely.
+        environment: The variables that make a collective run with a cell everywhere; empty where none says it safely.
     """
     if not winners:
         return Choice(verdict=Verdict.KEEP_DEFAULTS, env={}, table=(), gain=Ratio(ratio=1.0, low=1.0, high=1.0))
     everywhere = _fits_all(points, winners, ratios)
-    env = settings(points[0].collective, everywhere) if everywhere else {}
+    env = environment(points[0].collective, everywhere) if everywhere else {}
     return Choice(verdict=Verdict.CHANGE, env=env, table=table(points, winners), gain=gain)
 
 
