@@ -16,7 +16,7 @@ from ncclprobe.cli.settings import run_settings
 from ncclprobe.e2e.run import compared
 from ncclprobe.e2e.workload import WORKLOADS, make_workload
 from ncclprobe.errors import RunDirectoryError, UsageError
-from ncclprobe.records.e2e import ArmSettings, E2eOptions, ProxyShape
+from ncclprobe.records.e2e import ArmSettings, E2eDocument, E2eOptions, ProxyShape
 from ncclprobe.records.inspect import TunerRow
 from ncclprobe.report.text.validate_e2e import e2e_text
 from ncclprobe.store import Manifest, RunDirectory, command_line, default_directory, relevant_environment
@@ -27,16 +27,21 @@ TABLE_VARIABLE = "NCCLPROBE_TUNER_TABLE"
 TABLE_FILE = "candidate-table.csv"
 WITH_RESUME = ("resume", "as_json")
 """Options that go with --resume; all others are the interrupted run's own."""
+EXAMPLES = """\b
+ncclprobe validate-e2e --candidate ncclprobe-runs/20261122T021100Z-sweep
+ncclprobe validate-e2e --workload command --metric 'tok/s: ([0-9.]+)' \\
+    --candidate NCCL_ALGO=allreduce:tree -- ./bench.sh --batch 64
+"""
 ONLY = {"command": ("metric", "lower_is_better", "tokens"), "proxy": ("layers", "hidden", "batch", "steps", "nranks")}
 """Workload -> options that are its alone."""
 
 
-@click.command(NAME)
+@click.command(NAME, epilog=EXAMPLES)
 @click.argument("tokens", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
 @click.option("--workload", type=click.Choice(list(WORKLOADS)), default="proxy", show_default=True, help="What is run.")
 @click.option("--candidate", multiple=True, metavar="NAME=VALUE|RUN", help="A variable, or a run that recommends some.")
 @click.option("--baseline", multiple=True, metavar="NAME=VALUE", help="A variable of the other arm.")
-@click.option("--trials", type=click.IntRange(2), default=20, show_default=True, help="An arm, at most.")
+@click.option("--trials", type=click.IntRange(1), default=20, show_default=True, help="An arm, at most.")
 @click.option("--warmup", type=click.IntRange(0), default=1, show_default=True, help="Trials an arm, thrown away.")
 @click.option(
     "--min-effect",
@@ -59,25 +64,24 @@ ONLY = {"command": ("metric", "lower_is_better", "tokens"), "proxy": ("layers", 
 @click.option("--layers", type=click.IntRange(1), default=4, show_default=True, help="proxy: DeepSeek-V3 has 61.")
 @click.option("--hidden", type=click.IntRange(16), default=512, show_default=True, help="proxy: DeepSeek-V3 has 7168.")
 @click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="proxy: tokens a step.")
-@click.option("--steps", type=click.IntRange(1), default=24, show_default=True, help="proxy: timed steps a trial.")
+@click.option("--steps", type=click.IntRange(1), default=16, show_default=True, help="proxy: timed steps a trial.")
 @click.option("--nranks", type=click.IntRange(1), default=4, show_default=True, help="proxy: tensor-parallel ranks.")
 @click.option("--resume", type=click.Path(path_type=pathlib.Path), metavar="DIR", help="Go on with this run.")
 @shared_options
 @click.pass_context
 def command(context: click.Context, /, resume: pathlib.Path | None, *, as_json: bool, **given: Any) -> int:
-    r"""Compare a candidate's settings with a baseline's by a real workload, in interleaved trials.
-
-    \b
-    ncclprobe validate-e2e --candidate ncclprobe-runs/20261122T021100Z-sweep
-    ncclprobe validate-e2e --workload command --metric 'tok/s: ([0-9.]+)' \
-        --candidate NCCL_ALGO=allreduce:tree -- ./serve.sh --bench
-    """
+    """Compare a candidate's settings with a baseline's by a real workload, in interleaved trials."""
     directory = _resumed(context, resume) if resume is not None else _created(context, given)
     with directory:
-        options = msgspec.convert(directory.manifest.options, E2eOptions)
-        _write_table(directory, options)
-        document = compared(options, directory, note)
+        document = run_trials(directory)
     return finish(document, lambda: e2e_text(document, str(directory.path)), as_json=as_json)
+
+
+def run_trials(directory: RunDirectory) -> E2eDocument:
+    """Run what is left of a comparison and return its document, written to the run directory as well."""
+    options = msgspec.convert(directory.manifest.options, E2eOptions)
+    _write_table(directory, options)
+    return compared(options, directory, note)
 
 
 def _resumed(context: click.Context, path: pathlib.Path) -> RunDirectory:

@@ -51,7 +51,7 @@ class ProxyShape(Record, frozen=True, kw_only=True):
     """Width of the residual stream; DeepSeek-V3 has 7168."""
     batch: int = 64
     """Tokens decoded in one step: sequences in flight."""
-    steps: int = 24
+    steps: int = 16
     """Decode steps of a trial that are timed."""
     nranks: int = 4
     """Tensor-parallel ranks."""
