@@ -33,8 +33,8 @@ class Evidence(NamedTuple):
     """What NCCL says that it uses: ``IB``, ``Socket``, or a plugin's name."""
 
 
-_STATUS = re.compile(r"(?:status=|error |status=\()(\d+)")
-_FLUSHED = re.compile(r"(?:status=|error )5\b")
+_STATUS = re.compile(r"(?:status=|error )(?:\(?IBV_\w+\)?\(?)?(\d+)")
+_FLUSHED = 5
 _STATUS_HINTS = {
     4: "status 4 is a local protection error: a buffer is not registered for its use; check nvidia_peermem",
     5: "status 5 (flushed) only follows another error: look for the first one with a different status, on the peer too",
@@ -97,16 +97,21 @@ def _errors(document: NcclLog) -> Iterator[Finding]:
         count = sum(failure.count for failure in failures)
         hosts = sorted({failure.host for failure in failures if failure.host})
         where = f" on {', '.join(hosts[:4])}{' and others' if len(hosts) > 4 else ''}" if hosts else ""
-        cause = next((failure for failure in failures if not _FLUSHED.search(failure.text)), failures[0])
+        cause = next((failure for failure in failures if _status(failure) != _FLUSHED), failures[0])
         yield error("nccl-error", document.source, f"{code}, {count}×{where}: {cause.text[:300]}", _hint(failures))
 
 
 def _hint(failures: list[LogError]) -> str:
-    statuses = {int(match[1]) for failure in failures if (match := _STATUS.search(failure.text))}
-    hints = [_STATUS_HINTS[status] for status in sorted(statuses - {5}) if status in _STATUS_HINTS]
-    if failures[0].code == "ib-completion-error":
-        return "; ".join(hints) or _STATUS_HINTS[5] if statuses else _FIRST_HINT
-    return _HINTS.get(failures[0].code, _FIRST_HINT)
+    if failures[0].code != "ib-completion-error":
+        return _HINTS.get(failures[0].code, _FIRST_HINT)
+    statuses = {status for failure in failures if (status := _status(failure)) is not None}
+    causes = sorted(statuses - {_FLUSHED}) or sorted(statuses)
+    return "; ".join(_STATUS_HINTS[status] for status in causes if status in _STATUS_HINTS) or _FIRST_HINT
+
+
+def _status(failure: LogError) -> int | None:
+    match = _STATUS.search(failure.text)
+    return int(match[1]) if match else None
 
 
 def _versions(document: NcclLog, evidence: Evidence) -> Iterator[Finding]:

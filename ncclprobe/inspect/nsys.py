@@ -10,7 +10,6 @@ src/device/generate.py (kernel names), and 2.7 to 2.18, src/collectives/device/c
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -42,6 +41,8 @@ class Columns(NamedTuple):
     """Nanoseconds of the total's unit."""
     numeric: int
     """Columns before the first that is no number, for rows without separators."""
+    separator: str | None
+    """Of CSV and TSV."""
 
 
 _HINTS = ("Total Time", "ncclDevKernel", "ncclKernel_", "RingLLKernel")
@@ -57,7 +58,7 @@ _BARE_ROW = re.compile(
     r"\s*(\d{1,3}(?:\.\d+)?)%?\s+([\d,]{1,20})\s+([\d,]{1,15})((?:\s+[\d,]{1,20}(?:\.\d+)?){1,6})\s+"
     r"((?:void )?nccl\w+.*)$"
 )
-_BARE = Columns(percent=0, total=1, instances=2, name=4, scale=1.0, numeric=4)
+_BARE = Columns(percent=0, total=1, instances=2, name=4, scale=1.0, numeric=4, separator=None)
 _CUSTOM = re.compile(
     r"cross_device_reduce|custom_all_?reduce|all_reduce_(?:one|two)_shot|one_shot_all_reduce|multimem_all"
 )
@@ -69,7 +70,7 @@ def read(source: Source) -> Reading | None:
     """Return NCCL's kernels of a text's kernel tables added up, None where it has no such table."""
     if not any(hint in source.text for hint in _HINTS):
         return None
-    rows = list(_json_rows(source.text) or _table_rows(source.lines))
+    rows = list(_json_rows(source) or _table_rows(source.lines))
     if not rows:
         return None
     document = Nsys(source=source.name, kernels=tuple(_kernels(rows)), comm_share=_share(rows))
@@ -83,7 +84,7 @@ def _table_rows(lines: Iterable[Line]) -> Iterator[KernelRow]:
     columns: Columns | None = None
     for line in lines:
         text = line.text
-        if "Time" in text and (found := _columns(_header(text))):
+        if "Time" in text and (found := _columns(*_header(text))):
             columns = found
         elif columns is None:
             if match := _BARE_ROW.match(text):
@@ -96,18 +97,18 @@ def _table_rows(lines: Iterable[Line]) -> Iterator[KernelRow]:
             yield from _row(_values(text, columns), columns)
 
 
-def _header(text: str) -> list[str]:
-    """Return the titles of a header line in any of the forms, [] where it is none."""
+def _header(text: str) -> tuple[list[str], str | None]:
+    """Return the titles of a header line in any of the forms, and CSV's separator."""
     split = cells(text)
     if split:
-        return [title.strip("* `") for title in split]
+        return [title.strip("* `") for title in split], None
     for separator in (",", "\t"):
         if text.count(separator) >= 3:
-            return [title.strip().strip('"') for title in text.split(separator)]
-    return _TITLES.findall(text) if "Instances" in text else []
+            return [title.strip().strip('"') for title in text.split(separator)], separator
+    return (_TITLES.findall(text) if "Instances" in text else []), None
 
 
-def _columns(titles: list[str]) -> Columns | None:
+def _columns(titles: list[str], separator: str | None = None) -> Columns | None:
     """Return where a kernel table has its columns, None where the titles are of another table."""
     named = {title.lower(): at for at, title in enumerate(titles)}
     name = next((named[title] for title in ("name", "kernel name", "kernel") if title in named), None)
@@ -121,6 +122,7 @@ def _columns(titles: list[str]) -> Columns | None:
         name=name,
         scale=_UNITS.get(str(total[1][1]), 1.0),
         numeric=min(name, named.get("gridxyz", name)),
+        separator=separator,
     )
 
 
@@ -128,9 +130,8 @@ def _values(text: str, columns: Columns) -> list[str]:
     """Return a row's cells."""
     if split := cells(text):
         return list(split)
-    for separator in (",", "\t"):
-        if text.count(separator) >= columns.numeric and not text.startswith(" "):
-            return next(csv.reader([text], delimiter=separator))
+    if columns.separator:
+        return next(csv.reader([text.strip()], delimiter=columns.separator))
     parts = re.sub(r"(?<=\d) (?=(?:ns|us|ms|s|μs|µs)\s)", "", text).split(None, columns.numeric)
     return parts if len(parts) > columns.numeric else []
 
@@ -154,18 +155,11 @@ def _amount(text: str, scale: float) -> float | None:
     return float(match[1].replace(",", "")) * (_UNITS[unit] if unit and unit != "%" else scale)
 
 
-def _json_rows(text: str) -> list[KernelRow] | None:
+def _json_rows(source: Source) -> list[KernelRow] | None:
     """Return the rows of ``nsys stats --format json``, None where the text is none."""
-    bare = text.strip()
-    start = bare.find("[")
-    if '"Instances"' not in bare or start < 0:
+    if '"Instances"' not in source.text or not isinstance(source.json, list):
         return None
-    try:
-        entries = json.loads(bare[start : bare.rfind("]") + 1])
-    except ValueError:
-        return None
-    rows = [row for entry in entries if isinstance(entry, dict) for row in _json_row(entry)]
-    return rows or None
+    return [row for entry in source.json if isinstance(entry, dict) for row in _json_row(entry)] or None
 
 
 def _json_row(entry: dict[str, Any]) -> Iterator[KernelRow]:

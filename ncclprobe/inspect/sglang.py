@@ -29,7 +29,8 @@ def read(source: Source) -> Reading | None:
     """Return the results of a text, None where it has no sign of SGLang's benchmarks."""
     if not any(hint in source.text for hint in _HINTS):
         return None
-    found = _json_document(source.text) or _printed(source.lines) or _json_lines(source.lines)
+    found = _json_document(source) or _printed(source.lines)
+    found = found or _json_lines(source.lines) or found
     if found is None:
         return None
     document = SglangResults(source=source.name, results=tuple(found))
@@ -262,11 +263,11 @@ _ENOUGH = 3
 """Known names that make an object a result."""
 
 
-def _json_document(text: str) -> list[Result] | None:
+def _json_document(source: Source) -> list[Result] | None:
     """Return the results of a text that is one JSON document, None where it is none of them."""
-    bare = text.strip().removeprefix("\ufeff")
-    whole = _decoded(bare) if bare.startswith(("{", "[")) else None
-    return [_numbers(entry) for entry in _objects([whole])] or None
+    if not any(f'"{name}"' in source.text for name in _KNOWN):
+        return None
+    return [_numbers(entry) for entry in _objects([source.json])] or None
 
 
 def _json_lines(lines: Iterable[Line]) -> list[Result] | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
+from typing import Any
 
 from ncclprobe.captured import Line, clean
 from ncclprobe.findings import Finding
@@ -27,6 +29,9 @@ _OPEN_ROW = re.compile(
 """The start of an nccl-tests row, into which NCCL's first messages burst before its times are known."""
 
 
+_JSON_START = re.compile(r"\{\s{0,80}\"|\[\s{0,80}\{")
+
+
 class Source:
     """A file's text, cleaned at most once for all readers."""
 
@@ -34,11 +39,39 @@ class Source:
         self.name, self.text = name, text
 
     @functools.cached_property
+    def json(self) -> Any:
+        """Return the JSON document that the text is, or that other lines surround; None where there is none."""
+        found = _decoded(self.text.strip().removeprefix("\ufeff"))
+        if found is not None:
+            return found
+        text = "\n".join(line.text for line in self.lines)
+        start = _JSON_START.search(text)
+        return _first_document(text, start.start()) if start else None
+
+    @functools.cached_property
     def lines(self) -> list[Line]:
         """Return the lines without launchers' prefixes and without NCCL's own, which only its log's reader wants."""
         if not any(mark in self.text for mark in _NCCL):
             return clean(self.text)
         return clean("\n".join(_foreign(line) for line in self.text.split("\n")))
+
+
+def _decoded(text: str) -> Any:
+    if not text.startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _first_document(text: str, start: int) -> Any:
+    """Return the document that begins there, None where it is broken or another follows: JSON Lines are none."""
+    try:
+        document, end = json.JSONDecoder().raw_decode(text, start)
+    except ValueError:
+        return None
+    return None if _JSON_START.search(text, end) else document
 
 
 def _foreign(line: str) -> str:

@@ -58,6 +58,7 @@ class Numbered(NamedTuple):
     line: int
     row: TunerRow
     fields: int
+    """As many as the line has; under a header, which says what is left out, as many as are wanted."""
     unknown: tuple[str, ...]
     """Words that name no collective, algorithm or protocol."""
 
@@ -121,7 +122,8 @@ def _row(number: int, values: list[str], order: tuple[str | None, ...]) -> Numbe
         reg_buff=None if (registered := _number(fields, "reg_buff")) is None else registered != 0,
     )
     unknown = tuple(word for word, is_known in (collective, algo, proto) if not is_known)
-    return None if len(unknown) == len(_WORDS) else Numbered(number, row, len(values), unknown)
+    count = len(values) if order == FIELDS else _REQUIRED
+    return None if len(unknown) == len(_WORDS) else Numbered(number, row, count, unknown)
 
 
 _WORDS: tuple[tuple[type[Collective] | type[Algo] | type[Proto], str], ...] = (
@@ -153,7 +155,8 @@ def _skipped(source: str, lines: list[Line]) -> Iterator[Finding]:
             "tuner-row-skipped",
             f"{source}:{line.number}",
             f"not a row of a tuner table: {line.text[:120]!r}",
-            "a row is collective,min_bytes,max_bytes,algorithm,protocol,channels,nNodes,nRanks[,numPipeOps[,regBuff]]",
+            "a row is collective, min_bytes, max_bytes, algorithm, protocol, channels, nNodes, nRanks, and optionally "
+            "numPipeOps and regBuff",
         )
 
 
@@ -202,6 +205,7 @@ def _hides(first: TunerRow, later: TunerRow) -> bool:
 
 def _gaps(source: str, rows: list[TunerRow]) -> Iterator[Finding]:
     """Yield a finding for sizes between a collective's rows that none of them has."""
+    rows = [row for row in rows if row.min_bytes <= row.max_bytes]
     for collective in dict.fromkeys(row.collective for row in rows):
         ranges = sorted((row.min_bytes, row.max_bytes) for row in rows if row.collective == collective)
         reached = ranges[0][1]

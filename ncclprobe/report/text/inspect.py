@@ -136,24 +136,34 @@ def _quoted(title: str, entries: Sequence[tuple[str, int]]) -> str:
 
 
 def _nccl_tests(table: NcclTests) -> str:
-    columns = ["size", "type", "redop", "time µs", "algbw", "busbw", "wrong"]
     in_place = any(row.in_place for row in table.rows)
-    columns += ["time µs", "algbw", "busbw", "wrong"] if in_place else []
+    dtypes, redops = {row.dtype for row in table.rows}, {row.redop for row in table.rows}
+    named = [("type", dtypes), ("redop", redops)]
+    varied = [name for name, values in named if len(values) > 1]
+    columns = ["size", *varied, *_HALF, *(_HALF if in_place else [])]
     head = [
         ("collective", table.collective or "not said"),
         ("ranks", _text(table.nranks)),
+        *((name, next(iter(values)) or "") for name, values in named if len(values) == 1),
         ("mean busbw", "" if table.avg_busbw_gbps is None else f"{table.avg_busbw_gbps:g} GB/s"),
     ]
-    rows = [_nccl_tests_row(row, in_place=in_place) for row in table.rows]
-    note = "Out of place, then in place; bandwidths in GB/s." if in_place else "Bandwidths in GB/s."
-    return "\n\n".join(
-        part for part in (_pairs([(name, value) for name, value in head if value]), _table(rows, columns), note) if part
-    )
+    rows = [_nccl_tests_row(row, varied, in_place=in_place) for row in table.rows]
+    note = "Times and bandwidths (GB/s) out of place, then in place." if in_place else "Bandwidths in GB/s."
+    parts = (_pairs([(name, value) for name, value in head if value]), _table(rows, columns), note if rows else "")
+    return "\n\n".join(part for part in parts if part)
 
 
-def _nccl_tests_row(row: Row, *, in_place: bool) -> list[str]:
-    cells = [format_size(row.size_bytes), row.dtype or "-", row.redop or "-", *_half(row.out_of_place)]
-    return cells + (_half(row.in_place) if row.in_place else ["-"] * 4) if in_place else cells
+_HALF = ["µs", "algbw", "busbw", "wrong"]
+
+
+def _nccl_tests_row(row: Row, varied: Sequence[str], *, in_place: bool) -> list[str]:
+    words = {"type": row.dtype or "-", "redop": row.redop or "-"}
+    halves = [row.out_of_place, row.in_place] if in_place else [row.out_of_place]
+    return [
+        format_size(row.size_bytes),
+        *(words[name] for name in varied),
+        *(cell for half in halves for cell in (_half(half) if half else ["-"] * len(_HALF))),
+    ]
 
 
 def _half(half: Half) -> list[str]:
@@ -201,7 +211,7 @@ def _tuner(table: TunerCsv) -> str:
         ]
         for row in table.rows
     ]
-    return _table(rows, ["collective", "from", "to", "algo", "proto", "channels", "nodes", "ranks"])
+    return _table(rows, ["collective", "from", "to", "algo", "proto", "chans", "nodes", "ranks"])
 
 
 def _table(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> str:
