@@ -50,7 +50,7 @@ def command(
     lower_is_better: bool,
     as_json: bool,
 ) -> int:
-    r"""Name the slow node, link or rail, with its slowdown and the evidence in a sentence.
+    """Name the slow node, link or rail, with its slowdown and the evidence in a sentence.
 
     A group is as fast as its slowest part, so groups are compared, never ranks within one. CSV has a header with
     nodes (names, or a set such as dgx[001-004]) and value, and may have unit, rail and time.
@@ -59,7 +59,7 @@ def command(
     ncclprobe nodes --from results.csv
     ncclprobe nodes --from latencies.csv --lower-is-better
     ncclprobe nodes --fabric fabric.toml --seed 1
-    """
+    """  # noqa: D301 (click reads the backspace)
     _refuse_contradictions(results, fabric, rounds, budget, lower_is_better=lower_is_better)
     manifest = Manifest(
         command=NAME,
@@ -72,7 +72,7 @@ def command(
         document = _judged(results, threshold, lower_is_better=lower_is_better)
         path = _kept(document, out, manifest)
     else:
-        document, path = _measured(fabric or pathlib.Path(), out or default_directory(NAME), manifest)
+        document, path = measured(fabric or pathlib.Path(), out or default_directory(NAME), manifest)
     return finish(document, lambda: nodes_text(document, path), as_json=as_json)
 
 
@@ -110,7 +110,7 @@ def _kept(document: NodesDocument, out: pathlib.Path | None, manifest: Manifest)
     return str(out)
 
 
-def _measured(path: pathlib.Path, out: pathlib.Path, manifest: Manifest) -> tuple[NodesDocument, str]:
+def measured(path: pathlib.Path, out: pathlib.Path, manifest: Manifest) -> tuple[NodesDocument, str]:
     """Return the verdicts on a simulated fabric, every value being journalled as it comes."""
     fabric = read_fabric(path)
     if len(fabric.nodes) < 2:

@@ -16,6 +16,8 @@ DOCUMENTS = {
     "inspect": "ncclprobe.records.inspect:InspectDocument",
     "env": "ncclprobe.records.env:EnvDocument",
     "validate-e2e": "ncclprobe.records.e2e:E2eDocument",
+    "report": "ncclprobe.records.report:ReportDocument",
+    "tune": "ncclprobe.records.tune:TuneDocument",
 }
 """Command -> the type of its document."""
 

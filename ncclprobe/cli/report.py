@@ -1,0 +1,84 @@
+"""``ncclprobe report``: what runs found, on the terminal."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import click
+
+from ncclprobe.cli.output import drawn_seed, finish, shared_options
+from ncclprobe.errors import RunDirectoryError
+from ncclprobe.records.base import Document
+from ncclprobe.records.report import ReportDocument, Reported
+from ncclprobe.records.tune import TuneDocument
+from ncclprobe.report.text.runs import Run, all_findings, runs_text
+from ncclprobe.report.text.verdict import DOCUMENTS, verdict
+from ncclprobe.store import DOCUMENT, Manifest, RunDirectory, command_line, read_document, relevant_environment
+
+NAME = "report"
+
+
+@click.command(NAME)
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(exists=True, path_type=pathlib.Path))
+@shared_options
+def command(runs: tuple[pathlib.Path, ...], out: pathlib.Path | None, seed: int | None, *, as_json: bool) -> int:
+    """Show what each RUN found: a run directory, or a document that any command printed with --json.
+
+    Answers first, then what they rest on, then all findings with what to do next. With --json: each run's answer, and
+    the findings of all.
+
+    \b
+    ncclprobe report ncclprobe-runs/20261122T021100Z-tune
+    ncclprobe report before.json after.json
+    """  # noqa: D301 (click reads the backspace)
+    read = [read_run(path) for path in dict.fromkeys(runs)]
+    document = ReportDocument(runs=tuple(map(_reported, read)), findings=all_findings(read))
+    _keep(document, runs, out, seed)
+    return finish(document, lambda: runs_text(read), as_json=as_json)
+
+
+def read_run(path: pathlib.Path) -> Run:
+    """Return a run with the documents of its stages.
+
+    Raises:
+        RunDirectoryError: It holds no finished result.
+    """
+    document = read_document(path, DOCUMENTS)
+    return Run(source=str(path), document=document, stages=_stages(path, document))
+
+
+def _stages(path: pathlib.Path, document: Document) -> tuple[Document, ...]:
+    """Return what a run of ``tune`` holds of its stages; nothing where its document was read from a file alone."""
+    if not isinstance(document, TuneDocument) or not path.is_dir():
+        return ()
+    folders = [path / stage.path for stage in document.stages if stage.path is not None]
+    return tuple(read_document(folder, DOCUMENTS) for folder in folders if (folder / DOCUMENT).is_file())
+
+
+def _reported(run: Run) -> Reported:
+    document = run.document
+    return Reported(
+        source=run.source,
+        schema=document.schema,
+        version=document.version,
+        created=document.created,
+        verdict=verdict(document),
+    )
+
+
+def _keep(document: ReportDocument, runs: tuple[pathlib.Path, ...], out: pathlib.Path | None, seed: int | None) -> None:
+    """Write a run directory where one was asked for."""
+    if out is None:
+        return
+    if any(out.absolute() == run.absolute() for run in runs):
+        raise RunDirectoryError(f"--out {out} is one of the runs to report; choose another")
+    manifest = Manifest(
+        command=NAME,
+        argv=command_line(),
+        seed=drawn_seed(seed),
+        environment=relevant_environment(dict(os.environ)),
+        options={"runs": [str(run) for run in runs]},
+    )
+    with RunDirectory.create(out, manifest) as directory:
+        directory.finish(document)

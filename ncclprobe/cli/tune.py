@@ -1,0 +1,216 @@
+"""``ncclprobe tune``: scan, sweep, nodes, env and validate-e2e in order, in one run directory."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import click
+import msgspec
+from click.core import ParameterSource
+
+from ncclprobe.backends import BACKENDS, auto_backend, make_backend
+from ncclprobe.backends.base import BackendOptions
+from ncclprobe.cli import stages
+from ncclprobe.cli.course import Course
+from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
+from ncclprobe.cli.report import read_run
+from ncclprobe.errors import ProbeError, RunDirectoryError, UsageError
+from ncclprobe.records.e2e import E2eDocument, ProxyShape
+from ncclprobe.records.nodes import NodesDocument
+from ncclprobe.records.scan import ScanDocument
+from ncclprobe.records.sweep import SweepDocument, Verdict
+from ncclprobe.records.tune import StageName, StageStatus, TuneDocument, TuneOptions
+from ncclprobe.report.text.runs import runs_text
+from ncclprobe.report.text.tune import UNFINISHED, tune_verdict
+from ncclprobe.store import Manifest, RunDirectory, command_line, default_directory, relevant_environment
+from ncclprobe.tuner.confirm import candidate, doubts, stands
+from ncclprobe.tuner.environ import Settings
+from ncclprobe.units import format_seconds, parse_sizes
+
+NAME = "tune"
+BUDGET_S = 75.0
+"""Of measuring on real ranks; starting Python and ranks comes on top."""
+SWEEP_SHARE = 0.6
+"""Of the budget; the rest is the workload's."""
+REPORT = "report.txt"
+WITH_RESUME = ("resume", "as_json")
+
+
+@click.command(NAME)
+@click.option("--backend", type=click.Choice(["auto", *BACKENDS]), default="auto", show_default=True, help="What runs.")
+@click.option("--fabric", type=click.Path(path_type=pathlib.Path), metavar="FILE", help="Simulated fabric (TOML).")
+@click.option("--nranks", type=click.IntRange(2), help="Ranks  [default: the backend's: 4, or the fabric's]")
+@click.option("--sizes", metavar="FROM:TO:FACTOR|SIZE,...", help="8:1G:8  [default: the fabric's, or 8:8M:8]")
+@click.option(
+    "--budget",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help=f"Of all measuring; {SWEEP_SHARE:.0%} go to the sweep, the rest to the workload"
+    f"  [default: {BUDGET_S:g}; none for sim]",
+)
+@click.option("--resume", type=click.Path(path_type=pathlib.Path), metavar="DIR", help="Go on with this run.")
+@shared_options
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    backend: str,
+    fabric: pathlib.Path | None,
+    nranks: int | None,
+    sizes: str | None,
+    budget: float | None,
+    resume: pathlib.Path | None,
+    out: pathlib.Path | None,
+    seed: int | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Probe, measure, judge, confirm by a workload and report: everything in order, in one run directory.
+
+    An interrupted run goes on with --resume: stages that have ended are kept, the one in flight goes on where it was.
+
+    \b
+    ncclprobe tune
+    ncclprobe tune --fabric data/fabric_h200x2/fabric.toml
+    ncclprobe tune --resume ncclprobe-runs/20261122T021100Z-tune
+    """  # noqa: D301 (click reads the backspace)
+    if resume is not None:
+        directory = resumed(context, resume)
+    else:
+        directory = created(tune_options(backend, fabric, nranks, sizes, budget, seed), out)
+    with directory:
+        document = tuned(Course(directory))
+        text = runs_text([read_run(directory.path)])
+        _write(directory.path / REPORT, f"{text}\n")
+    return finish(document, lambda: f"{text}\n\nRun directory: {directory.path}", as_json=as_json)
+
+
+def tune_options(
+    backend: str,
+    fabric: pathlib.Path | None,
+    nranks: int | None,
+    sizes: str | None,
+    budget: float | None,
+    seed: int | None,
+) -> TuneOptions:
+    """Return what was asked for, with every default that depends on the machine settled.
+
+    Raises:
+        UsageError: The options contradict each other.
+        MissingDependencyError: Nothing can run here; the message says what to install.
+    """
+    name = auto_backend(fabric) if backend == "auto" else backend
+    if fabric is not None and name != "sim":
+        raise UsageError(f"--fabric describes a simulated fabric; leave it away with --backend {name}")
+    if sizes is not None:
+        parse_sizes(sizes)
+    options = TuneOptions(
+        backend=name,
+        fabric=str(fabric.absolute()) if fabric else None,
+        nranks=nranks,
+        sizes=sizes,
+        sweep_budget_s=budget if name == "sim" else SWEEP_SHARE * (budget or BUDGET_S),
+        e2e_budget_s=(1 - SWEEP_SHARE) * (budget or BUDGET_S),
+        seed=drawn_seed(seed),
+    )
+    make_backend(name, BackendOptions(nranks=nranks, fabric=fabric, seed=options.seed))
+    return options
+
+
+def created(options: TuneOptions, out: pathlib.Path | None) -> RunDirectory:
+    """Return a new run directory with all that --resume needs in its manifest."""
+    manifest = Manifest(
+        command=NAME,
+        argv=command_line(),
+        seed=options.seed,
+        environment=relevant_environment(dict(os.environ)),
+        options=msgspec.to_builtins(options),
+    )
+    return RunDirectory.create(out or default_directory(NAME), manifest)
+
+
+def resumed(context: click.Context, path: pathlib.Path) -> RunDirectory:
+    """Return the interrupted run's directory.
+
+    Raises:
+        UsageError: Other options were given, too.
+    """
+    given = [name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    extra = ", ".join(f"--{name}" for name in given if name not in WITH_RESUME)
+    if extra:
+        raise UsageError(f"--resume goes on with the options of {path}; leave out {extra}")
+    return RunDirectory.resume(path, NAME)
+
+
+def tuned(course: Course) -> TuneDocument:
+    """Run what is left of a run and return its document; it is in the run directory after each stage."""
+    note(_plan(course.options))
+    for name, work in stages.STAGES.items():
+        try:
+            course.run(name, work)
+        except ProbeError:
+            course.directory.finish(summarised(course))
+            note(f"What has ended is kept; go on with: ncclprobe tune --resume {course.directory.path}")
+            raise
+        document = summarised(course)
+        course.directory.finish(document)
+    _withdraw(course, document)
+    return document
+
+
+def _withdraw(course: Course, document: TuneDocument) -> None:
+    """Take a change that makes the workload slower out of the files as well."""
+    if document.choice is course.read(StageName.SWEEP, SweepDocument).choice.verdict:
+        return
+    settings = Settings(
+        sources=("scan", "sweep", "validate-e2e"),
+        variables=document.env,
+        notes=("The sweep's choice is left out: the workload was slower with it.",),
+    )
+    with RunDirectory.resume(course.directory.path / StageName.ENV, StageName.ENV) as directory:
+        stages.emit(settings, directory)
+
+
+def summarised(course: Course) -> TuneDocument:
+    """Return what the stages that have ended say together."""
+    scan = course.found(StageName.SCAN, ScanDocument)
+    sweep = course.found(StageName.SWEEP, SweepDocument)
+    e2e = course.found(StageName.VALIDATE, E2eDocument)
+    choice = None if sweep is None else stands(sweep, e2e.verdict if e2e else None)
+    settings = stages.recommended(scan, sweep if choice is Verdict.CHANGE else None)
+    nodes = course.found(StageName.NODES, NodesDocument)
+    tried = candidate(sweep, ProxyShape()) if sweep else None
+    label = tried.label if tried else ""
+    found = (scan, sweep, nodes, e2e)
+    return TuneDocument(
+        findings=(*(finding for one in found if one for finding in one.findings), *doubts(sweep, e2e, label)),
+        verdict=tune_verdict(sweep, nodes, e2e, label, _skipped(course)) if sweep else UNFINISHED,
+        choice=choice,
+        backend=course.options.backend,
+        stages=tuple(course.stages[name] for name in StageName if name in course.stages),
+        env=settings.variables,
+        table=settings.rows,
+        seed=course.options.seed,
+    )
+
+
+def _plan(options: TuneOptions) -> str:
+    """Return what will take how long, for people."""
+    if options.backend == "sim":
+        return f"Simulated fabric {options.fabric}"
+    sweep, workload = format_seconds(options.sweep_budget_s or 0), format_seconds(options.e2e_budget_s)
+    return f"Backend {options.backend}; at most {sweep} of sweeping and {workload} of trials of the workload"
+
+
+def _skipped(course: Course) -> str:
+    """Return why the workload was skipped; empty where it was not."""
+    stage = course.stages.get(StageName.VALIDATE)
+    return stage.message if stage is not None and stage.status is StageStatus.SKIPPED else ""
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as problem:
+        raise RunDirectoryError(f"cannot write {path}: {problem.strerror}; free space, then --resume") from problem

@@ -1,0 +1,100 @@
+"""One text for any number of runs of any command: answers first, what they rest on, findings last."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from ncclprobe.findings import Finding, Severity
+from ncclprobe.records.base import Document, Record
+from ncclprobe.records.e2e import E2eDocument
+from ncclprobe.records.env import EnvDocument
+from ncclprobe.records.inspect import InspectDocument
+from ncclprobe.records.nodes import NodesDocument
+from ncclprobe.records.report import ReportDocument
+from ncclprobe.records.scan import ScanDocument
+from ncclprobe.records.sweep import SweepDocument
+from ncclprobe.records.tune import TuneDocument
+from ncclprobe.report.text.findings import WIDTH, findings_text
+from ncclprobe.report.text.inspect import inspect_text
+from ncclprobe.report.text.nodes import nodes_text
+from ncclprobe.report.text.scan import scan_text
+from ncclprobe.report.text.sweep import sweep_text
+from ncclprobe.report.text.tune import tune_text
+from ncclprobe.report.text.validate_e2e import e2e_text
+from ncclprobe.report.text.verdict import verdict
+
+_ORDER = (Severity.ERROR, Severity.WARNING, Severity.INFO)
+
+
+class Run(Record, frozen=True, kw_only=True):
+    """A run as it was read."""
+
+    source: str
+    """Directory or file, as it was named."""
+    document: Document
+    """Its result."""
+    stages: tuple[Document, ...] = ()
+    """The documents of its stages, in order; only ``tune`` has them."""
+
+
+def runs_text(runs: Sequence[Run]) -> str:
+    """Return the answers of all runs, then what each rests on, then all findings with their hints."""
+    answers = [_answer(run) for run in runs] if len(runs) > 1 else []
+    parts = ["\n".join(answers), *(part for run in runs for part in _bodies(run)), _findings(runs)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def all_findings(runs: Iterable[Run]) -> tuple[Finding, ...]:
+    """Return the findings of all runs, the worst first, each once."""
+    found = dict.fromkeys(finding for run in runs for finding in run.document.findings)
+    return tuple(sorted(found, key=lambda finding: _ORDER.index(finding.severity)))
+
+
+def _answer(run: Run) -> str:
+    return textwrap.fill(f"{run.source}: {verdict(run.document)}", WIDTH, subsequent_indent="  ")
+
+
+def _bodies(run: Run) -> Iterator[str]:
+    """Yield a text each for the document and its stages, without their findings."""
+    yield f"{_heading(run.source, run.document)}\n\n{_text(run.document)}"
+    for stage in run.stages:
+        yield f"{_heading(_command(stage), stage)}\n\n{_text(stage)}"
+
+
+def _heading(title: str, document: Document) -> str:
+    line = f"{title} ({_command(document)}, {document.created})" if title != _command(document) else title
+    return f"{line}\n{'=' * len(line)}"
+
+
+def _command(document: Document) -> str:
+    """Return ``sweep`` for ``ncclprobe.sweep/1``."""
+    return document.schema.removeprefix("ncclprobe.").partition("/")[0]
+
+
+def _text(document: Document) -> str:
+    return _TEXTS[type(document)](document.with_(findings=()))
+
+
+def _findings(runs: Sequence[Run]) -> str:
+    found = all_findings(runs)
+    return f"Findings\n========\n\n{findings_text(found)}" if found else "No findings."
+
+
+def _report_text(document: ReportDocument) -> str:
+    lines = (f"{run.source}: {run.verdict}" for run in document.runs)
+    return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines)
+
+
+_TEXTS: dict[type[Document], Callable[[Any], str]] = {
+    ScanDocument: scan_text,
+    SweepDocument: sweep_text,
+    NodesDocument: nodes_text,
+    InspectDocument: inspect_text,
+    EnvDocument: lambda document: str(document.text).rstrip("\n"),
+    E2eDocument: e2e_text,
+    TuneDocument: tune_text,
+    ReportDocument: _report_text,
+}
+"""Type -> what writes its text."""
