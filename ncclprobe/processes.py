@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 
 from ncclprobe.errors import LaunchError, MissingDependencyError
@@ -16,6 +17,8 @@ TimedOut = subprocess.TimeoutExpired
 Process = subprocess.Popen
 PIPE = subprocess.PIPE
 _PROC = pathlib.Path("/proc")
+_KILL_S = 1.0
+"""How long killed processes are waited for; one in an uninterruptible system call may take longer."""
 
 
 class Completed(Record, frozen=True, kw_only=True):
@@ -123,10 +126,12 @@ def end_tree(process: subprocess.Popen[bytes], grace_s: float = 2.0) -> None:
         except subprocess.TimeoutExpired:
             tree |= descendants(process.pid)
     kill_group(process)
-    for pid, started in tree.items():
-        if _parent_and_start(pid)[1] == started:
-            _kill(pid)
+    for pid in _running(tree):
+        _kill(pid)
     process.wait()
+    deadline = time.monotonic() + _KILL_S
+    while _running(tree) and time.monotonic() < deadline:
+        time.sleep(0.002)
 
 
 def descendants(pid: int) -> dict[int, int]:
@@ -148,13 +153,18 @@ def descendants(pid: int) -> dict[int, int]:
     return found
 
 
+def _running(tree: dict[int, int]) -> list[int]:
+    """Return those of the processes that still run."""
+    return [pid for pid, started in tree.items() if _parent_and_start(pid)[1] == started]
+
+
 def _parent_and_start(pid: int) -> tuple[int, int]:
-    """Return a process's parent and start time; -1 for both where it is gone."""
+    """Return a process's parent and start time; -1 for both where it has ended."""
     try:
         fields = (_PROC / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:
         return -1, -1
-    return int(fields[1]), int(fields[19])
+    return (-1, -1) if fields[0] == "Z" else (int(fields[1]), int(fields[19]))
 
 
 def _kill(pid: int) -> None:

@@ -16,6 +16,13 @@ _OPEN_MPI = re.compile(
 _OPEN_MPI_STATUS = re.compile(r"Process name: \[\[[^]]*\],(?P<rank>\d+)\]\s+Exit code:\s+(?P<status>\d+)")
 _SRUN = re.compile(r"srun: error: (?P<host>\S+): tasks? (?P<rank>[\d,-]+): (?P<how>.+)")
 
+_BOILERPLATE = re.compile(r"=|\s*$|YOUR APPLICATION TERMINATED|This typically refers|Please see the FAQ|-{20}|\*{10}")
+
+
+def telling(output: Iterable[str], most: int = 8) -> list[str]:
+    """Return the last lines that say something, without what launchers print at every death."""
+    return [line for line in output if not _BOILERPLATE.match(line)][-most:]
+
 
 def describe_end(status: int, output: Iterable[str]) -> str:
     """Return which rank ended, where and how, as far as the launcher's output says so.
@@ -47,12 +54,12 @@ def _who(match: re.Match[str]) -> str:
 
 
 def _how(status: int) -> str:
-    number = -status if status < 0 else status - 128 if 128 < status < 160 else status if 0 < status < 32 else 0
-    return f"exit status {status}" if not number or status in (1, 2) else f"status {status} ({_signal_name(number)})"
+    number = -status if status < 0 else status - 128 if 128 < status < 160 else 0
+    return f"signal {_signal_name(number)}" if number else f"exit status {status}"
 
 
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
-        return f"signal {number}"
+        return str(number)

@@ -13,7 +13,7 @@ from ncclprobe import processes
 from ncclprobe.errors import LaunchError, MeasurementTimeout
 from ncclprobe.launchers.base import Job, Launcher
 from ncclprobe.launchers.channel import CHUNK_BYTES, unframe
-from ncclprobe.launchers.endings import describe_end
+from ncclprobe.launchers.endings import describe_end, telling
 from ncclprobe.units import format_seconds
 
 START_TIMEOUT_S = 120.0
@@ -144,7 +144,7 @@ class _Ranks:
     @property
     def _said(self) -> str:
         """Return the last lines of their output, for a message."""
-        lines = [line for line in self._tail if line][-8:]
+        lines = telling(self._tail)
         return "their last output:\n  " + "\n  ".join(lines) if lines else "they printed nothing"
 
 

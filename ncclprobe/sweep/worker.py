@@ -103,7 +103,7 @@ class Worker:
         self._used: set[tuple[str, Cell]] = set()
         self._out: set[Cell] = set()
         self._refused: set[tuple[Point, Cell]] = set()
-        self._salt = launch.seed
+        self._salt = abs(launch.seed)
 
     def messages(self) -> Iterator[Message]:
         """Yield what rank 0 is to say; every rank goes through it."""

@@ -1,0 +1,60 @@
+"""Slurm's ``srun``, inside an allocation or making one of its own."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from ncclprobe import processes
+from ncclprobe.errors import MissingDependencyError
+from ncclprobe.launchers.base import Job
+from ncclprobe.launchers.mpirun import Flavour, find_mpiexec, flavour_of
+
+_MPI_TYPES = {Flavour.HYDRA: "pmi2", Flavour.OPEN_MPI: "pmix"}
+
+
+class SrunLauncher:
+    """Starts ranks as one Slurm job step."""
+
+    name = "srun"
+
+    def __init__(self, program: str, mpi: str | None) -> None:
+        self._program, self._mpi = program, mpi
+
+    @classmethod
+    def find(cls) -> Self:
+        """Return the launcher, which wires ranks up as the MPI library that has its mpiexec here expects it.
+
+        Raises:
+            MissingDependencyError: There is no srun.
+        """
+        program = processes.which("srun")
+        if program is None:
+            raise MissingDependencyError("there is no srun on PATH; this is no Slurm cluster, use --launcher mpirun")
+        return cls(program, _mpi_type())
+
+    def command(self, job: Job) -> list[str]:
+        """Return the command's tokens; ``env`` sets the variables, since --export cannot take a comma in a value.
+
+        Source: Slurm 22.05, srun(1)
+        """
+        tokens = [self._program, "--ntasks", str(job.nranks), "--kill-on-bad-exit=1", "--input=0", "--unbuffered"]
+        if self._mpi is not None:
+            tokens.append(f"--mpi={self._mpi}")
+        if job.hosts:
+            tokens += ["--nodes", str(len(job.hosts)), "--nodelist", ",".join(job.hosts)]
+        if job.hosts or job.ranks_per_host:
+            tokens += ["--ntasks-per-node", str(job.per_host), "--distribution", "block"]
+        return [*tokens, "env", *(f"{name}={value}" for name, value in job.env), *job.program]
+
+    def environment(self, job: Job) -> dict[str, str]:
+        """Return what srun needs itself: nothing."""
+        return {}
+
+
+def _mpi_type() -> str | None:
+    """Return how the MPI library here takes its ranks, None to leave it to the cluster's default."""
+    try:
+        program = find_mpiexec()
+    except MissingDependencyError:
+        return None
+    return _MPI_TYPES[flavour_of(processes.run([program, "--version"], timeout_s=30).stdout)]
