@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ncclprobe.errors import UsageError
@@ -9,7 +10,11 @@ from ncclprobe.records.base import EnvVariable, Record
 from ncclprobe.records.inspect import TunerRow
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import SweepDocument, Verdict
+from ncclprobe.records.tune import TuneDocument
 from ncclprobe.tuner.table import sweep_rows
+
+_ALGORITHM = re.compile(r"^NCCL_(ALGO|PROTO)$|_ALGORITHM$", re.IGNORECASE)
+"""Variables with which a sweep's choice is said where no table is needed."""
 
 
 class Settings(Record, frozen=True, kw_only=True):
@@ -49,6 +54,18 @@ def sweep_settings(document: SweepDocument, source: str) -> Settings:
         rows=sweep_rows(document),
         table_only=not choice.env,
         notes=() if choice.env else (f"{source}: a choice by message size. {measured}",),
+    )
+
+
+def tune_settings(document: TuneDocument, source: str) -> Settings:
+    """Return what a whole run recommends: a sweep's choice that the workload spoke against is not in it."""
+    said = any(_ALGORITHM.search(variable.name) for variable in document.env)
+    return Settings(
+        sources=(source,),
+        variables=document.env,
+        rows=document.table,
+        table_only=bool(document.table) and not said,
+        notes=() if said else (f"{source}: {document.verdict}",),
     )
 
 

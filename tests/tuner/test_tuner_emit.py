@@ -14,8 +14,9 @@ from ncclprobe.errors import RunDirectoryError, UsageError
 from ncclprobe.records.base import EnvVariable
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import Choice, Cost, Ratio, SweepDocument, TableRow, Verdict
+from ncclprobe.records.tune import TuneDocument
 from ncclprobe.tuner.emit import Form, emitted
-from ncclprobe.tuner.environ import Settings, merged, scan_settings, sweep_settings
+from ncclprobe.tuner.environ import Settings, merged, scan_settings, sweep_settings, tune_settings
 from ncclprobe.tuner.table import parse_table
 
 HCA = EnvVariable(name="NCCL_IB_HCA", value="=mlx5_0,mlx5_1", reason="Two active InfiniBand ports.")
@@ -175,16 +176,41 @@ def test_the_command_merges_documents_and_run_directories(tmp_path):
     assert exports == ["export NCCL_IB_HCA='=mlx5_0,mlx5_1'", "export NCCL_ALGO=allreduce:tree"]
 
 
-def test_a_run_of_several_stages_gives_what_all_of_them_recommend(tmp_path):
-    for name, document in (("scan", scan_document(HCA)), ("sweep", sweep_document())):
-        (tmp_path / name).mkdir()
-        write(tmp_path / name / "document.json", document)
+def tune_document(*variables, table=(), choice=Verdict.CHANGE):
+    return TuneDocument(
+        verdict="In a sentence.", choice=choice, backend="mpi", stages=(), env=variables, table=table, seed=1
+    )
+
+
+def test_a_whole_run_gives_what_all_its_stages_recommend(tmp_path):
+    rows = sweep_settings(sweep_document(), "s").rows
+    write(tmp_path / "document.json", tune_document(HCA, table=rows))
     result = run(str(tmp_path), "--format", "tuner", "--out", str(tmp_path / "table.csv"), "--json")
     document = json.loads(result.stdout)
     jsonschema.validate(document, document_schema("env"))
     assert [variable["name"] for variable in document["env"]] == ["NCCL_IB_HCA"]
     assert (tmp_path / "table.csv").read_text() == document["text"]
-    assert parse_table(document["text"], "t")[0].algo == "Tree"
+    assert parse_table(document["text"], "t") == rows
+
+
+@pytest.mark.parametrize(
+    ("variables", "table", "table_only"),
+    [
+        ((HCA,), True, True),
+        ((HCA, EnvVariable(name="NCCL_ALGO", value="allreduce:tree", reason="")), True, False),
+        ((EnvVariable(name="MPIR_CVAR_ALLREDUCE_INTRA_ALGORITHM", value="ring", reason=""),), True, False),
+        ((HCA,), False, False),
+    ],
+)
+def test_a_whole_runs_table_is_needed_where_no_variable_says_the_choice(variables, table, table_only):
+    rows = sweep_settings(sweep_document(), "s").rows if table else ()
+    assert tune_settings(tune_document(*variables, table=rows), "t").table_only is table_only
+
+
+def test_a_whole_run_that_keeps_the_defaults_says_so(tmp_path):
+    result = run(write(tmp_path / "tune.json", tune_document(choice=Verdict.KEEP_DEFAULTS)))
+    assert "In a sentence." in result.stdout
+    assert "export" not in result.stdout
 
 
 def test_a_per_size_choice_says_that_it_needs_a_table(tmp_path):
