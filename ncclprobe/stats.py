@@ -128,15 +128,19 @@ def huber_mean(values_GL: Floats, variances_GL: Floats) -> tuple[Floats, Floats,
     """
     present = np.isfinite(values_GL)
     precision = np.where(present, 1 / variances_GL, 0.0)
+    root = np.sqrt(precision)
+    values = np.where(present, values_GL, 0.0)
     centre = _weighted_median(values_GL, precision)
     for _ in range(20):
-        standard = np.where(present, (values_GL - centre[:, None]) * np.sqrt(precision), 0.0)
-        weight = precision * np.minimum(1.0, HUBER / np.maximum(np.abs(standard), 1e-12))
-        centre = np.nansum(weight * np.where(present, values_GL, 0.0), axis=1) / np.maximum(weight.sum(axis=1), 1e-300)
-    standard = np.where(present, (values_GL - centre[:, None]) * np.sqrt(precision), 0.0)
-    inside = np.sum(present & (np.abs(standard) < HUBER), axis=1)
-    count = np.sum(present, axis=1)
-    clipped = np.sum(np.clip(standard, -HUBER, HUBER) ** 2, axis=1)
+        standard = np.abs(values - centre[:, None]) * root
+        weight = precision * np.minimum(1.0, HUBER / np.maximum(standard, 1e-12))
+        before, centre = centre, (weight * values).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-300)
+        if np.all(np.abs(centre - before) <= 1e-9):
+            break
+    standard = np.abs(values - centre[:, None]) * root
+    count = present.sum(axis=1)
+    inside = (present & (standard < HUBER)).sum(axis=1)
+    clipped = (np.minimum(standard, HUBER) ** 2).sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean_square = clipped / (count - 1) * np.where(inside > 0, count / np.maximum(inside, 1), 1.0)
     return centre, precision.sum(axis=1), np.where(count > 1, mean_square, np.nan)
@@ -180,7 +184,7 @@ def between_variance(values_GL: Floats, within_GL: Floats) -> float:
     low, high = 0.0, float(np.nanmax(np.nanvar(values, axis=1))) * 4 + 1e-12
     if excess(low) <= 0:
         return 0.0
-    for _ in range(40):
+    while high - low > 1e-3 * high:
         middle = (low + high) / 2
         low, high = (middle, high) if excess(middle) > 0 else (low, middle)
     return (low + high) / 2

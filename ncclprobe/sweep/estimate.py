@@ -80,8 +80,8 @@ def estimate(evidence: Evidence, groups: list[Group], launches: list[int]) -> di
     if not measured:
         return {}
     spread = _Spread(measured, summaries, _within(measured, summaries), everything)
-    rows = {group: i for i, group in enumerate(measured) if any(index in summaries[group] for index in launches)}
-    return {group: spread.estimate(i, group, launches) for group, i in rows.items()}
+    chosen = [group for group in measured if any(index in summaries[group] for index in launches)]
+    return spread.estimates(chosen, launches)
 
 
 def _summaries(evidence: Evidence, group: Group, launches: list[int]) -> dict[int, LaunchSummary]:
@@ -126,6 +126,7 @@ class _Spread:
         launches: list[int],
     ) -> None:
         self.summaries, self.within, self.columns = summaries, within, launches
+        self.rows = {group: i for i, group in enumerate(groups)}
         self.values_GL = matrix(({i: s.location for i, s in summaries[g].items()} for g in groups), launches)
         self.noise_GL = matrix(
             ({i: within[g] / s.count + 1e-14 for i, s in summaries[g].items()} for g in groups), launches
@@ -135,20 +136,29 @@ class _Spread:
         counts = np.isfinite(self.values_GL).sum(axis=1)
         self.df0 = prior_df(squares, counts - 1.0, _pooled_df(groups, counts))
 
-    def estimate(self, row: int, group: Group, launches: list[int]) -> Estimate:
+    def estimates(self, groups: list[Group], launches: list[int]) -> dict[Group, Estimate]:
+        """Return the estimates of groups from the values of some launches."""
+        rows = [self.rows[group] for group in groups]
         chosen = np.isin(self.columns, launches)
-        values, noise = self.values_GL[row : row + 1, chosen], self.noise_GL[row : row + 1, chosen] + self.between
-        location, precision, square = (float(x[0]) for x in huber_mean(values, noise))
-        count = int(np.isfinite(values).sum())
-        own = 0.0 if count < 2 else (count - 1) * square
-        dispersion = (self.df0 + own) / (self.df0 + count - 1)
-        found = [s for index, s in self.summaries[group].items() if index in launches]
+        values_GL = self.values_GL[rows][:, chosen]
+        location, precision, square = huber_mean(values_GL, self.noise_GL[rows][:, chosen] + self.between)
+        counts = np.isfinite(values_GL).sum(axis=1)
+        df = self.df0 + counts - 1
+        own = np.where(counts > 1, (counts - 1) * square, 0.0)
+        error = np.sqrt((self.df0 + own) / df / precision)
+        return {
+            group: self._estimate(group, launches, float(location[i]), float(error[i]), float(df[i]))
+            for i, group in enumerate(groups)
+        }
+
+    def _estimate(self, group: Group, launches: list[int], ratio: float, error: float, df: float) -> Estimate:
+        found = [summary for index, summary in self.summaries[group].items() if index in launches]
         return Estimate(
-            ratio=location,
-            error=math.sqrt(dispersion / precision),
-            df=self.df0 + count - 1,
+            ratio=ratio,
+            error=error,
+            df=df,
             pairs=sum(summary.count for summary in found),
-            launches=count,
+            launches=len(found),
             within=self.within[group],
             between=self.between,
             lowest=_trusted(found, self.within[group], self.between, sign=-1),
