@@ -6,6 +6,7 @@ Exit status: 0 healthy, 1 the tool failed, 2 usage, 3 the fabric or the environm
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from typing import Any
 
@@ -59,7 +60,13 @@ def group() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; an error is one message, never a traceback."""
+    signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(_status(arguments))
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """End as Ctrl-C does: what was started is ended, what was measured is kept."""
+    raise KeyboardInterrupt
 
 
 def _status(arguments: list[str] | None) -> int:

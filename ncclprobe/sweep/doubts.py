@@ -82,7 +82,7 @@ def _table_only(choice: Choice) -> Iterator[Finding]:
 def _torn(dropped_bytes: int) -> Iterator[Finding]:
     if dropped_bytes:
         yield info(
-            "torn-journal",
+            "torn-line",
             "journal.jsonl",
             f"the last line was torn when the earlier process ended; {dropped_bytes} bytes were dropped",
             "Its sample was measured again; nothing else was lost.",
