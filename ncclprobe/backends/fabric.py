@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import pathlib
 import re
 import tomllib
@@ -160,7 +161,7 @@ def read_fabric(path: pathlib.Path) -> Fabric:
 
 def _read(path: pathlib.Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         raise UsageError(f"cannot read {path}: {problem}") from problem
 
@@ -184,7 +185,7 @@ def parse_fabric(content: dict[str, Any], times: dict[Point, dict[Cell, float]],
                 "name": content.get("name", source),
                 "nodes": _node_names(content, source),
                 "gpus_per_node": content.get("gpus_per_node", 1),
-                "rails": _rail_names(content.get("rails", ())),
+                "rails": _rail_names(content.get("rails", ()), source),
                 "times": {},
                 "model": {},
                 **{key: content.get(key, {}) for key in ("noise", "slow_nodes")},
@@ -202,34 +203,52 @@ def parse_fabric(content: dict[str, Any], times: dict[Point, dict[Cell, float]],
 def _node_names(content: dict[str, Any], source: str) -> Any:
     """Return the names; a number follows the pattern of the slow nodes' names, ``node001`` where there is none."""
     nodes = content.get("nodes", 1)
-    if not isinstance(nodes, int):
+    if not _is_number(nodes):
         return nodes
     if not 1 <= nodes <= 100_000:
         raise ParseError(f"nodes = {nodes}; there must be 1 to 100000", source=source)
-    named = [*_section(content, "slow_nodes", source)]
-    named += [name for link in content.get("slow_links", ()) for name in link.get("nodes", ())]
+    named = [*_section(content, "slow_nodes", source), *_linked_names(content.get("slow_links"))]
     match = re.fullmatch(r"(.*?)(\d+)", str(named[0])) if named else None
     prefix, width = (match[1], len(match[2])) if match else ("node", 3)
     return [f"{prefix}{number:0{width}}" for number in range(1, nodes + 1)]
 
 
-def _rail_names(rails: Any) -> Any:
-    return [f"rail{number}" for number in range(rails)] if isinstance(rails, int) else rails
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _linked_names(links: Any) -> list[Any]:
+    """Return the names in the slow links, as far as these are what they should be; parse_fabric says if not."""
+    ends = [link.get("nodes") for link in links if isinstance(link, dict)] if isinstance(links, list) else []
+    return [name for pair in ends if isinstance(pair, list) for name in pair]
+
+
+def _rail_names(rails: Any, source: str) -> Any:
+    if not _is_number(rails):
+        return rails
+    if not 0 <= rails <= 1000:
+        raise ParseError(f"rails = {rails}; there must be 0 to 1000", source=source)
+    return [f"rail{number}" for number in range(rails)]
 
 
 def _model(section: dict[str, Any], source: str) -> dict[Cell, tuple[float, float]]:
     cells = {}
     for algo, protos in section.items():
-        for proto, values in (protos if isinstance(protos, dict) else {}).items():
-            try:
-                cells[Cell(algo=algo, proto=proto)] = (float(values["latency_us"]), float(values["bandwidth_gbps"]))
-            except (KeyError, TypeError, ValueError) as problem:
-                raise ParseError(
-                    f"[model.{algo}.{proto}] needs latency_us and bandwidth_gbps", source=source
-                ) from problem
-    if section and not cells:
-        raise ParseError("[model] has no [model.<algo>.<proto>] with latency_us and bandwidth_gbps", source=source)
+        if not isinstance(protos, dict):
+            raise ParseError(f"[model] {algo} is no table; write [model.{algo}.<proto>]", source=source)
+        for proto, values in protos.items():
+            cells[Cell(algo=algo, proto=proto)] = _modelled_cell(f"[model.{algo}.{proto}]", values, source)
     return cells
+
+
+def _modelled_cell(where: str, values: Any, source: str) -> tuple[float, float]:
+    try:
+        latency, bandwidth = float(values["latency_us"]), float(values["bandwidth_gbps"])
+    except (KeyError, TypeError, ValueError) as problem:
+        raise ParseError(f"{where} needs latency_us and bandwidth_gbps", source=source) from problem
+    if not (0 <= latency < math.inf and 0 < bandwidth < math.inf):
+        raise ParseError(f"{where} needs a latency_us of 0 or more and a bandwidth_gbps over 0", source=source)
+    return latency, bandwidth
 
 
 def _check(fabric: Fabric, source: str) -> None:
@@ -246,17 +265,25 @@ def _check(fabric: Fabric, source: str) -> None:
         raise ParseError("a factor must be over 0 and at most 1, a rate from 0 to 1", source=source)
     if len(known) != len(fabric.nodes) or not fabric.nodes or fabric.gpus_per_node < 1:
         raise ParseError("nodes must be named once each, and gpus_per_node be 1 or more", source=source)
-    if any(getattr(fabric.noise, name) < 0 for name in Noise.__struct_fields__):
-        raise ParseError("[noise] has a negative value", source=source)
+    _check_noise(fabric.noise, source)
+
+
+def _check_noise(noise: Noise, source: str) -> None:
+    for name in Noise.__struct_fields__:
+        if not 0 <= getattr(noise, name) < math.inf:
+            raise ParseError(f"[noise] {name} = {getattr(noise, name)}; it must be 0 or more", source=source)
+    for kind in ("outlier", "launch_outlier"):
+        if getattr(noise, f"{kind}_rate") and not getattr(noise, f"{kind}_factor"):
+            raise ParseError(f"[noise] {kind}_factor must be over 0 beside {kind}_rate", source=source)
 
 
 def parse_times(text: str, source: str) -> dict[Point, dict[Cell, float]]:
     """Return the times of a table with the columns of TABLE_COLUMNS; an empty nchannels leaves it to the library.
 
     Raises:
-        ParseError: A column is missing, a value is no number, or a point lacks its default.
+        ParseError: A column is missing, a value is no number, a cell is there twice, or a point lacks its default.
     """
-    reader = csv.DictReader(io.StringIO(text))
+    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
     missing = [name for name in TABLE_COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
         raise ParseError(
@@ -265,7 +292,11 @@ def parse_times(text: str, source: str) -> dict[Point, dict[Cell, float]]:
     times: dict[Point, dict[Cell, float]] = {}
     for row in reader:
         point, cell, time = _table_row(row, source, reader.line_num)
-        times.setdefault(point, {})[cell] = time
+        if cell in times.setdefault(point, {}):
+            raise ParseError(
+                f"a second row for {cell.label} at {point.size_bytes} bytes", source=source, line=reader.line_num
+            )
+        times[point][cell] = time
     for point, cells in times.items():
         if Cell() not in cells:
             raise ParseError(
@@ -284,9 +315,10 @@ def _table_row(row: dict[str, Any], source: str, line: int) -> tuple[Point, Cell
         nchannels = _channels(row["nchannels"])
     except ValueError as problem:
         raise ParseError(f"not a row of times ({problem})", source=source, line=line, text=str(row)) from problem
-    if collective is None or not 0 < time < float("inf"):
-        raise ParseError("an unknown collective or a time that is not over 0", source=source, line=line, text=str(row))
     algo, proto = str(row["algo"]).strip(), str(row["proto"] or "").strip()
+    if collective is None or not algo or not 0 < time < math.inf or point.size_bytes < 1:
+        wrong = "an unknown collective, no algorithm, or a size or time that is not over 0"
+        raise ParseError(wrong, source=source, line=line, text=str(row))
     if algo == DEFAULT:
         return point, Cell(), time
     return point, Cell(algo=algo, proto=proto or DEFAULT, nchannels=nchannels), time
@@ -296,4 +328,6 @@ def _channels(text: Any) -> int | None:
     value = str(text or "").strip()
     if value in ("", "-", "-1", "0", DEFAULT):
         return None
+    if not value.isdigit():
+        raise ValueError(f"nchannels {value!r}")
     return int(value)

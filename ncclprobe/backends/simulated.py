@@ -105,6 +105,7 @@ class _Draw:
             for cell in sorted(block.cells, key=lambda cell: cell.key)
         }
         self.broken: set[Cell] = set()
+        self.refused: set[tuple[Point, Cell]] = set()
 
     def _medians(self, point: Point) -> dict[Cell, float]:
         times = self.fabric.median_times(point)
@@ -132,7 +133,7 @@ class _Draw:
                 yield number, due[place].with_(cells=cells), False
 
     def run(self, number: int, block: Block, *, warmup: bool) -> Measurement:
-        cells = [cell for cell in block.cells if cell not in self.broken]
+        cells = [c for c in block.cells if c not in self.broken and (block.point, c) not in self.refused]
         medians = self.medians[block.point]
         statuses = [self._status(cell, medians) for cell in cells]
         if Status.TIMEOUT in statuses:
@@ -140,7 +141,8 @@ class _Draw:
             statuses = statuses[: len(cells)]
         present = [medians.get(cell, 1.0) * self.factors[block.point, cell] for cell in cells]
         times = self._times(np.array(present))
-        self.broken.update(c for c, s in zip(cells, statuses, strict=True) if s is not Status.OK)
+        self.refused.update((block.point, c) for c, s in zip(cells, statuses, strict=True) if s is Status.REFUSED)
+        self.broken.update(c for c, s in zip(cells, statuses, strict=True) if s in (Status.WRONG, Status.TIMEOUT))
         ran = [s in (Status.OK, Status.WRONG) for s in statuses]
         spent = sum(float(t) for t, r in zip(times, ran, strict=True) if r) / 1e6
         return Measurement(
