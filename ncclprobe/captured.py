@@ -15,7 +15,6 @@ import collections
 import html
 import itertools
 import json
-import quopri
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -97,15 +96,21 @@ def _physical_lines(text: str) -> list[Line]:
 # ---- mail
 
 
-_QP_ESCAPE = re.compile(r"=(?:3D|20|09|0D|0A|1B|[89A-F][0-9A-F]|$)")
+_QP_ESCAPE = re.compile(r"=(?:3D|20|09|0D|0A|1B|[89A-F][0-9A-F])")
+_QP_SIGN = re.compile(rf"{_QP_ESCAPE.pattern}|=$")
 _QP_PROOF = re.compile(r"=(?:3D|09)|[^=]=$")
 
 
 def _without_quoted_printable(lines: list[Line]) -> list[Line]:
-    """Decode quoted-printable where every ``=`` is an escape; else take away ``=20`` that many lines end in."""
+    """Decode quoted-printable where it shows; else take away ``=20`` that many lines end in.
+
+    It shows where every ``=`` is an escape, or several stand where other texts have none.
+    """
     lines = [Line(line.number, line.text.rstrip(), line.source) for line in lines]
     signs = [line.text for line in lines if "=" in line.text]
-    if any(map(_QP_PROOF.search, signs)) and all(len(_QP_ESCAPE.findall(text)) == text.count("=") for text in signs):
+    proofs = [text for text in signs if _QP_PROOF.search(text)]
+    certain = [text for text in proofs if "=3D" in text or len(text) >= 70]
+    if len(certain) > 1 or (proofs and all(len(_QP_SIGN.findall(text)) == text.count("=") for text in signs)):
         return list(_quoted_printable(lines))
     if sum(text.endswith("=20") for text in signs) < 3:
         return lines
@@ -117,13 +122,22 @@ def _quoted_printable(lines: Iterable[Line]) -> Iterator[Line]:
     number, text = 0, ""
     for line in lines:
         number = number or line.number
-        if line.text.endswith("="):
+        if line.text.endswith("=") and not line.text.endswith("=="):
             text += line.text[:-1]
             continue
-        yield Line(number, quopri.decodestring((text + line.text).encode()).decode(errors="replace"))
+        yield Line(number, _unquoted(text + line.text))
         number, text = 0, ""
     if number:
-        yield Line(number, quopri.decodestring(text.encode()).decode(errors="replace"))
+        yield Line(number, _unquoted(text))
+
+
+def _unquoted(text: str) -> str:
+    """Return a text with those escapes decoded that cannot be content: ``=22`` may be a number."""
+    decoded = _QP_ESCAPE.sub(lambda match: chr(int(match[0][1:], 16)), text)
+    try:
+        return decoded.encode("latin-1").decode()
+    except UnicodeError:
+        return decoded
 
 
 # ---- web pages and log collectors
@@ -204,7 +218,7 @@ _PREFIXES = (
     _prefix(r"\((?P<who>\w{1,60} pid=\d+(?:, ip=[\w.:]{1,60})?)\)[ ]?"),
     _prefix(r"(?P<who>\d{1,6}):(?:[ ](?![\w.-]{1,60}: (?:node_type|<))|$)", 0.5),
     _prefix(rf"\[?{_CLOCK}\]?(?:[ \t]|$)", 0.5),
-    _prefix(r">(?!>>)(?:[ ]|$)", 0.6),
+    _prefix(r"(?:> ?){1,12}", 0.6),
     _prefix(r"\[ {0,10}\d+\.\d{3,6}\](?:[ ]|$)", 0.8),
     _prefix(r"\[(?P<who>\d{1,6})\](?:[ ]|$)", 0.8),
     _prefix(r"\[?(?:TRACE|DEBUG|INFO|WARN|WARNING|ERROR)\]?:?(?:[ \t]+|$)", 0.8),
@@ -284,7 +298,7 @@ def _without_numbers(lines: list[Line]) -> list[Line]:
 
 _PROMPTS = (
     re.compile(
-        r"(?:\([^()\s]{1,60}\) ?){0,2}\[?(?P<user>[A-Za-z_][\w.-]{0,60})@(?P<host>[\w.-]{1,80})"
+        r"(?:[$#>] )?(?:\(+[^()\s]{1,60}\)(?: \))?[ -]?){0,2}\[?(?P<user>[A-Za-z_][\w.-]{0,60})@(?P<host>[\w.-]{1,80})"
         r"[^$#%>\s]{0,200}(?: [^$#%>\s]{0,80}){0,3}[$#%>] ?(?P<command>.*)"
     ),
     re.compile(r"(?:\([^()\s]{1,60}\) ?)?\[[^\[\]]{1,200}\][$#%>] ?(?P<command>.*)"),

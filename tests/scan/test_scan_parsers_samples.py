@@ -324,6 +324,47 @@ def test_ibstat_of_one_port_only() -> None:
     assert host.hcas == (Hca(name="mlx5_0", ports=(port,)),)
 
 
+def test_ibstat_with_remarks_and_a_lower_case_port() -> None:
+    text = (
+        "CA 'mlx5_0'\n  port 1:\n    State:          Active      <- must be so\n"
+        "    Physical state: LinkUp    # trained\n    Rate:           200 (Gb/s)\n    Base lid:   12\t// from the SM\n"
+        "    Link layer:     InfiniBand   <- not Ethernet\n"
+    )
+    (host,) = read_captured(text, "x")
+    port = Port(port=1, state=ACTIVE, phys_state="LinkUp", rate_gbps=200.0, lid=12, link_layer=IB)
+    assert host.hcas == (Hca(name="mlx5_0", ports=(port,)),)
+
+
+def test_joined_lines_of_ibstat() -> None:
+    (host,) = read_captured("CA 'mlx5_0' Port 1: State: Down Rate: 10 CA 'mlx5_1' Port 1: State: Active Rate: 40", "x")
+    assert [(hca.name, hca.ports[0].state, hca.ports[0].rate_gbps) for hca in host.hcas] == [
+        ("mlx5_0", DOWN, 10.0),
+        ("mlx5_1", ACTIVE, 40.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ibdev2netdevmlx5_0 port 1 ==> ens1 (Up)mlx5_1 port 1 ==> ens2 (Down)",
+        "mlx5_0 port 1 ==> ens1 (Up) mlx5_1 port 1 ==> ens2 (Down)",
+        "link mlx5_0/1 state ACTIVE netdev ens1link mlx5_1/1 state DOWN netdev ens2",
+        "link mlx5_0/1 lid 7 sm_lid 1 lmc 0\n\tstate ACTIVE physical_state LINK_UP netdev ens1\n"
+        "link mlx5_1/1 lid 8 sm_lid 1 lmc 0\n\tstate DOWN physical_state POLLING netdev ens2\n",
+    ],
+)
+def test_lost_and_added_line_ends(text: str) -> None:
+    (host,) = read_captured(text, "x")
+    assert [(hca.name, hca.ports[0].netdev) for hca in host.hcas] == [("mlx5_0", "ens1"), ("mlx5_1", "ens2")]
+
+
+def test_an_empty_gid_is_none() -> None:
+    zero = ":".join(["0000"] * 8)
+    text = f"Infiniband device 'mlx5_0' port 1 status:\n\tdefault gid:\t {zero}\n\tstate:\t 4: ACTIVE\n"
+    (host,) = read_captured(text, "x")
+    assert host.hcas[0].ports[0].gids == ()
+
+
 def test_a_list_of_devices_with_their_values() -> None:
     (host,) = read_captured("mlx5_3 pci=0000:ce:00.1 numa=1 state=4: ACTIVE phys_state=5: LinkUp\n", "x")
     port = Port(port=1, state=ACTIVE, phys_state="LinkUp")

@@ -82,9 +82,21 @@ TWO = [(0, 0, 4, ("mlx5_4",)), (1, 1, 4, ("mlx5_10",))]
         "| | GPU0 | GPU1 | NIC0 | NIC1 | CPU Affinity | NUMA Affinity |\n|---|---|---|---|---|---|---|\n"
         "| GPU0 | X | NV4 | PIX | SYS | 0-7 | 0 |\n| GPU1 | NV4 | X | SYS | PHB | | 1 |\n"
         "| NIC0 | PIX | SYS | X | | | |\n",
+        "GPU0 GPU1 NIC0 NIC1 CPU Affinity NUMA\nGPU0 X NV4 PIX SYS 0-7 0 <- near\nGPU1 NV4 X SYS PHB 8-15 1\n",
         "# GPU0 GPU1 NIC0 NIC1 CPU Affinity NUMA Affinity\n# GPU0 X NV4 PIX SYS 0-7 0\n# GPU1 NV4 X SYS PHB 8-15 1\n",
     ],
-    ids=["tabs", "stripped", "blanks", "glued", "wrapped", "no-cpus", "rows-swapped", "markdown", "commented"],
+    ids=[
+        "tabs",
+        "stripped",
+        "blanks",
+        "glued",
+        "wrapped",
+        "no-cpus",
+        "rows-swapped",
+        "markdown",
+        "remarks",
+        "commented",
+    ],
 )
 def test_layouts(text: str) -> None:
     assert gpus(only(text + LEGEND)) == TWO
@@ -114,6 +126,16 @@ def test_a_cut_row_is_read_from_its_column() -> None:
 def test_nics_without_a_legend_stay_unnamed() -> None:
     host = only("GPU0 GPU1 NIC0\nGPU0 X NV4 PIX\nGPU1 NV4 X PIX\n")
     assert (host.hcas, [gpu.nearest_hcas for gpu in host.gpus]) == ((), [(), ()])
+
+
+def test_names_that_were_glued_in_the_header() -> None:
+    text = "\t    GPU0GPU1mlx5_0\tmlx5_2\tCPU Affinity\nGPU0\t X \tNV1\tPIX\tSOC\t1-1\nGPU1\tNV1\t X \tPHB\tSOC\t1-1\n"
+    assert gpus(only(text)) == [(0, None, 1, ("mlx5_0",)), (1, None, 1, ("mlx5_0",))]
+
+
+def test_another_number_of_gpus_is_another_host() -> None:
+    hosts = read_captured("GPU0 GPU1\nGPU0 X NV4\nGPU1 NV4 X\n\nGPU0 mlx5_0 CPU Affinity\nGPU0 X PIX 0-3\n", "x")
+    assert [len(host.gpus) for host in hosts] == [2, 1]
 
 
 def test_a_lost_header_is_the_rows_where_the_matrix_is_square() -> None:

@@ -31,7 +31,9 @@ class _Group:
     def allows(self, seen: Sighting) -> bool:
         """Return whether nothing in the sighting contradicts this host; within one output nothing changes at all."""
         known = [(self.hcas[hca.name], hca) for hca in seen.hcas if hca.name in self.hcas]
-        gpus = ((self.gpus[gpu.index], gpu) for gpu in seen.gpus if gpu.index in self.gpus)
+        gpus = [(self.gpus[gpu.index], gpu) for gpu in seen.gpus if gpu.index in self.gpus]
+        if self.gpus and seen.gpus and not len(self.gpus) == len(seen.gpus) == len(gpus):
+            return False
         contradicts = merge.differs if seen.output in self.outputs else merge.conflicts
         return not any(contradicts(*pair) for pair in known) and not any(_differ(*pair) for pair in gpus)
 

@@ -21,8 +21,10 @@ TOOLS = re.compile(
 _RULE = re.compile(r"^\s*[-=*#~]{4,}\s*$")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9.-]{1,79}"
 _ASSIGNED = re.compile(
-    rf"^\W*(?:HOST|HOSTNAME|NODE|NODENAME|SERVER|SLURMD_NODENAME)\s*[:=]\s*({_NAME})\W*$", re.IGNORECASE
+    rf"^\W*(?:HOST|HOSTNAME|NODE|NODENAME|SERVER|SLURMD_NODENAME)(?:\s*[:=]\s*|\s+)({_NAME})\s*(?:\([^()]{{0,60}}\))?\W*$",
+    re.IGNORECASE,
 )
+_ANOTHER = re.compile(r"\b(?:another|other|second|2nd|peer)\s+(?:node|host|server|machine)\b", re.IGNORECASE)
 _COUNTED = re.compile(r"^\W*((?:node|host|server|machine)\s*#?\s*(?:\d{1,5}|[A-D]))\s*[:=*#~-]*\s*$", re.IGNORECASE)
 _HEADING = re.compile(r"^\s*(?:[=*#~<>-]{2,}\s*|#+\s+|\[)([A-Za-z0-9./][^=*#~\]]{0,120}?)\s*[\]=*#~<>:-]*\s*$")
 _ALONE = re.compile(rf"^({_NAME}):$")
@@ -50,6 +52,8 @@ class Mark(NamedTuple):
     """False for a heading, which may as well name something else."""
     asks_name: bool = False
     """Whether the next line is the host's name."""
+    another: bool = False
+    """Whether it says that what follows is about another host than what stands above."""
 
 
 def mark(text: str, above: str) -> Mark | None:
@@ -70,6 +74,8 @@ def mark(text: str, above: str) -> Mark | None:
             return Mark(" ".join(match[1].split()), sure=pattern is not _ALONE)
     if _RULE.match(above) and is_host(text.split("(")[0].strip()):
         return Mark(text.split("(")[0].strip())
+    if len(text) < 80 and _ANOTHER.search(text):
+        return Mark(None, another=True)
     heading = _HEADING.match(text)
     return Mark(_of_path(heading[1].strip()), sure="==>" in text) if heading else None
 

@@ -19,6 +19,9 @@ from ncclprobe.scan.parsers import values
 
 ARROW = re.compile(r"(?<![\w.:-])port\s+(?P<port>\d{1,3})\s*(?:\((?P<state>[A-Z_ ]{2,20})\)\s*)?=+>")
 LINK = re.compile(r"(?<![\w./:-])(?P<name>[A-Za-z][\w.-]*)/(?P<port>\d{1,3}):?\s+(?P<rest>\w.*)")
+_AFTER_STATE = re.compile(r"(?<=\(Up\))|(?<=\(Down\))")
+_BEFORE_LINK = re.compile(r"(?=link [A-Za-z][\w.-]*/\d+:? )")
+_LINK_GOES_ON = re.compile(r"[ \t]+(?:state|physical_state|netdev|lid|sm_lid|lmc) ")
 _LINK_WORDS = ("state", "physical_state", "netdev", "lid", "sm_lid", "subnet_prefix")
 DEVICE = re.compile(r"(?<![\w./-])(?P<name>[A-Za-z][\w.-]*):\s+(?P<rest>node_type\s.*)")
 TABLE = re.compile(r"^\W*device\s+node GUID\s*$")
@@ -27,22 +30,21 @@ _ADDRESS = re.compile(r"(?<![\w:.])(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[
 
 
 def read(lines: Iterable[Line]) -> list[Hca]:
-    """Return an HCA with one port for each line of ibdev2netdev."""
-    return [hca for line in lines if (match := ARROW.search(line.text)) and (hca := _arrow(line.text, match))]
+    """Return an HCA with one port for each line of ibdev2netdev, also where line ends were lost."""
+    parts = (part for line in lines for part in _AFTER_STATE.split(line.text))
+    return [hca for part in parts if (match := ARROW.search(part)) and (hca := _arrow(part, match))]
 
 
 def _arrow(text: str, match: re.Match[str]) -> Hca | None:
-    before, after = text[: match.start()].split(), text[match.end() :].split()
-    address = _ADDRESS.search(text[: match.start()])
-    if address:
-        before = text[address.end() : match.start()].split()
-    name = (before[0] if address or "(" in text[: match.start()] else before[-1]) if before else ""
+    front, after = text[: match.start()], text[match.end() :].split()
+    address = _ADDRESS.search(front)
+    words = front[address.end() if address else 0 :].split()
+    name = (words[0] if address or "(" in front else words[-1]).removeprefix("ibdev2netdev") if words else ""
     if not re.fullmatch(r"[A-Za-z][\w.-]*", name):
         return None
     netdev = after[0] if after and not after[0].startswith("(") else None
     port = Port(port=int(match["port"]), state=values.state(match["state"] or ""), netdev=netdev)
-    firmware = re.search(r"\bfw (\d[\w.]*)", text[: match.start()])
-    part = re.search(r"\((MT\d+)\b", text[: match.start()])
+    firmware, part = re.search(r"\bfw (\d[\w.]*)", front), re.search(r"\((MT\d+)\b", front)
     return Hca(
         name=name,
         ports=(port,),
@@ -55,13 +57,19 @@ def _arrow(text: str, match: re.Match[str]) -> Hca | None:
 
 def is_link(text: str) -> bool:
     """Return whether a line is one of ``rdma link``."""
-    match = LINK.search(text) if "state" in text else None
+    match = LINK.search(text) if "/" in text else None
     return bool(match and match["rest"].split(maxsplit=1)[0] in _LINK_WORDS)
 
 
 def read_links(lines: Iterable[Line]) -> list[Hca]:
-    """Return an HCA with one port for each line of ``rdma link``."""
-    return [_link(match) for line in lines if is_link(line.text) and (match := LINK.search(line.text))]
+    """Return an HCA with one port for each link of ``rdma link``, also where lines were wrapped or joined."""
+    links: list[str] = []
+    for part in (part for line in lines for part in _BEFORE_LINK.split(line.text)):
+        if is_link(part):
+            links.append(part)
+        elif links and _LINK_GOES_ON.match(part):
+            links[-1] += f" {part}"
+    return [_link(match) for text in links if (match := LINK.search(text))]
 
 
 def _link(match: re.Match[str]) -> Hca:

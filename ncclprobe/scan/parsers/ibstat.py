@@ -13,14 +13,16 @@ from ncclprobe.records.scan import Gid, Hca, Port
 from ncclprobe.scan.parsers import keyed, values
 
 _QUOTES = "'\"`\u2018\u2019\u201c\u201d\u00b4"
-_NODE = r"(?:C?A|Switch|Router|iWARP RNIC|\?\?\?)"
-START = re.compile(rf"^\W*{_NODE}:?[ \t]+[{_QUOTES}]([\w.-]+)[{_QUOTES}]?[ \t]*$|^\W*CA:?[ \t]+([A-Za-z]\w*_\w+)$")
+_QUOTED = rf":?[ \t]+[{_QUOTES}]([\w.-]+)[{_QUOTES}]"
+START = re.compile(
+    rf"(?:^\W*C?A|(?<!\w)(?:CA|Switch|Router|iWARP RNIC|\?\?\?)){_QUOTED}|^\W*CA:?[ \t]+([A-Za-z]\w*_\w+)$"
+)
 STATUS_START = re.compile(rf"nfiniband device [{_QUOTES}]?([\w.-]+?)[{_QUOTES}]? port (\d+) status", re.IGNORECASE)
 
 _PORT_KEYS = ("State", "Physical state", "Rate", "Base lid", "SM lid", "LMC", "Capability mask", "Port GUID",
               "Link layer", "Effective speed")  # fmt: skip
 _DEVICE_KEYS = ("CA type", "Firmware version", "Hardware version", "Node GUID", "System image GUID", "Number of ports")
-_KEYS = keyed.keys(r"Port \d+", *_PORT_KEYS, *_DEVICE_KEYS)
+_KEYS = keyed.keys(r"[Pp]ort \d+", *_PORT_KEYS, *_DEVICE_KEYS)
 _STATUS_KEYS = keyed.keys("default gid", "base lid", "sm lid", "state", "phys state", "rate", "link_layer")
 
 
@@ -41,11 +43,17 @@ def read_status(lines: Iterable[Line]) -> list[Hca]:
 
 def _pairs(lines: Iterable[Line]) -> Iterator[tuple[str, str]]:
     for line in lines:
-        if match := START.match(line.text):
+        start = 0
+        for match in START.finditer(line.text):
+            yield from _keyed(line.text[start : match.start()])
             yield "CA", match[1] or match[2]
-            continue
-        for key, value in keyed.pairs((line,), _KEYS):
-            yield ("Port", key.removeprefix("Port ")) if key[-1].isdigit() else (key, value)
+            start = match.end()
+        yield from _keyed(line.text[start:])
+
+
+def _keyed(text: str) -> Iterator[tuple[str, str]]:
+    for key, value in keyed.pairs((Line(0, text),), _KEYS):
+        yield ("Port", key[len("Port ") :]) if key[-1].isdigit() else (key, value)
 
 
 def _hca(record: keyed.Pairs) -> Hca:

@@ -109,12 +109,12 @@ def _ports_conflict(one: Port, other: Port) -> bool:
 
 
 def _gids_by_place(hca: Hca) -> dict[tuple[int, int], object]:
-    """Return the link-local GIDs, which hold the port's own address, by port and index; others may change."""
+    """Return the first GIDs, which hold the port's own address, by port and index; others may change."""
     return {
-        (port.port, gid.index): values.address(gid.gid)
+        (port.port, gid.index): address
         for port in hca.ports
         for gid in port.gids
-        if gid.index == 0 and values.address(gid.gid)
+        if gid.index == 0 and (address := values.address(gid.gid)) and int(address) % (1 << 64)
     }
 
 

@@ -16,6 +16,10 @@ KINDS = "ibv_devinfo, ibstat, ibstatus, show_gids, ibdev2netdev, rdma link, nvid
 _NONE_FOUND = re.compile(r"No IB devices found|Failed to get IB devices list|Unable to get IB device list")
 
 
+UNNAMED = "another host from line "
+"""Begins the keys of labels of hosts that a text tells from others without naming them."""
+
+
 class Label(NamedTuple):
     """What tells one host's part of a text from another's."""
 
@@ -86,8 +90,14 @@ class _Segment(NamedTuple):
 def sightings(lines: Iterable[Line]) -> list[Sighting]:
     """Return what each tool's output says, in the text's order."""
     seen = {source: list(_seen(of_source)) for source, of_source in by_source(lines).items()}
-    believed = hostnames.believed(one.mark for of_source in seen.values() for one in of_source if one.mark)
-    segments = [segment for source, of_source in seen.items() for segment in _segments(of_source, source, believed)]
+    marks = [one.mark for of_source in seen.values() for one in of_source if one.mark]
+    believed = hostnames.believed(marks)
+    first = Label(f"{UNNAMED}0", None) if any(mark.another for mark in marks) else None
+    segments = [
+        segment
+        for source, of_source in seen.items()
+        for segment in _segments(of_source, _source_label(source) or first, believed)
+    ]
     return [
         Sighting(segment.label, number, host.hcas, host.gpus)
         for number, segment in enumerate(segments)
@@ -103,9 +113,8 @@ def _seen(lines: Iterable[Line]) -> Iterator[_Seen]:
         above = line.text
 
 
-def _segments(lines: Iterable[_Seen], source: str | None, believed: set[str]) -> Iterator[_Segment]:
+def _segments(lines: Iterable[_Seen], label: Label | None, believed: set[str]) -> Iterator[_Segment]:
     """Yield runs of lines of one tool; a prompt or a heading ends one."""
-    label = _source_label(source)
     current: _Segment | None = None
     asks_name = False
     for seen in lines:
@@ -117,7 +126,7 @@ def _segments(lines: Iterable[_Seen], source: str | None, believed: set[str]) ->
             label, asks_name = _label(seen.line.text.strip()) or label, False
         elif mark:
             asks_name = mark.asks_name
-            label = (_label(mark.host) if mark.host and (mark.sure or mark.host in believed) else None) or label
+            label = _label_of(mark, believed, seen.line.number) or label
         if seen.kind is not None and current is None:
             current = _Segment(seen.kind, label, [])
         if current:
@@ -141,6 +150,12 @@ def _source_label(source: str | None) -> Label | None:
         return None
     name = hostnames.of_source(source)
     return Label(name or source, name)
+
+
+def _label_of(mark: hostnames.Mark, believed: set[str], line: int) -> Label | None:
+    if mark.another:
+        return Label(f"{UNNAMED}{line}", None)
+    return _label(mark.host) if mark.host and (mark.sure or mark.host in believed) else None
 
 
 def _label(name: str) -> Label | None:

@@ -118,7 +118,7 @@ def _port(number: int, stated: _Stated) -> Port:
 def _gids(stated: _Stated) -> Iterator[Gid]:
     for attribute, value in stated.items():
         printed = values.gid(value) if attribute.startswith("gids/") else None
-        if printed and printed.strip("0:"):
+        if printed:
             index = attribute.removeprefix("gids/")
             kind, netdev = stated.get(f"gid_attrs/types/{index}", ""), stated.get(f"gid_attrs/ndevs/{index}")
             # The kernel says "IB/RoCE v1": only an interface makes it RoCE.

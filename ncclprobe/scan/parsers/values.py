@@ -13,6 +13,7 @@ from ncclprobe.names import LinkLayer, PortState
 
 _STATE = re.compile(r"(?:\d+:\s*)?(?:PORT_)?(ACTIVE|DOWN|INIT|ARMED)(?:IALIZING)?(?![A-Z_])", re.IGNORECASE)
 _ENUMERATOR = re.compile(r"\s*\(\d+\)$|^\d+:\s*")
+_REMARK = re.compile(r"\s{2,}|\t|\s(?=#|//|<-|\u2190|\u25c0|--)")
 _GUID = re.compile(r"(?:0x)?([0-9a-f]{16})|([0-9a-f]{4}(?::[0-9a-f]{4}){3})", re.IGNORECASE)
 _MASKED_GID = re.compile(r"[0-9a-f.*x]{0,4}(?::[0-9a-f.*x]{0,4}){7}", re.IGNORECASE)
 _LINK_LAYERS = {"ib": LinkLayer.INFINIBAND}
@@ -29,13 +30,13 @@ def state(text: str) -> PortState | None:
 
 def word(text: str) -> str | None:
     """Return a value without its enumerator: ``LINK_UP`` of ``LINK_UP (5)``, ``LinkUp`` of ``5: LinkUp``."""
-    bare = _ENUMERATOR.sub("", text.strip()).strip()
+    bare = _ENUMERATOR.sub("", _REMARK.split(text.strip())[0]).strip()
     return None if bare.lower() in _SILENT else bare
 
 
 def link_layer(text: str) -> LinkLayer | None:
     """Return the link layer; ibstatus says ``IB`` where the kernel has no word for it."""
-    bare = text.strip().split("(")[0].strip()
+    bare = re.split(r"\W", text.strip())[0]
     return _LINK_LAYERS.get(bare.lower()) or LinkLayer.parse(bare)
 
 
@@ -70,9 +71,10 @@ def hexadecimal(text: str | None) -> str:
 
 
 def gid(text: str) -> str | None:
-    """Return a GID as printed, None where it is none; one with masked digits (``xxxx``) counts."""
+    """Return a GID as printed, None where it is none or an empty entry; one with masked digits (``xxxx``) counts."""
     bare = text.strip()
-    return bare if address(bare) or _MASKED_GID.fullmatch(bare) else None
+    known = address(bare)
+    return bare if (known and int(known)) or (not known and _MASKED_GID.fullmatch(bare)) else None
 
 
 def address(text: str) -> ipaddress.IPv6Address | None:
