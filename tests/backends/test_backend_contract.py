@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,16 @@ from ncclprobe.names import Collective
 from ncclprobe.records.sweep import DEFAULT_CELL, Block, Cell, Launch, Measurement, Point, Status
 
 UNKNOWN = Cell(algo="NoSuchAlgorithm")
+
+
+_MADE: dict[tuple[type, str], Any] = {}
+
+
+def _once(owner: type, what: str, make: Callable[[], Any]) -> Any:
+    """Return what was made for a class, made at the first call: real ranks take seconds to start."""
+    if (owner, what) not in _MADE:
+        _MADE[owner, what] = make()
+    return _MADE[owner, what]
 
 
 class BackendContract:
@@ -27,12 +38,19 @@ class BackendContract:
     def make(self) -> Backend:
         raise NotImplementedError
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def backend(self) -> Backend:
-        return self.make()
+        return _once(type(self), "backend", self.make)
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def launch(self, backend: Backend) -> Launch:
+        return _once(type(self), "launch", lambda: self._launch(backend))
+
+    @pytest.fixture
+    def measured(self, backend: Backend, launch: Launch) -> list[Measurement]:
+        return _once(type(self), "measured", lambda: list(backend.measure(launch)))
+
+    def _launch(self, backend: Backend) -> Launch:
         capabilities = backend.capabilities(self.collective)
         cells = (DEFAULT_CELL, *capabilities.cells[:3], UNKNOWN)
         points = [Point(collective=self.collective, dtype="float32", size_bytes=size) for size in self.sizes]
@@ -45,10 +63,6 @@ class BackendContract:
             timeout_s=30,
             seed=11,
         )
-
-    @pytest.fixture(scope="class")
-    def measured(self, backend: Backend, launch: Launch) -> list[Measurement]:
-        return list(backend.measure(launch))
 
     def test_it_says_what_it_has(self, backend: Backend) -> None:
         capabilities = backend.capabilities(self.collective)
