@@ -106,7 +106,7 @@ def biweight(values_NG: Floats, scale: float) -> tuple[Floats, Floats, Floats]:
         weight = np.where(u2 < 1, (1 - u2) ** 2, 0.0)
         total = np.sum(weight, axis=0)
         centre = np.where(total > 0, np.nansum(weight * values_NG, axis=0) / np.maximum(total, 1e-300), centre)
-    residual = np.where(present, values_NG - centre, np.inf)
+    residual = np.where(present, values_NG - centre, cut)
     u2 = np.minimum((residual / cut) ** 2, 1.0)
     psi = np.where(u2 < 1, residual * (1 - u2) ** 2, 0.0)
     slope = np.where(u2 < 1, (1 - u2) * (1 - 5 * u2), 0.0)
