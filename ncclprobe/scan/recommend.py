@@ -10,6 +10,7 @@ Source: NCCL 2.28.9, src/misc/utils.cc (``matchIf``: after ``=`` exact, else a p
 from __future__ import annotations
 
 import ipaddress
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -56,7 +57,10 @@ def _common(having: Sequence[Chosen]) -> tuple[list[Key], list[Remark]]:
     """Return the rails that every node has, the main rate's first, and remarks on the others."""
     if not having:
         return [], []
-    on = {key: [one for one in having if key in _keys(one)] for one in having for key in _keys(one)}
+    on: dict[Key, list[Chosen]] = defaultdict(list)
+    for one in having:
+        for rail in one.rails:
+            on[rail.key].append(one)
     common = [key for key, nodes in on.items() if len(nodes) == len(having)]
     remarks = [_not_everywhere(key, nodes, having) for key, nodes in on.items() if len(nodes) < len(having)]
     if not common:
@@ -65,10 +69,6 @@ def _common(having: Sequence[Chosen]) -> tuple[list[Key], list[Remark]]:
     slower = {rail.key for one in having for rail in one.rails if best and rail.port.rate_gbps not in (best, None)}
     ordered = sorted(common, key=lambda key: (key in slower, natural_key(key[0]), key[1]))
     return ordered[:MAX_HCAS], remarks + _too_many(ordered)
-
-
-def _keys(one: Chosen) -> set[Key]:
-    return {rail.key for rail in one.rails}
 
 
 def _not_everywhere(key: Key, nodes: Sequence[Chosen], having: Sequence[Chosen]) -> Remark:

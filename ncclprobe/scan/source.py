@@ -87,7 +87,7 @@ def _read_folder(folder: pathlib.Path) -> Source:
     if not groups:
         raise UsageError(f"{folder} holds no file to read; give it one subfolder a host, or a file a host")
     read = [_read_group(name, files) for name, files in groups.items()]
-    hosts = tuple(host for source in read for host in source.hosts)
+    hosts = _merged([host for source in read for host in source.hosts], None)
     findings = tuple(finding for source in read for finding in source.findings)
     if not hosts:
         raise UsageError(f"no file in {folder} is an output that is known: {findings[0].message}")

@@ -8,12 +8,15 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 import jsonschema
 import pytest
+from scan_records import told_of
 
 from ncclprobe.cli.schema import document_schema
 from ncclprobe.errors import UsageError
+from ncclprobe.scan.check import judged
 from ncclprobe.scan.source import host_of_file, read_source
 
 DATA = pathlib.Path(__file__).parents[2] / "data"
@@ -206,3 +209,25 @@ def test_hung_tool_does_not_hang_the_scan(tmp_path: pathlib.Path) -> None:
 def test_usage_errors_are_usage_errors(tmp_path: pathlib.Path) -> None:
     with pytest.raises(UsageError):
         read_source(tmp_path)
+
+
+def test_labelled_outputs_of_several_hosts_merge_by_name(tmp_path: pathlib.Path) -> None:
+    for tool in ("ibv_devinfo", "topo"):
+        lines = [
+            f"{name}: {line}"
+            for name in ("dgx001", "dgx002")
+            for line in (FLEET / name / f"{tool}.txt").read_text().splitlines(keepends=True)
+        ]
+        (tmp_path / ("all.txt" if tool == "topo" else "ibv_devinfo.txt")).write_text("".join(lines))
+    hosts = read_source(tmp_path).hosts
+    assert [(host.host, len(host.hcas), len(host.gpus)) for host in hosts] == [("dgx001", 12, 8), ("dgx002", 12, 8)]
+
+
+def test_a_large_fleet_is_judged_in_seconds() -> None:
+    first, second = read_source(FLEET).hosts
+    hosts = [first.with_(host=f"n{number:04d}") for number in range(999)]
+    started = time.monotonic()
+    document = judged([*hosts, second.with_(host="n0999")])
+    assert time.monotonic() - started < 10
+    assert ("error", "port-down", "n0999/mlx5_5") in told_of(document.findings)
+    assert "ACTIVE on n[0000-0998]" in next(one.message for one in document.findings if one.code == "port-down")

@@ -35,10 +35,18 @@ def scan_text(document: ScanDocument, path: str = "") -> str:
 
 def _hosts(hosts: Sequence[Host]) -> list[str]:
     """Return a block for each kind of host: those whose tables would be equal share one."""
-    groups: dict[str, list[Host]] = defaultdict(list)
+    groups: dict[_Rows, list[Host]] = defaultdict(list)
     for host in hosts:
-        groups[_tables(host)].append(host)
-    return [f"{_heading(alike)}\n\n{tables}".strip() for tables, alike in groups.items()]
+        groups[_rows(host)].append(host)
+    return [f"{_heading(alike)}\n\n{_tables(rows)}".strip() for rows, alike in groups.items()]
+
+
+_Row = tuple[str, ...]
+_Rows = tuple[tuple[_Row, ...], tuple[_Row, ...]]
+
+
+def _rows(host: Host) -> _Rows:
+    return tuple(row for hca in host.hcas for row in _hca_rows(hca)), tuple(_gpu_row(gpu) for gpu in host.gpus)
 
 
 def _heading(alike: Sequence[Host]) -> str:
@@ -56,10 +64,8 @@ def _counted(number: int, what: str) -> str:
     return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
-def _tables(host: Host) -> str:
-    hcas = [row for hca in host.hcas for row in _hca_rows(hca)]
-    gpus = [_gpu_row(gpu) for gpu in host.gpus]
-    return "\n\n".join(filter(None, [_table(hcas, _HCA_COLUMNS), _table(gpus, _GPU_COLUMNS)]))
+def _tables(rows: _Rows) -> str:
+    return "\n\n".join(filter(None, [_table(rows[0], _HCA_COLUMNS), _table(rows[1], _GPU_COLUMNS)]))
 
 
 def _table(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> str:
@@ -71,15 +77,15 @@ def _table(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> str:
     return tabulate(shown, [columns[at] for at in kept], tablefmt="simple", disable_numparse=True)
 
 
-def _hca_rows(hca: Hca) -> Iterable[list[str]]:
+def _hca_rows(hca: Hca) -> Iterable[_Row]:
     yield from (_port_row(hca, port) for port in hca.ports)
     if not hca.ports:
-        yield [hca.name, *[""] * 6, _text(hca.numa_node), hca.fw_version or ""]
+        yield hca.name, *[""] * 6, _text(hca.numa_node), hca.fw_version or ""
 
 
-def _port_row(hca: Hca, port: Port) -> list[str]:
+def _port_row(hca: Hca, port: Port) -> _Row:
     rate = "" if port.rate_gbps is None else f"{port.rate_gbps:g}"
-    return [
+    return (
         hca.name,
         str(port.port) if len(hca.ports) > 1 else "",
         port.link_layer or "",
@@ -89,12 +95,12 @@ def _port_row(hca: Hca, port: Port) -> list[str]:
         port.netdev or "",
         _text(hca.numa_node),
         hca.fw_version or "",
-    ]
+    )
 
 
-def _gpu_row(gpu: Gpu) -> list[str]:
+def _gpu_row(gpu: Gpu) -> _Row:
     near = fold(gpu.nearest_hcas)
-    return [str(gpu.index), gpu.name or "", gpu.pci_bus_id or "", _text(gpu.numa_node), _text(gpu.nvlinks), near]
+    return (str(gpu.index), gpu.name or "", gpu.pci_bus_id or "", _text(gpu.numa_node), _text(gpu.nvlinks), near)
 
 
 def _text(number: int | None) -> str:
