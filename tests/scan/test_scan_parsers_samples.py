@@ -312,6 +312,16 @@ def test_joined_lines_read_the_same() -> None:
     assert host.hcas == (Hca(name="mlx5_0", node_guid="0015:5dff:fe33:ff56", board_id="MT_0", ports=(port,)),)
 
 
+def test_wrapped_values_stand_on_the_next_line() -> None:
+    text = (
+        "hca_id: mlx5_0\n  transport:   InfiniBand (\n0)\n  node_guid:   506b:4b03:00b1\n:7cae\n  hw_ver:\n   0x0\n"
+        "  port:  1\n  state:\n   PORT_ACTIVE (4)\n  active_mtu:\n 4096 (5)\n  link_layer:\n  Ethernet\n\nThanks\n"
+    )
+    (host,) = read_captured(text, "x")
+    port = Port(port=1, state=ACTIVE, active_mtu=4096, link_layer=ETH)
+    assert host.hcas == (Hca(name="mlx5_0", transport="InfiniBand", node_guid="506b:4b03:00b1:7cae", ports=(port,)),)
+
+
 def test_filtered_ports_count_from_one() -> None:
     (host,) = read_captured("hca_id: mlx4_0\n link_layer: InfiniBand\n link_layer: Ethernet\n", "x")
     assert [(port.port, port.link_layer) for port in host.hcas[0].ports] == [(1, IB), (2, ETH)]

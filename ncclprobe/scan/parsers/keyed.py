@@ -21,12 +21,29 @@ def keys(*names: str) -> re.Pattern[str]:
 
 
 def pairs(lines: Iterable[Line], pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
-    """Yield the keys of ``pattern`` with their values; a value ends where the next key or the line does."""
+    """Yield the keys of ``pattern`` with their values; a value ends where the next key or the line does.
+
+    What a narrow terminal or a mailer wrapped stands on the line below the key.
+    """
+    held: tuple[str, str] | None = None
     for line in lines:
         found = list(pattern.finditer(line.text))
-        ends = [match.start() for match in found[1:]] + [len(line.text)]
+        if held and not found and _goes_on(held[1], line.text):
+            held = held[0], f"{held[1]}{line.text.strip()}"
+            continue
+        if held:
+            yield held
+        held, ends = None, [*(match.start() for match in found[1:]), len(line.text)]
         for match, end in zip(found, ends, strict=False):
-            yield match[1], line.text[match.end() : end].strip(" \t\"'`|")
+            if held:
+                yield held
+            held = match[1], line.text[match.end() : end].strip(" \t\"'`|")
+    if held:
+        yield held
+
+
+def _goes_on(value: str, below: str) -> bool:
+    return bool(below.strip()) and (not value or value.endswith("(") or bool(re.match(r"\s*:[0-9a-f]", below)))
 
 
 def split(all_pairs: Iterable[tuple[str, str]], first: str) -> list[Pairs]:
