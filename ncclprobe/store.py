@@ -127,9 +127,12 @@ class RunDirectory:
             RunDirectoryError: The disk is full or gone; everything written before is kept.
         """
         line = msgspec.json.encode({"kind": kind, **msgspec.structs.asdict(record)}) + b"\n"
+        whole = self._journal.tell()
         try:
             written = self._journal.write(line)
             if written != len(line):
+                self._journal.truncate(whole)
+                self._journal.seek(whole)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as problem:
             raise RunDirectoryError(
