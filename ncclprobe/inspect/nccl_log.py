@@ -91,6 +91,9 @@ def _take(log: Log, message: Message) -> None:
     log.is_log = True
     if message.host is not None:
         log.hosts.setdefault(message.host)
+    if text.startswith("Channel "):  # most lines of most logs
+        (_via if " via " in text else _channel)(log, message)
+        return
     for needle, handle in _HANDLERS:
         if needle in text:
             handle(log, message)
@@ -231,7 +234,6 @@ def _plugin(log: Log, message: Message) -> None:
 
 _HANDLERS: tuple[tuple[str, Callable[[Log, Message], None]], ...] = (
     (" via ", _via),
-    ("Channel ", _channel),
     ("anks", _communicator),
     ("coll channels", _coll_channels),
     ("-> Algo", _choice),

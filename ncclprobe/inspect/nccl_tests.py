@@ -35,7 +35,7 @@ _OPEN_ROW = re.compile(
 """A row's start, where NCCL's first messages came before its times."""
 _ONLY_VALUES = re.compile(r"\s*\d[\d.]*(?:\s+(?:\d[\d.e+-]*|N/A))+\s*$")
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|nan|inf|N/A)$")
-_TIMESTAMP = re.compile(r"\s+\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S*$")
+_TIMESTAMP = re.compile(r"\s\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S*$")
 _FAILED = re.compile(r"Test (?:NCCL |CUDA )?(?:failure|timeout)\b.*|Invalid number of GPUs.*")
 _LAYOUTS = {4: (4, 1), 5: (4, 1), 8: (4, 2), 9: (4, 2), 16: (8, 2), 17: (8, 2)}
 """Values in a row -> width and number of its halves; one more is the root. With ``-I 1`` a half has eight."""

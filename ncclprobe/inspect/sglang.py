@@ -30,7 +30,7 @@ def read(source: Source) -> Reading | None:
     if not any(hint in source.text for hint in _HINTS):
         return None
     found = _json_document(source) or _printed(source.lines)
-    found = found or _json_lines(source.lines) or found
+    found = found or _json_lines(source.whole_lines) or found
     if found is None:
         return None
     document = SglangResults(source=source.name, results=tuple(found))

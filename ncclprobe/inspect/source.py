@@ -7,6 +7,8 @@ import json
 import re
 from typing import Any
 
+import msgspec
+
 from ncclprobe.captured import Line, clean
 from ncclprobe.findings import Finding
 from ncclprobe.records.base import Record
@@ -29,6 +31,7 @@ _OPEN_ROW = re.compile(
 """The start of an nccl-tests row, into which NCCL's first messages burst before its times are known."""
 
 
+_LONGEST = 8000
 _JSON_START = re.compile(r"\{\s{0,80}\"|\[\s{0,80}\{")
 
 
@@ -44,13 +47,24 @@ class Source:
         found = _decoded(self.text.strip().removeprefix("\ufeff"))
         if found is not None:
             return found
-        text = "\n".join(line.text for line in self.lines)
+        text = "\n".join(line.text for line in self.whole_lines)
         start = _JSON_START.search(text)
         return _first_document(text, start.start()) if start else None
 
     @functools.cached_property
     def lines(self) -> list[Line]:
-        """Return the lines without launchers' prefixes and without NCCL's own, which only its log's reader wants."""
+        """Return the lines without launchers' prefixes and without NCCL's own, which only its log's reader wants.
+
+        Nobody's table is wider than ``_LONGEST`` characters: what follows is cut, so that no search takes long.
+        """
+        return [
+            line if len(line.text) <= _LONGEST else msgspec.structs.replace(line, text=line.text[:_LONGEST])
+            for line in self.whole_lines
+        ]
+
+    @functools.cached_property
+    def whole_lines(self) -> list[Line]:
+        """Return the same lines, uncut: a line of JSON may be as long as it likes."""
         if not any(mark in self.text for mark in _NCCL):
             return clean(self.text)
         return clean("\n".join(_foreign(line) for line in self.text.split("\n")))
