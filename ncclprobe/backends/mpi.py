@@ -110,8 +110,8 @@ class MpiBackend:
 
     def _yield(self, nranks: int) -> tuple[tuple[str, str], ...]:
         """Return what makes waiting ranks give way where there are more of them than cores, unless the user says."""
-        local = self._options.launcher == "local"
-        crowded = local and nranks > len(os.sched_getaffinity(0))
+        # This process wants a core, too.
+        crowded = self._options.launcher == "local" and nranks >= len(os.sched_getaffinity(0))
         return (_YIELD,) if crowded and _YIELD[0] not in os.environ else ()
 
 

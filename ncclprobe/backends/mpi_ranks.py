@@ -53,6 +53,10 @@ class MpiRank:
         """Return what the library can choose from."""
         return self._selector.choices()
 
+    def abort(self) -> None:
+        """End all ranks at once."""
+        self.world.Abort(1)
+
     def share(self, content: bytes | None) -> bytes:
         """Return rank 0's content on every rank."""
         shared: bytes = self.world.bcast(content)

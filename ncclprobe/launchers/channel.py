@@ -14,6 +14,7 @@ import platform
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 
 from ncclprobe.ranks import rank_from
@@ -37,12 +38,17 @@ def unframe(line: bytes) -> bytes | None:
 class Channel:
     """A rank's end. Make it before anything else prints: from then on all other output goes to stderr.
 
-    An exception that nobody catches ends the rank at once, and with it, through the launcher, all the others; the
-    interpreter's own way out would wait in MPI_Finalize for ranks that wait for this one.
+    An exception that nobody catches ends the rank at once, and with it all the others; the interpreter's own way out
+    would wait in MPI_Finalize for ranks that wait for this one.
+
+    Attributes:
+        abort: What ends all ranks at once, such as ``MPI.COMM_WORLD.Abort``, to be set as soon as there is one. Without
+            it the launcher is trusted to end the others, which hydra does not do for those on other hosts.
     """
 
     def __init__(self) -> None:
-        sys.excepthook = _die
+        self.abort: Callable[[], object] | None = None
+        sys.excepthook = self._die
         sys.stdout.flush()
         self._out = os.dup(1)
         os.dup2(2, 1)
@@ -62,7 +68,7 @@ class Channel:
         while not request.endswith(b"\n"):
             self.send(b"")
             request += self._chunk()
-        threading.Thread(target=_end_with_starter, daemon=True).start()
+        threading.Thread(target=self._end_with_starter, daemon=True).start()
         return request.rstrip(b"\n")
 
     @staticmethod
@@ -76,16 +82,20 @@ class Channel:
             chunk += part
         return chunk
 
+    def _end_with_starter(self) -> None:
+        while os.read(0, 1 << 16):
+            pass
+        self._end()
 
-def _end_with_starter() -> None:
-    while os.read(0, 1 << 16):
-        pass
-    os._exit(1)
+    def _die(self, kind: type[BaseException], problem: BaseException, trace: TracebackType | None) -> None:
+        info = rank_from(os.environ)
+        who = f"rank {info.rank if info else '?'} on {platform.node()}"
+        sys.stderr.write("".join(traceback.format_exception(kind, problem, trace)))
+        sys.stderr.write(f"ncclprobe: {who}: {kind.__name__}: {problem}\n")
+        sys.stderr.flush()
+        self._end()
 
-
-def _die(kind: type[BaseException], problem: BaseException, trace: TracebackType | None) -> None:
-    info = rank_from(os.environ)
-    sys.stderr.write("".join(traceback.format_exception(kind, problem, trace)))
-    sys.stderr.write(f"ncclprobe: rank {info.rank if info else '?'} on {platform.node()}: {kind.__name__}: {problem}\n")
-    sys.stderr.flush()
-    os._exit(1)
+    def _end(self) -> None:
+        if self.abort is not None:
+            self.abort()
+        os._exit(1)

@@ -19,9 +19,16 @@ _SRUN = re.compile(r"srun: error: (?P<host>\S+): tasks? (?P<rank>[\d,-]+): (?P<h
 _BOILERPLATE = re.compile(r"=|\s*$|YOUR APPLICATION TERMINATED|This typically refers|Please see the FAQ|-{20}|\*{10}")
 
 
+_INTERNAL = re.compile(r"\[(?:proxy:|mpiexec@)\S+ (?:HYD|main )")
+
+
 def telling(output: Iterable[str], most: int = 8) -> list[str]:
-    """Return the last lines that say something, without what launchers print at every death."""
-    return [line for line in output if not _BOILERPLATE.match(line)][-most:]
+    """Return the last lines that say something, without what launchers print at every death.
+
+    Hydra's own stack is told only where nothing else is: it says why hosts cannot be reached.
+    """
+    lines = [line for line in output if not _BOILERPLATE.match(line)]
+    return ([line for line in lines if not _INTERNAL.match(line)] or lines)[-most:]
 
 
 def describe_end(status: int, output: Iterable[str]) -> str:

@@ -39,6 +39,10 @@ class RankSide(Protocol):
         """Return what the library can choose from."""
         ...
 
+    def abort(self) -> None:
+        """End all ranks at once."""
+        ...
+
     def share(self, content: bytes | None) -> bytes:
         """Return rank 0's content on every rank."""
         ...
@@ -76,6 +80,7 @@ def main() -> None:
     """Do what the request says, as one rank of many."""
     channel = Channel()
     side = _rank_side("mpi")
+    channel.abort = side.abort
     received = channel.receive() if side.rank == 0 else None
     request = msgspec.json.decode(side.share(received), type=Request)
     messages = _describe(side) if request.launch is None else Worker(side, request.launch).messages()

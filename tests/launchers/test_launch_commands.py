@@ -228,6 +228,12 @@ def test_only_what_says_something_is_told() -> None:
     assert telling(output) == [f"line {i}" for i in range(4, 12)]
 
 
+def test_hydras_stack_is_told_only_where_nothing_else_is() -> None:
+    stack = ["[mpiexec@a] HYDU_sock_connect (sock.c:1): unable to connect", "[proxy:0@a] main (pmip.c:2): error"]
+    assert telling(stack) == stack
+    assert telling([*stack, "a rank says why"]) == ["a rank says why"]
+
+
 @given(st.binary().filter(lambda b: b"\n" not in b and b"\x1e" not in b and not b.endswith(b"\r")), st.text("ab \t|:"))
 def test_records_are_found_behind_anything(payload: bytes, noise: str) -> None:
     assert unframe(noise.encode() + frame(payload)) == payload
