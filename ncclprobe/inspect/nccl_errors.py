@@ -46,17 +46,20 @@ _ERRORS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("out-of-memory", r"out of memory|[Cc]annot allocate memory|[Ff]ailed to (?:m|c)alloc"),
     )
 )
+_FOREIGN_SIGN = re.compile(
+    r"Test NCCL failure|NCCL [Ee]rror\b|\bnccl(?:UnhandledCuda|System|Internal|Remote)Error\b|"
+    r"\bnccl(?:InvalidUsage|InvalidArgument)\b|caught collective operation timeout"
+)
+"""What other programs write where NCCL failed them."""
 _FOREIGN: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (code, re.compile(pattern))
     for code, pattern in (
-        ("collective-timeout", r"caught collective operation timeout"),
+        ("collective-timeout", r"collective operation timeout"),
         ("unhandled-cuda-error", r"ncclUnhandledCudaError|unhandled cuda error"),
         ("system-error", r"ncclSystemError|unhandled system error"),
-        ("remote-error", r"ncclRemoteError|remote process (?:has )?exited"),
-        ("internal-error", r"ncclInternalError|NCCL\b.*\binternal error"),
-        ("invalid-usage", r"nccl(?:InvalidUsage|InvalidArgument)|NCCL\b.*\binvalid (?:usage|argument)"),
-        ("nccl-test-failure", r"Test NCCL failure"),
-        ("nccl-error", r"NCCL [Ee]rror in"),
+        ("remote-error", r"ncclRemoteError|remote process"),
+        ("internal-error", r"ncclInternalError|internal error"),
+        ("invalid-usage", r"nccl(?:InvalidUsage|InvalidArgument)|invalid (?:usage|argument)"),
     )
 )
 _SHARP_FAILED = re.compile(r"sharp|SHARP")
@@ -122,9 +125,8 @@ class Troubles:
             self._warn(open_warning[0])
 
     def _take_foreign(self, text: str) -> None:
-        code = next((code for code, pattern in _FOREIGN if pattern.search(text)), None)
-        if code:
-            self._fail(code, text, None)
+        if _FOREIGN_SIGN.search(text):
+            self._fail(next((code for code, pattern in _FOREIGN if pattern.search(text)), "nccl-failure"), text, None)
         elif _SHARP_FAILED.search(text) and _FAILED.search(text):
             self._warn(text)
 

@@ -45,7 +45,7 @@ _STATUS_HINTS = {
     "index on RoCE, subnet on InfiniBand) and the peer's health, with `ncclprobe scan` on both nodes",
     13: "status 13 is receiver not ready: the peer stopped or hangs; look at its log",
 }
-INTERNAL_NETWORKS = frozenset({"IB", "Socket"})
+_INTERNAL_NETWORKS = frozenset({"IB", "Socket"})
 _HINTS = {
     "ib-async-event": "a port or queue failed while running; look at the port's counters and cable",
     "ib-connect-failure": "the HCAs cannot reach each other; check NCCL_IB_HCA, GID index and that rails are connected",
@@ -197,7 +197,7 @@ def _environment(document: NcclLog, evidence: Evidence) -> Iterator[Finding]:
 
 
 def _plugins(document: NcclLog, evidence: Evidence) -> Iterator[Finding]:
-    idle = bool(evidence.networks) and evidence.networks <= INTERNAL_NETWORKS
+    idle = bool(evidence.networks) and evidence.networks <= _INTERNAL_NETWORKS
     nets = [plugin.name for plugin in document.plugins if plugin.loaded and plugin.kind == "net"]
     if idle and nets and document.nnodes != 1:
         yield warning(
@@ -206,17 +206,18 @@ def _plugins(document: NcclLog, evidence: Evidence) -> Iterator[Finding]:
             f"the external plugin {nets[0]!r} was loaded, and NCCL uses its own {', '.join(sorted(evidence.networks))}",
             "the plugin found no device or failed to start; see its WARN lines",
         )
-    for plugin in document.plugins:
-        if plugin.loaded and (plugin.kind == "tuner" or (plugin.kind == "net" and not idle)):
-            owns = "the network" if plugin.kind == "net" else "the choice of algorithm and protocol"
-            yield info(
-                f"{plugin.kind}-plugin",
-                f"{document.source}: {plugin.name}",
-                f"the external plugin {plugin.name!r} has {owns}",
-                "its own settings count beside NCCL's; see its documentation"
-                if plugin.kind == "net"
-                else "set NCCL_TUNER_PLUGIN=none to see NCCL's own choice, or another plugin to replace it",
-            )
+    wanted = ("tuner",) if idle else ("net", "tuner")
+    loaded = {plugin.kind: plugin for plugin in reversed(document.plugins) if plugin.loaded and plugin.kind in wanted}
+    for plugin in loaded.values():
+        owns = "the network" if plugin.kind == "net" else "the choice of algorithm and protocol"
+        yield info(
+            f"{plugin.kind}-plugin",
+            f"{document.source}: {plugin.name}",
+            f"the external plugin {plugin.name!r} has {owns}",
+            "its own settings count beside NCCL's; see its documentation"
+            if plugin.kind == "net"
+            else "set NCCL_TUNER_PLUGIN=none to see NCCL's own choice, or another plugin to replace it",
+        )
 
 
 def _shared_memory(document: NcclLog) -> Iterator[Finding]:
