@@ -70,7 +70,8 @@ class Course:
         stage = Stage(name=name, status=status, seconds=seconds, path=path, message=message)
         self.stages[name] = stage
         self.directory.append(stage, JOURNALLED)
-        note(f"{name}: {status} ({format_seconds(seconds)}): {message}")
+        took = "" if status is StageStatus.SKIPPED else f" ({format_seconds(seconds)})"
+        note(f"{name}: {status}{took}: {message}")
 
     def read(self, name: StageName, kind: type[Kind]) -> Kind:
         """Return what a stage found.

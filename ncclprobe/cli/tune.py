@@ -33,6 +33,8 @@ BUDGET_S = 75.0
 """Of measuring on real ranks; starting Python and ranks comes on top."""
 SWEEP_SHARE = 0.6
 """Of the budget; the rest is the workload's."""
+MOST_RANKS = 4
+"""On this machine, where the user names no number."""
 REPORT = "report.txt"
 WITH_RESUME = ("resume", "as_json")
 
@@ -40,7 +42,7 @@ WITH_RESUME = ("resume", "as_json")
 @click.command(NAME)
 @click.option("--backend", type=click.Choice(["auto", *BACKENDS]), default="auto", show_default=True, help="What runs.")
 @click.option("--fabric", type=click.Path(path_type=pathlib.Path), metavar="FILE", help="Simulated fabric (TOML).")
-@click.option("--nranks", type=click.IntRange(2), help="Ranks  [default: the backend's: 4, or the fabric's]")
+@click.option("--nranks", type=click.IntRange(2), help="Ranks  [default: one a core, 2 to 4; sim: the fabric's]")
 @click.option("--sizes", metavar="FROM:TO:FACTOR|SIZE,...", help="8:1G:8  [default: the fabric's, or 8:8M:8]")
 @click.option(
     "--budget",
@@ -108,14 +110,19 @@ def tune_options(
     options = TuneOptions(
         backend=name,
         fabric=str(fabric.absolute()) if fabric else None,
-        nranks=nranks,
+        nranks=_uncrowded_ranks() if name == "mpi" and nranks is None else nranks,
         sizes=sizes,
         sweep_budget_s=budget if name == "sim" else SWEEP_SHARE * (budget or BUDGET_S),
         e2e_budget_s=(1 - SWEEP_SHARE) * (budget or BUDGET_S),
         seed=drawn_seed(seed),
     )
-    make_backend(name, BackendOptions(nranks=nranks, fabric=fabric, seed=options.seed))
+    make_backend(name, BackendOptions(nranks=options.nranks, fabric=fabric, seed=options.seed))
     return options
+
+
+def _uncrowded_ranks() -> int:
+    """Return a core for each rank: ranks that share one measure the scheduler, not the collective."""
+    return max(2, min(MOST_RANKS, len(os.sched_getaffinity(0))))
 
 
 def created(options: TuneOptions, out: pathlib.Path | None) -> RunDirectory:

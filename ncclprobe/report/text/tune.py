@@ -100,4 +100,7 @@ def _settings(document: TuneDocument) -> str:
         lines += textwrap.wrap(variable.reason, WIDTH, initial_indent="# ", subsequent_indent="# ")
         # A shell such as zsh would look for a command behind an unquoted =.
         lines.append(f"export {variable.name}='{variable.value}'")
-    return "\n".join(lines) or "No variable to set."
+    if document.table:
+        rows = "1 row" if len(document.table) == 1 else f"{len(document.table)} rows"
+        lines.append(f"The choice by message size, as a tuner table of {rows}: env/tuner.csv")
+    return "\n".join(lines) or "Nothing to set."
