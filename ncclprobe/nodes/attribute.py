@@ -105,12 +105,11 @@ def _with_rivals(merged: dict[Component, Evidence]) -> dict[Component, Evidence]
     """Return the evidence with every rival of a suspect being a suspect too."""
     for evidence in [evidence for evidence in merged.values() if evidence.rivals]:
         for rival in evidence.rivals:
-            known = merged[rival]
-            if known.status is not NodeStatus.SLOW and not known.rivals:
+            known = merged.get(rival)
+            if known is None or (known.status is not NodeStatus.SLOW and not known.rivals):
                 others = tuple(c for c in (evidence.component, *evidence.rivals) if c != rival)
-                merged[rival] = dataclasses.replace(
-                    evidence, component=rival, rivals=others, all_rows=known.all_rows, partners=evidence.partners
-                )
+                rows = evidence.rows if known is None else known.all_rows
+                merged[rival] = dataclasses.replace(evidence, component=rival, rivals=others, all_rows=rows)
     return merged
 
 

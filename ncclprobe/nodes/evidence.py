@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ncclprobe.nodes.design import Bools, Component, Ints, Kind, make_design
-from ncclprobe.nodes.intervals import Effects, effects, excluded, ratio_threshold
+from ncclprobe.nodes.design import Bools, Component, Floats, Ints, Kind, make_design
+from ncclprobe.nodes.intervals import bounds, estimates, excluded, ratio_threshold
 from ncclprobe.nodes.model import Fit, fit
 from ncclprobe.records.base import Interval
 from ncclprobe.records.nodes import GroupValue, NodeStatus
@@ -33,6 +33,9 @@ NAMED_FROM, SUSPECTED_FROM = 0.75, 0.5
 
 LEAST_ROWS, LEAST_PARTNERS = 3, 2
 """Values, and different partners, without which nothing is named: an outlier or a link may be behind fewer."""
+
+MOST_LINKS = 66
+"""With more links than a fleet of twelve nodes has, only those that stand out are written about."""
 
 CLEAR_RATIO = 2.58**2 / 2
 """Log-likelihood ratio of a one-sided test at 0.5 %: who passes it is clear of a slowdown of interest."""
@@ -98,42 +101,46 @@ def weigh(values: Sequence[GroupValue], order: Sequence[str], limits: Limits) ->
 
 @dataclasses.dataclass(frozen=True)
 class _Family:
-    """A family of components that share an error budget, shape ``S`` each."""
+    """Some components that share an error budget, shape ``S`` each."""
 
     found: Fit
     chosen: Ints
-    effects: Effects
+    best: Floats
+    low: Floats
+    high: Floats
     named: Bools
     suspicious: Bools
     clear: Bools
 
 
 def _weigh_family(found: Fit, chosen: Ints, limits: Limits) -> list[Evidence]:
+    """Return the evidence on components that share an error budget; of many links only on those that stand out."""
     df, number = found.state.df, len(chosen)
-    seen = effects(found, chosen, COVERAGE_ALPHA * limits.share / number)
-    depth = (1 - np.exp(seen.best)) / limits.threshold
-    named = (depth >= NAMED_FROM) & (seen.gain > ratio_threshold(NAMING_ALPHA * limits.share / number, df))
+    best, gain = estimates(found, chosen)
+    depth = (1 - np.exp(best)) / limits.threshold
+    named = (depth >= NAMED_FROM) & (gain > ratio_threshold(NAMING_ALPHA * limits.share / number, df))
     suspicion = ratio_threshold(min(SUSPICION_ALPHA * limits.share / number, 0.05), df)
-    clear = _clear(found, chosen, seen, limits)
-    suspicious = named | ((depth >= SUSPECTED_FROM) & (seen.gain > suspicion) & ~clear)
-    family = _Family(found, chosen, seen, named, suspicious, clear)
-    rivals = {
-        int(place): _rivals(found, int(chosen[place]), float(seen.best[place])) for place in np.flatnonzero(suspicious)
-    }
-    return [_evidence(family, place, rivals.get(place, ())) for place in range(number)]
+    clear = _clear(found, chosen, best, gain, limits)
+    suspicious = named | ((depth >= SUSPECTED_FROM) & (gain > suspicion) & ~clear)
+    links = found.design.components[chosen[0]].kind is Kind.LINK
+    shown = np.flatnonzero(suspicious | ~clear) if links and number > MOST_LINKS else np.arange(number)
+    low, high = bounds(found, chosen[shown], best[shown], COVERAGE_ALPHA * limits.share / number)
+    family = _Family(found, chosen[shown], best[shown], low, high, named[shown], suspicious[shown], clear[shown])
+    return [_evidence(family, place) for place in range(len(shown))]
 
 
-def _clear(found: Fit, chosen: Ints, seen: Effects, limits: Limits) -> Bools:
+def _clear(found: Fit, chosen: Ints, best: Floats, gain: Floats, limits: Limits) -> Bools:
     """Return which components need no more measurements even though they aren't named."""
     if found.design.components[chosen[0]].kind is Kind.LINK:
         deviations = min(max(normal_quantile(1 - 0.5 / len(chosen)), LINK_DEVIATIONS[0]), LINK_DEVIATIONS[1])
-        return (1 - np.exp(seen.best) < SUSPECTED_FROM * limits.threshold) | (seen.gain < deviations**2 / 2)
-    return excluded(found, chosen, seen.best, math.log1p(-0.9 * limits.threshold)) > CLEAR_RATIO
+        return np.asarray((1 - np.exp(best) < SUSPECTED_FROM * limits.threshold) | (gain < deviations**2 / 2))
+    return np.asarray(excluded(found, chosen, best, math.log1p(-0.9 * limits.threshold)) > CLEAR_RATIO)
 
 
-def _evidence(family: _Family, place: int, rivals: tuple[Component, ...]) -> Evidence:
+def _evidence(family: _Family, place: int) -> Evidence:
     found, number = family.found, int(family.chosen[place])
-    component, best = found.design.components[number], float(family.effects.best[place])
+    component, best = found.design.components[number], float(family.best[place])
+    rivals = _rivals(found, number, best) if family.suspicious[place] else ()
     here = found.design.places(number)
     alone = found.limit_P[here] > best
     rows = [found.design.values[k] for k in found.design.observation_P[here]]
@@ -141,11 +148,11 @@ def _evidence(family: _Family, place: int, rivals: tuple[Component, ...]) -> Evi
     partners = _partners(component, free)
     enough = len(free) >= LEAST_ROWS and (component.kind is not Kind.NODE or partners >= LEAST_PARTNERS)
     slow = bool(family.named[place]) and enough and not rivals
-    low = math.inf if rivals else float(family.effects.high[place])
+    high = math.inf if rivals else float(family.high[place])
     return Evidence(
         component=component,
         status=NodeStatus.SLOW if slow else NodeStatus.SUSPECT if family.suspicious[place] else NodeStatus.OK,
-        slowdown=slowdown(best, float(family.effects.low[place]), low),
+        slowdown=slowdown(best, float(family.low[place]), high),
         rows=len(free),
         slower=int(np.sum(found.seen_P[here][alone] < best / 2)),
         partners=partners,

@@ -20,20 +20,6 @@ FAR = 8.0
 """Beyond this effect nothing is looked for: a share of 0.03 % of a healthy component's speed."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Effects:
-    """What the data say of some components, shape ``S`` each."""
-
-    best: Floats
-    """Most likely effect: the logarithm of the share of a healthy component's speed."""
-    low: Floats
-    """Slower end of the interval; -inf where the data exclude nothing."""
-    high: Floats
-    """Faster end; inf where the data exclude nothing."""
-    gain: Floats
-    """Log-likelihood over that of no effect."""
-
-
 def narrowed(found: Fit, chosen_S: Ints) -> Fit:
     """Return the fit with some of its components only, renumbered in this order (ascending)."""
     design = found.design
@@ -57,15 +43,26 @@ def narrowed(found: Fit, chosen_S: Ints) -> Fit:
     )
 
 
-def effects(found: Fit, chosen_S: Ints, alpha: float) -> Effects:
-    """Return estimates and intervals that each miss the truth with probability ``alpha`` at most."""
-    part = narrowed(found, chosen_S)
+def estimates(found: Fit, chosen_S: Ints) -> tuple[Floats, Floats]:
+    """Return the most likely effects, and how much log-likelihood they gain over no effect."""
+    return best_effects(narrowed(found, chosen_S), most=np.inf)
+
+
+def bounds(found: Fit, chosen_S: Ints, best: Floats, alpha: float) -> tuple[Floats, Floats]:
+    """Return the slower and the faster ends of intervals that each miss the truth with probability ``alpha`` at most.
+
+    An end is infinite where the data exclude nothing on its side. Where some values are slow and others are not, both
+    may be outliers; the interval then holds both.
+    """
     if not len(chosen_S):
-        return Effects(*(np.zeros(0) for _ in range(4)))
-    best, gain = best_effects(part, most=np.inf)
+        return np.zeros(0), np.zeros(0)
+    part = narrowed(found, chosen_S)
     floor = part.log_likelihood(best) - ratio_threshold(alpha / 2, found.state.df)
     unit = found.state.sigma / np.sqrt(part.design.count_C)
-    return Effects(best, _end(part, best, -unit, floor), _end(part, best, unit, floor), gain)
+    none = np.zeros(len(best))
+    healthy = part.log_likelihood(none) >= floor
+    low = np.minimum(_end(part, best, -unit, floor), np.where(healthy, _end(part, none, -unit, floor), np.inf))
+    return low, np.maximum(_end(part, best, unit, floor), np.where(healthy, _end(part, none, unit, floor), -np.inf))
 
 
 def ratio_threshold(p: float, df: float) -> float:

@@ -12,20 +12,32 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from ncclprobe.nodes.design import Bools, Design, Floats
 from ncclprobe.nodes.drift import smooth
+from ncclprobe.stats import normal_quantile
 
 BACKGROUND = 0.02
 """Density of an outlier's logarithm, the same everywhere: a value some 4.7 standard deviations off counts as one."""
 
+FAST = 1e-6
+"""Outliers on the fast side are so much rarer: what slows a group comes and goes, but nothing makes it faster."""
+
 LEAST_SIGMA = 0.002
 """Noise of a group's value is never taken for less: 0.2 %, the scatter within a launch (docs/performance.md)."""
 
-STARTS = (0.5, 0.65, 0.8)
-"""Quantiles of the values at which healthy groups are looked for: up to two thirds of the groups may be slow."""
+STARTS = ((0.5, 0.5), (0.8, 0.3), (0.65, 0.4))
+"""Where healthy groups are looked for: a quantile of the values, and the share of them in the narrowest interval that
+sigma starts from. Up to two thirds of the groups may be slow."""
+
+MANY = 1000
+"""From so many values on two starts do: each of them sees the healthy ones clearly."""
+
+MOST_STEPS = 60
+"""A bound on entering and leaving; some five steps are usual."""
 
 KEEP = 0.7
 """An effect is dropped again when it gains less than this share of what it needs to enter."""
@@ -77,35 +89,50 @@ class Fit:
 
 def log_density(error: Floats, spread: Floats | float, rate: float) -> Floats:
     """Return the log-density of a value's noise: normal, or an outlier with probability ``rate``."""
+    outlier = math.log(rate) + np.where(error < 0, math.log(BACKGROUND), math.log(BACKGROUND * FAST))
+    return np.logaddexp(_log_normal(error, spread, rate), outlier)
+
+
+def _log_normal(error: Floats, spread: Floats | float, rate: float) -> Floats:
     normal = math.log1p(-rate) - 0.5 * (error / spread) ** 2 - np.log(spread) - 0.5 * math.log(2 * math.pi)
-    return np.logaddexp(normal, math.log(rate * BACKGROUND))
+    return np.asarray(normal)
 
 
 def price(design: Design) -> Floats:
     """Return what an effect must gain to enter: the log of how many of its kind there are, and a margin, shape ``C``.
 
-    A link costs more than a node, so that a node is the explanation where both fit equally well.
+    A link costs more than a node, so that a node is the explanation where both fit equally well. What is in a single
+    observation never enters: it cannot be told from an outlier, and would hide how many of those there are.
 
     Source: the risk inflation criterion; Foster & George, Ann. Statist. 22 (1994) 1947.
     """
     kind_C = design.kind_C
     number = np.bincount(kind_C, minlength=3)
     margin = np.array([2.0, 2.5, 3.0])
-    return np.asarray((margin + np.log(np.maximum(number, 1)))[kind_C])
+    return np.where(design.count_C > 1, (margin + np.log(np.maximum(number, 1)))[kind_C], np.inf)
 
 
 def fit(design: Design) -> Fit:
     """Return the best explanation found from several starting levels."""
-    return max((_search(design, quantile) for quantile in STARTS), key=lambda found: found.objective)
+    price_C = price(design)
+    starts = [_start(design, *start) for start in (STARTS if len(design.log_K) < MANY else STARTS[:2])]
+    found = [_grown(design, _grown(design, start, price_C, scale=False), price_C) for start in starts]
+    found += [_grown(design, starts[0], price_C)] if len(design.log_K) < MANY else []
+    return max((_fit(design, state, price_C) for state in found), key=lambda fit: fit.objective)
 
 
-def _search(design: Design, quantile: float) -> Fit:
-    """Return the explanation that grows from one starting level."""
-    state, price_C = _start(design, quantile), price(design)
-    for _ in range(60):
-        state = _refine(design, state, rounds=3)
-        current = _fit(design, state, price_C)
-        effect_C, gain_C = best_effects(current, most=0.0)
+def _grown(design: Design, state: State, price_C: Floats, *, scale: bool = True) -> State:
+    """Return the state after components entered and left until none does.
+
+    Args:
+        design: The observations.
+        state: Where to start from.
+        price_C: What an effect must gain.
+        scale: Whether sigma is estimated on the way. While it is not, a few slow groups can't hide in a large one.
+    """
+    for _ in range(MOST_STEPS):
+        state = _refine(design, state, rounds=3, scale=scale)
+        effect_C, gain_C = best_effects(_fit(design, state, price_C), most=0.0)
         active_C = state.effect_C < 0
         entering = _winners(design, np.where(active_C, -1.0, gain_C - price_C))
         leaving = active_C & (gain_C < KEEP * price_C)
@@ -113,11 +140,11 @@ def _search(design: Design, quantile: float) -> Fit:
             break
         changed = np.where(entering, effect_C, np.where(leaving, 0.0, state.effect_C))
         state = dataclasses.replace(state, effect_C=changed)
-    return _fit(design, _refine(design, state, rounds=10), price_C)
+    return _refine(design, state, rounds=10, scale=scale)
 
 
-def _start(design: Design, quantile: float) -> State:
-    """Return the state before anything is explained: levels at a quantile, sigma from the narrowest half."""
+def _start(design: Design, quantile: float, share: float) -> State:
+    """Return the state before anything is explained: levels at a quantile, sigma from the narrowest interval."""
     groups, epochs = int(design.class_K.max()) + 1, int(design.epoch_K.max()) + 1
     level_G = np.array([np.quantile(design.log_K[design.class_K == g], quantile) for g in range(groups)])
     rest_K = design.log_K - level_G[design.class_K]
@@ -132,31 +159,32 @@ def _start(design: Design, quantile: float) -> State:
         drift_E=drift_E,
         drift_variance_E=np.zeros(epochs),
         weight_K=np.ones(len(rest_K)),
-        sigma=max(_narrowest_half(rest_K), LEAST_SIGMA),
+        sigma=max(_narrowest(rest_K, share), LEAST_SIGMA),
         rate=0.02,
         df=1.0,
     )
 
 
-def _narrowest_half(values: Floats) -> float:
-    """Return a standard deviation from the shortest interval that holds half of the values.
+def _narrowest(values: Floats, share: float) -> float:
+    """Return a standard deviation from the shortest interval that holds a share of the values.
 
     Source: the shorth; Rousseeuw & Leroy, Robust Regression and Outlier Detection (1987), section 4.4; its length over
-    the normal distribution's interquartile range, 1.349.
+    that of the normal distribution's central interval with this share.
     """
     ordered = np.sort(values)
-    half = len(ordered) // 2 + 1
-    return float(np.min(ordered[half - 1 :] - ordered[: len(ordered) - half + 1])) / 1.349
+    held = min(max(int(share * len(ordered)) + 1, 3), len(ordered))
+    length = float(np.min(ordered[held - 1 :] - ordered[: len(ordered) - held + 1]))
+    return length / (2 * normal_quantile((1 + share) / 2))
 
 
-def _refine(design: Design, state: State, *, rounds: int) -> State:
-    """Return the state after some rounds of estimating weights, levels, drift, sigma and effects in turn."""
+def _refine(design: Design, state: State, *, rounds: int, scale: bool) -> State:
+    """Return the state after some rounds of estimating weights, levels, drift, effects and perhaps sigma in turn."""
     for _ in range(rounds):
         limit_P, expected_K = limits(design, state.effect_C)
         rest_K = design.log_K - expected_K
         state = _weighted(design, state, rest_K)
         state = _levelled(design, state, rest_K)
-        state = _scaled(design, state, rest_K)
+        state = _scaled(design, state, rest_K) if scale else state
         if np.any(state.effect_C < 0):
             state = dataclasses.replace(state, effect_C=_stepped(design, state, limit_P, expected_K))
     return state
@@ -188,13 +216,7 @@ def _weighted(design: Design, state: State, rest_K: Floats) -> State:
 
 def _probability(error: Floats, spread: Floats | float, rate: float) -> Floats:
     """Return the probability that a value with this error is no outlier."""
-    return np.exp(
-        math.log1p(-rate)
-        - 0.5 * (error / spread) ** 2
-        - np.log(spread)
-        - 0.5 * math.log(2 * math.pi)
-        - log_density(error, spread, rate)
-    )
+    return np.exp(_log_normal(error, spread, rate) - log_density(error, spread, rate))
 
 
 def _levelled(design: Design, state: State, rest_K: Floats) -> State:
@@ -247,23 +269,44 @@ def _mean_step(
 
 
 def _seen(design: Design, state: State, expected_K: Floats) -> tuple[Floats, Floats]:
-    """Return each place's value less the level without it, and that difference's standard deviation."""
-    rest_K, weight_K, variance = design.log_K - expected_K, state.weight_K, state.sigma**2
-    own_K, own_variance_K = np.zeros(len(rest_K)), np.zeros(len(rest_K))
-    level_K, drift_K = state.level_G[design.class_K], state.drift_E[design.epoch_K]
+    """Return each place's value less the level that rows without the component show, and its standard deviation.
+
+    The level's error is common to the component's rows; each row's variance is raised so that their mean has the right
+    one. docs/performance.md derives it.
+    """
+    level_K = state.level_G[design.class_K] + state.drift_E[design.epoch_K]
+    error_K = design.log_K - expected_K - level_K
+    seen_P = (design.log_K - level_K)[design.observation_P]
+    variance_P = np.full(len(seen_P), state.sigma**2)
+    for worth_K, share_P in _levels(design, state):
+        rows_P = np.maximum(1.0, share_P * (worth_K[design.observation_P] + 1))
+        left_P = np.maximum(worth_K[design.observation_P] - rows_P + 1, 1e-3)
+        own_P, mean_P = _errors(design, state.weight_K, error_K)
+        seen_P = seen_P + (own_P + (rows_P - 1) * mean_P) / left_P
+        variance_P = variance_P + state.sigma**2 * rows_P / left_P
+    return seen_P, np.sqrt(variance_P)
+
+
+def _levels(design: Design, state: State) -> Iterator[tuple[Floats, Floats]]:
+    """Yield how many other rows a level is worth, and the component's share of such rows: for class and drift."""
     if len(state.level_G) > 1 or len(state.drift_E) == 1:
-        total_G = np.bincount(design.class_K, weight_K, len(state.level_G))
-        left = np.maximum(total_G[design.class_K] - weight_K, 1e-3)
-        own_K += weight_K / left * (rest_K - drift_K - level_K)
-        own_variance_K += variance / left
+        total_G = np.bincount(design.class_K, state.weight_K, len(state.level_G))
+        number_G = np.bincount(design.class_K, minlength=len(state.level_G))
+        class_P = design.class_K[design.observation_P]
+        key_P = design.component_P * len(number_G) + class_P
+        yield total_G[design.class_K] - state.weight_K, np.bincount(key_P)[key_P] / number_G[class_P]
     if len(state.drift_E) > 1:
-        full = 1 / np.maximum(state.drift_variance_E[design.epoch_K], 1e-12)
-        left = np.maximum(full - weight_K / variance, 1e-3 / variance)
-        own_K += weight_K / variance / left * (rest_K - level_K - drift_K)
-        own_variance_K += 1 / left
-    seen_K = design.log_K - level_K - drift_K + own_K
-    spread_K = np.sqrt(variance + own_variance_K)
-    return seen_K[design.observation_P], spread_K[design.observation_P]
+        worth_E = state.sigma**2 / np.maximum(state.drift_variance_E, 1e-12)
+        yield worth_E[design.epoch_K] - state.weight_K, design.count_C[design.component_P] / len(design.log_K)
+
+
+def _errors(design: Design, weight_K: Floats, error_K: Floats) -> tuple[Floats, Floats]:
+    """Return each place's error, and the mean error of its component's rows, outliers weighing less."""
+    weight_P, number = weight_K[design.observation_P], len(design.components)
+    own_P = weight_P * error_K[design.observation_P]
+    total_C = np.bincount(design.component_P, weight_P, number)
+    mean_C = np.bincount(design.component_P, own_P, number) / np.maximum(total_C, 1e-9)
+    return own_P, mean_C[design.component_P]
 
 
 def _fit(design: Design, state: State, price_C: Floats) -> Fit:
