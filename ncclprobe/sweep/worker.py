@@ -15,7 +15,7 @@ import msgspec
 
 from ncclprobe.backends.messages import Begun, Described, Measured, Message, Request, Timed, encode
 from ncclprobe.backends.mpi_names import Choices
-from ncclprobe.errors import BackendError
+from ncclprobe.errors import BackendError, LaunchError
 from ncclprobe.launchers.channel import Channel
 from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Launch, Measurement, Point, Status
 from ncclprobe.sweep.schedule import Step, schedule
@@ -83,10 +83,24 @@ def main() -> None:
     channel.abort = side.abort
     received = channel.receive() if side.rank == 0 else None
     request = msgspec.json.decode(side.share(received), type=Request)
+    _check_ranks(side, request.launch)
     messages = _describe(side) if request.launch is None else Worker(side, request.launch).messages()
     for message in messages:
         if side.rank == 0:
             channel.send(encode(message))
+
+
+def _check_ranks(side: RankSide, launch: Launch | None) -> None:
+    """Refuse to measure with fewer ranks than were started, each of them alone.
+
+    Raises:
+        LaunchError: The launcher and the library do not belong together.
+    """
+    if launch is not None and side.nranks != launch.nranks:
+        raise LaunchError(
+            f"{launch.nranks} ranks were started, but {side.choices().library} sees {side.nranks}: the launcher belongs"
+            " to another MPI library than mpi4py's; load the matching module, or `pip install 'ncclprobe[embedded]'`"
+        )
 
 
 def _rank_side(backend: str) -> RankSide:

@@ -279,6 +279,25 @@ def test_other_output_does_not_disturb(tmp_path, monkeypatch) -> None:
     }
 
 
+class Lone:
+    """Starts one rank whatever is asked for, as a launcher of another MPI library does."""
+
+    name = "lone"
+
+    def command(self, job: Job) -> list[str]:
+        return make_launcher("local").command(job.with_(nranks=1))
+
+    def environment(self, job: Job) -> dict[str, str]:
+        return {}
+
+
+def test_a_launcher_of_another_library_is_told(monkeypatch) -> None:
+    backend = _backend()
+    monkeypatch.setattr(backend, "_launcher", Lone())
+    with pytest.raises(LaunchError, match=r"4 ranks were started, but \S+ .*sees 1: the launcher belongs to another"):
+        list(backend.measure(_launch("all_reduce", (64,), ())))
+
+
 def test_orders_follow_the_seed() -> None:
     def order(seed: int) -> list[str]:
         launch = _launch("all_reduce", (64, 128), (TREE, RING), repeat=3, seed=seed, nranks=2)
