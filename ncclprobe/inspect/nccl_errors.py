@@ -64,6 +64,10 @@ _FOREIGN: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 )
 _SHARP_FAILED = re.compile(r"sharp|SHARP")
 _FAILED = re.compile(r"ERROR|WARN|[Ff]ail|[Cc]annot")
+_SOUNDS_FAILED = re.compile(
+    r"fail|error|time(?:d )?out|abort|unable|cannot|could not|mismatch|invalid|unexpected|corrupt|exhausted|denied",
+    re.IGNORECASE,
+)
 _TRACE = re.compile(r"[\w./-]+\.(?:cc|cu|h|cpp):\d+ -> [1-9]")
 
 
@@ -73,14 +77,13 @@ class Troubles:
     def __init__(self) -> None:
         self._errors: dict[tuple[str, str, str | None], int] = {}
         self._warnings: dict[str, int] = {}
-        self._undecided: dict[str | None, tuple[str, str | None]] = {}
+        self._undecided: dict[str | None, list[tuple[str, str | None]]] = {}
 
     def take(self, message: Message) -> None:
         """Read a message of NCCL or a line of another program."""
         if message.level is None:
             self._take_foreign(message.text)
         elif message.level == "WARN":
-            self._decide(message)
             self._take_warn(message)
         elif message.thread in self._undecided:
             self._decide(message)
@@ -88,18 +91,25 @@ class Troubles:
             self._warn(message.text)
 
     def errors(self) -> tuple[LogError, ...]:
-        """Return what failed, each once."""
+        """Return what failed, each once; a WARN at the log's end by its words alone."""
+        counts = dict(self._errors)
+        for text, host in self._open():
+            if _SOUNDS_FAILED.search(text):
+                counts["nccl-failure", text, host] = counts.get(("nccl-failure", text, host), 0) + 1
         return tuple(
-            LogError(code=code, text=text, host=host, count=count) for (code, text, host), count in self._errors.items()
+            LogError(code=code, text=text, host=host, count=count) for (code, text, host), count in counts.items()
         )
 
     def warnings(self) -> tuple[LogWarning, ...]:
         """Return what stopped nothing, each once."""
-        left = [text for text, _ in self._undecided.values()]
         counts = dict(self._warnings)
-        for text in left:
-            counts[text] = counts.get(text, 0) + 1
+        for text, _ in self._open():
+            if not _SOUNDS_FAILED.search(text):
+                counts[text] = counts.get(text, 0) + 1
         return tuple(LogWarning(text=text, count=count) for text, count in counts.items())
+
+    def _open(self) -> list[tuple[str, str | None]]:
+        return [each for several in self._undecided.values() for each in several]
 
     def _take_warn(self, message: Message) -> None:
         text = message.text
@@ -112,17 +122,16 @@ class Troubles:
         elif _WARNINGS.search(text):
             self._warn(text)
         else:
-            self._undecided[message.thread] = text, message.host
+            self._undecided.setdefault(message.thread, []).append((text, message.host))
 
     def _decide(self, message: Message) -> None:
-        """Settle what the thread's last WARN was, now that its next message is here."""
-        open_warning = self._undecided.pop(message.thread, None)
-        if open_warning is None:
-            return
-        if message.level != "WARN" and _TRACE.match(message.text):
-            self._fail("nccl-failure", *open_warning)
-        else:
-            self._warn(open_warning[0])
+        """Settle what the thread's last WARN lines were, now that its next other message is here."""
+        failed = _TRACE.match(message.text) is not None
+        for text, host in self._undecided.pop(message.thread):
+            if failed:
+                self._fail("nccl-failure", text, host)
+            else:
+                self._warn(text)
 
     def _take_foreign(self, text: str) -> None:
         if _FOREIGN_SIGN.search(text):

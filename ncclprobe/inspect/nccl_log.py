@@ -245,7 +245,7 @@ _HANDLERS: tuple[tuple[str, Callable[[Log, Message], None]], ...] = (
     ("[Symmetric]", _symmetric),
     ("lugin", _plugin),
     ("Using network ", _network),
-    ("NET/OFI", _plugin),
+    ("NET/", _plugin),
 )
 """What a message must contain -> what reads it; the test is cheap, for logs of millions of lines."""
 

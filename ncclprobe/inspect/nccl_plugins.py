@@ -39,6 +39,8 @@ _RULES: tuple[tuple[re.Pattern[str], str | None, bool], ...] = tuple(
 )
 _KIND = re.compile(r"\b(NET|TUNER|PROFILER|COLLNET|ENV|GIN|RMA)/Plugin", re.IGNORECASE)
 _KINDS = {"network": "net"}
+_SPEAKER = re.compile(r"NET/(?!IB\b|Socket\b|Plugin\b)(?P<name>\w[\w.-]*)")
+"""A network that speaks with a name of its own; it counts where nothing else names a plugin."""
 
 
 class Plugins:
@@ -54,6 +56,9 @@ class Plugins:
             if match:
                 self._add(_kind(match, kind, text), match["name"].strip(" ."), loaded=loaded)
                 return
+        speaker = _SPEAKER.match(text)
+        if speaker and not any(kind == "net" and loaded for (kind, _), loaded in self._loaded.items()):
+            self._add("net", speaker["name"], loaded=True)
 
     def found(self) -> tuple[Plugin, ...]:
         """Return each plugin once, in order of appearance."""

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 
-from ncclprobe.captured import Line, by_source
+from ncclprobe.captured import Line, by_source, cells
 from ncclprobe.findings import Finding, error, warning
 from ncclprobe.inspect import nccl_tests_json
 from ncclprobe.inspect.nccl_tests_ranks import Bandwidths, halfwidth, ranks_of
@@ -25,7 +25,7 @@ _PROGRAM = re.compile(
 )
 _PREAMBLE = re.compile(r"# nccl-tests version|# Collective test starting|#? ?nThread \d+ nGpus \d+")
 _DEVICE = re.compile(r"Rank +(\d+) (?:Group +\d+ )?Pid +\d+ on +(\S+) device +\d+")
-_HEADER = re.compile(r"size +count\b.*\balgbw\b")
+_HEADER = re.compile(r"size\b.{0,12}\bcount\b.*\balgbw\b")
 _AVERAGE = re.compile(r"Avg bus bandwidth +: +([-+\d.einaf]+)")
 _OUT_OF_BOUNDS = re.compile(r"Out of bounds values +: +(\d+) +(\w+)")
 _ROW = re.compile(r"(?<![\w.])(\d{1,18})\s{1,40}(\d{1,18})\s{1,40}([a-z]\w{1,15})\s{1,40}(\S.*)$")
@@ -92,7 +92,7 @@ def _apart(lines: list[Line]) -> Iterator[Iterable[Line]]:
 def _tables(lines: Iterable[Line]) -> Iterator[Table]:
     table, program = Table(), None
     for line in lines:
-        text = line.text
+        text = "  ".join(cells(line.text) or [line.text])
         if named := _PROGRAM.search(text):
             program = named[1]
         if _begins(table, text):
@@ -120,7 +120,7 @@ def _take(table: Table, text: str) -> None:
     if match := _DEVICE.search(text):
         table.devices.add(int(match[1]))
     elif _HEADER.search(text):
-        table.columns = text[text.index("size") :].split()
+        table.columns = [word for word in text[text.index("size") :].split() if not word.startswith("(")]
     elif match := _AVERAGE.search(text):
         table.average = _finite(match[1])
     elif match := _OUT_OF_BOUNDS.search(text):

@@ -195,14 +195,15 @@ def _nccl_kernel(name: str) -> tuple[str, str | None] | None:
 
 
 def _kernels(rows: Iterable[KernelRow]) -> Iterator[Kernel]:
-    """Yield NCCL's kernels by collective and type, in order of appearance."""
-    sums: dict[tuple[str, str | None], tuple[float, int]] = {}
+    """Yield NCCL's kernels by name, in order of appearance; those of several tables are added up."""
+    sums: dict[tuple[str, str | None, str], tuple[float, int]] = {}
     for row in rows:
-        if key := _nccl_kernel(row.name):
+        if spelled := _nccl_kernel(row.name):
+            key = (*spelled, row.name.removeprefix("void ").partition("(")[0])
             total, count = sums.get(key, (0.0, 0))
             sums[key] = total + row.total_ns, count + row.instances
-    for (collective, dtype), (total, count) in sums.items():
-        yield Kernel(collective=collective, dtype=dtype, time_us=total / 1e3, count=count)
+    for (collective, dtype, name), (total, count) in sums.items():
+        yield Kernel(collective=collective, dtype=dtype, name=name, time_us=total / 1e3, count=count)
 
 
 def _share(rows: list[KernelRow]) -> float | None:

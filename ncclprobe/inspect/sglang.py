@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ncclprobe.captured import Line
+from ncclprobe.captured import Line, cells
 from ncclprobe.inspect.sglang_checks import contradictions
 from ncclprobe.inspect.source import Reading, Source
 from ncclprobe.records.inspect import SglangResults
@@ -42,12 +42,19 @@ def read(source: Source) -> Reading | None:
 
 def _printed(lines: Iterable[Line]) -> list[Result] | None:
     """Return the printed results in order, None where there is no block at all, not even a warm-up's."""
-    texts = [line.text for line in lines]
+    texts = [_unmarked(line.text) for line in lines]
     blocks = _Blocks(warming_up=_begins_warm(texts))
     for text in texts:
         blocks.take(text)
     blocks.end()
     return blocks.results if blocks.seen else None
+
+
+def _unmarked(text: str) -> str:
+    """Return a line without Markdown's bold type, a row of two cells as ``label: value``."""
+    text = text.replace("**", "")
+    pair = cells(text)
+    return f"{pair[0].rstrip(':')}: {pair[1]}" if pair and len(pair) == _PAIR else text
 
 
 # ---- printed blocks
@@ -77,6 +84,7 @@ _MEASURED = re.compile(r"\s*(?:Benchmark ?\.\.\.|=* *Warm-?up End\b)")
 _OPENERS = frozenset({"Successful requests", "Benchmark duration (s)"})
 """Labels that open a block whose title was lost."""
 _OFFLINE = "Offline Throughput Benchmark Result"
+_PAIR = 2
 _PATIENCE = 3
 """Lines within a block that are no label, as a log's between them, before it counts as ended."""
 
@@ -212,11 +220,12 @@ def _named(title: str, labels: dict[str, str]) -> Result:
     offline = title == _OFFLINE if title else "Last generation throughput (tok/s)" in labels
     diffusion = "Task" in labels
     own = _DIFFUSION_NAMES if diffusion else {**_NAMES, **(_OFFLINE_NAMES if offline else _SERVING_NAMES)}
+    names = {label.lower(): name for label, name in own.items()}
     result = {}
     for label, word in labels.items():
         value = _value(match[1]) if (match := _AMOUNT.match(word)) else math.nan
         if math.isfinite(value):
-            result[own.get(label) or _snake_case(label)] = value
+            result[names.get(label.lower()) or _snake_case(label)] = value
     return result
 
 

@@ -156,12 +156,14 @@ class SglangResults(Source, tag="sglang", frozen=True, kw_only=True):
 
 
 class Kernel(Record, frozen=True, kw_only=True):
-    """NCCL's kernels of one collective and type."""
+    """One of NCCL's kernels."""
 
     collective: str
     """In ncclprobe's spelling; NCCL's own word for what is none, such as ``generic``."""
     dtype: str | None = None
     """As the kernel's name says; None for kernels that copy without looking at the type."""
+    name: str
+    """Without its arguments. Algorithm and protocol in it are hints: ``RING_LL`` stands for anything but Tree."""
     time_us: float
     """Of all instances."""
     count: int

@@ -195,6 +195,19 @@ def test_what_nccl_brings_along_is_no_plugin(message):
     assert read(line(message))[0].plugins == ()
 
 
+def test_a_network_s_own_name_stands_for_its_plugin():
+    assert read(line("NET/FasTrak plugin initialized"))[0].plugins == (Plugin(kind="net", name="FasTrak", loaded=True),)
+
+
+@pytest.mark.parametrize(
+    ("said", "failed"), [("Unable to talk to the moon", True), ("Talking to the moon", False)], ids=["error", "warning"]
+)
+def test_a_warn_at_the_end_is_judged_by_its_words(said, failed):
+    log = read(f"h:1:2 [0] graph/moon.cc:1 NCCL WARN {said}\n")[0]
+    assert [failure.code for failure in log.errors] == (["nccl-failure"] if failed else [])
+    assert len(log.warnings) == 1 - len(log.errors)
+
+
 def test_two_messages_in_one_line_are_two():
     text = line("Channel 00/0 : 0[0] -> 1[1] via P2P/CUMEM").rstrip() + line(
         "Channel 00/0 : 1[1] -> 0[0] via SHM/direct", host="n2"

@@ -120,7 +120,25 @@ def test_some_collectives_tell_nothing_of_the_ranks(program):
     assert ranks_of([Bandwidths(100.0, 100.0, 0.005, 0.005)], program) is None
 
 
+def test_a_markdown_table_is_read():
+    text = (
+        "| size (B) | count | type | redop | root | time (us) | algbw | busbw | #wrong |\n"
+        "|---|---|---|---|---|---|---|---|---|\n"
+        "| 1048576 | 262144 | float | sum | -1 | 40.0 | 26.21 | 45.87 | 0 |\n"
+    )
+    (table,) = nccl_tests.read(Source("x", text)).documents
+    assert table.rows[0].out_of_place == Half(time_us=40.0, algbw_gbps=26.21, busbw_gbps=45.87, wrong=0)
+
+
 # ---- SGLang
+
+
+def test_a_markdown_table_of_labels():
+    head = "| Metric | Value |\n|---|---|\n"
+    text = f"{head}| **Successful requests** | 128 |\n| Total Token throughput (tok/s) | 40,456 |\n"
+    assert sglang.read(Source("x", "Benchmark duration (s)\n" + text)).documents[0].results == (
+        {"completed": 128, "total_throughput": 40456},
+    )
 
 
 def test_offline_blocks_and_a_contradiction():
@@ -210,10 +228,14 @@ def test_other_json_is_no_result():
 
 # ---- nsys
 
-KERNELS = (
-    Kernel(collective="all_reduce", dtype="bf16", time_us=600000, count=1200),
-    Kernel(collective="all_reduce", dtype="f32", time_us=80000, count=100),
-    Kernel(collective="sendrecv", dtype=None, time_us=70000, count=70),
+KERNELS = tuple(
+    Kernel(collective=collective, dtype=dtype, name=f"ncclDevKernel_{name}", time_us=time_us, count=count)
+    for collective, dtype, name, time_us, count in (
+        ("all_reduce", "bf16", "AllReduce_Sum_bf16_RING_LL", 500000, 1000),
+        ("all_reduce", "bf16", "AllReduce_Sum_bf16_TREE_LL", 100000, 200),
+        ("all_reduce", "f32", "AllReduce_Sum_f32_RING_LL", 80000, 100),
+        ("sendrecv", None, "SendRecv", 70000, 70),
+    )
 )
 
 
@@ -229,8 +251,16 @@ def test_kernel_tables_in_all_forms(name):
 def test_old_names_and_thousands_separators():
     (table,) = read(nsys, "nsys_old_thousands.txt").documents
     assert table.kernels == (
-        Kernel(collective="all_reduce", dtype="float", time_us=600000, count=1200),
-        Kernel(collective="all_gather", dtype=None, time_us=150000, count=300),
+        Kernel(
+            collective="all_reduce",
+            dtype="float",
+            name="ncclKernel_AllReduce_RING_LL_Sum_float",
+            time_us=600000,
+            count=1200,
+        ),
+        Kernel(
+            collective="all_gather", dtype=None, name="ncclAllGatherRingLLKernel_copy_i8", time_us=150000, count=300
+        ),
     )
     assert table.comm_share == 0.75
 
@@ -262,7 +292,7 @@ def test_lines_found_by_grep_have_no_header():
 def test_kernel_names(name, collective, dtype):
     text = f'Time (%),Total Time (ns),Instances,Name\n100.0,5000,10,"{name}"\n'
     assert nsys.read(Source("x", text)).documents[0].kernels == (
-        Kernel(collective=collective, dtype=dtype, time_us=5.0, count=10),
+        Kernel(collective=collective, dtype=dtype, name=name.partition("(")[0], time_us=5.0, count=10),
     )
 
 

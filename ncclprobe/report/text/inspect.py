@@ -188,9 +188,14 @@ _COLUMNS = 3
 
 
 def _nsys(table: Nsys) -> str:
+    """Return the kernels added up by collective and type."""
+    sums: dict[tuple[str, str | None], tuple[int, float]] = {}
+    for kernel in table.kernels:
+        count, time_us = sums.get((kernel.collective, kernel.dtype), (0, 0.0))
+        sums[kernel.collective, kernel.dtype] = count + kernel.count, time_us + kernel.time_us
     rows = [
-        [kernel.collective, kernel.dtype or "-", str(kernel.count), f"{kernel.time_us / 1e3:.6g}"]
-        for kernel in table.kernels
+        [collective, dtype or "-", str(count), f"{time_us / 1e3:.6g}"]
+        for (collective, dtype), (count, time_us) in sums.items()
     ]
     share = "" if table.comm_share is None else f"NCCL's kernels take {table.comm_share:.1%} of the kernels' time."
     text = _table(rows, ["collective", "type", "kernels", "time ms"]) or "No kernel of NCCL."
