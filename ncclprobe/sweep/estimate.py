@@ -81,7 +81,7 @@ def estimate(evidence: Evidence, groups: list[Group], launches: list[int]) -> di
         return {}
     spread = _Spread(measured, summaries, _within(measured, summaries), everything)
     chosen = [group for group in measured if any(index in summaries[group] for index in launches)]
-    return spread.estimates(chosen, launches)
+    return spread.estimates(chosen, launches) if chosen else {}
 
 
 def _summaries(evidence: Evidence, group: Group, launches: list[int]) -> dict[int, LaunchSummary]:

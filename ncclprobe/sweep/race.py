@@ -98,10 +98,12 @@ class Race:
         if DEFAULT_CELL in self.evidence.out or self._over_budget():
             return None
         blocks = self._unfinished()
-        if not blocks:
+        while not blocks:
             self._look()
-            blocks = self._due_blocks()
-        return self._launch(blocks) if blocks else None
+            if not any(state.due for state in self._points.values()):
+                return None
+            blocks = self._due_blocks()  # none where all that was due has broken since: look again
+        return self._launch(blocks)
 
     def begin(self, launch: Launch) -> None:
         """Note that a launch starts."""
@@ -236,6 +238,8 @@ class Race:
         last = state.looks == len(self.looks)
         if not self.plan.exhaustive:
             state.active = self._still_in(point, known)
+        elif last and self._short_of_n(point, known):
+            last, state.looks = False, state.looks - 1
         best = max(state.active, key=lambda cell: known[cell].ratio, default=None)
         if best is None or (last and not rules.promising(known[best], last=True)):
             state.stage, state.due = Stage.SETTLED, None
@@ -243,6 +247,11 @@ class Race:
             state.stage, state.finalist, state.due = Stage.CONFIRM, best, None
         else:
             state.due = self._next_due(point, state, known)
+
+    def _short_of_n(self, point: Point, known: dict[Cell, Estimate]) -> bool:
+        """Return whether the few pairs of the first look promised less noise than all pairs show."""
+        wanted = (self._affordable(point, rules.plain_pairs(e.within, self.plan.comparisons)) for e in known.values())
+        return min((e.pairs for e in known.values()), default=0) < 0.9 * max(wanted, default=0)
 
     def _still_in(self, point: Point, known: dict[Cell, Estimate]) -> list[Cell]:
         best = max(known.values(), key=lambda e: e.ratio, default=None)
