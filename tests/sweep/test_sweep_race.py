@@ -49,7 +49,7 @@ def test_a_winner_is_confirmed_in_fresh_launches():
 
 def test_another_winner_at_each_size():
     gains = {(SIZES[0], LL): 1.10, (SIZES[1], LL128): 1.12, (SIZES[2], SIMPLE): 1.10, (SIZES[3], RING): 1.15}
-    assert sizes_won(raced(world(gains))) == dict(gains)
+    assert sizes_won(raced(world(gains))) == dict(tuple(gains))
 
 
 def test_the_faster_of_two_winners_is_chosen():
