@@ -59,7 +59,7 @@ def table(points: Sequence[Point], winners: Mapping[Point, Cell]) -> tuple[Table
             continue
         start = point.size_bytes
         if rows and before:
-            start = math.isqrt(before.size_bytes * point.size_bytes)
+            start = max(before.size_bytes + 1, math.isqrt(before.size_bytes * point.size_bytes))
             rows[-1] = rows[-1].with_(max_bytes=start - 1)
         rows.append(_row(point, cell, start))
     return tuple(rows)
