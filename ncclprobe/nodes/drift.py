@@ -20,6 +20,9 @@ SPEEDS = np.array([0.0, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0, 1000.0])
 def smooth(mean_E: Floats, weight_E: Floats, sigma: float) -> tuple[Floats, Floats]:
     """Return the level at each epoch and its variance, the wandering's speed being the most likely one.
 
+    Any wandering at all costs 1 of log-likelihood, the price of a parameter (Akaike, IEEE Trans. Autom. Control 19
+    (1974) 716).
+
     Args:
         mean_E: Mean of the epoch's values; of no meaning where its weight is 0.
         weight_E: How many values that mean is worth.
@@ -27,7 +30,7 @@ def smooth(mean_E: Floats, weight_E: Floats, sigma: float) -> tuple[Floats, Floa
     """
     variance_E = sigma**2 / np.maximum(weight_E, 1e-9)
     levels, variances, predicted, likelihood = _filter(mean_E, variance_E, SPEEDS * sigma**2)
-    best = int(np.argmax(likelihood))
+    best = int(np.argmax(likelihood - (SPEEDS > 0)))
     return _backwards(levels[:, best], variances[:, best], predicted[:, best])
 
 

@@ -20,6 +20,10 @@ FAR = 8.0
 """Beyond this effect nothing is looked for: a share of 0.03 % of a healthy component's speed."""
 
 
+FASTEST = 3.0
+"""No component is taken for more than twenty times as fast as the healthy ones."""
+
+
 def narrowed(found: Fit, chosen_S: Ints) -> Fit:
     """Return the fit with some of its components only, renumbered in this order (ascending)."""
     design = found.design
@@ -45,7 +49,8 @@ def narrowed(found: Fit, chosen_S: Ints) -> Fit:
 
 def estimates(found: Fit, chosen_S: Ints) -> tuple[Floats, Floats]:
     """Return the most likely effects, and how much log-likelihood they gain over no effect."""
-    return best_effects(narrowed(found, chosen_S), most=np.inf)
+    best, gain = best_effects(narrowed(found, chosen_S), most=np.inf)
+    return np.clip(best, -FAR, FASTEST), gain
 
 
 def bounds(found: Fit, chosen_S: Ints, best: Floats, alpha: float) -> tuple[Floats, Floats]:

@@ -280,9 +280,9 @@ def _seen(design: Design, state: State, expected_K: Floats) -> tuple[Floats, Flo
     variance_P = np.full(len(seen_P), state.sigma**2)
     for worth_K, share_P in _levels(design, state):
         rows_P = np.maximum(1.0, share_P * (worth_K[design.observation_P] + 1))
-        left_P = np.maximum(worth_K[design.observation_P] - rows_P + 1, 1e-3)
+        left_P = np.maximum(worth_K[design.observation_P] - rows_P + 1, 1e-6)
         own_P, mean_P = _errors(design, state.weight_K, error_K)
-        seen_P = seen_P + (own_P + (rows_P - 1) * mean_P) / left_P
+        seen_P = seen_P + np.where(left_P > 0.5, (own_P + (rows_P - 1) * mean_P) / left_P, 0.0)
         variance_P = variance_P + state.sigma**2 * rows_P / left_P
     return seen_P, np.sqrt(variance_P)
 

@@ -80,6 +80,8 @@ def confirmation(
 ) -> Round | None:
     """Return a round for suspects: nodes with passed partners they met least, links and rails again, and controls.
 
+    Links come first: a slow one is clear after few looks, and makes its nodes suspects until then.
+
     Args:
         index: The round's.
         unclear: What is to be measured, as far as the passed nodes suffice.
@@ -91,11 +93,13 @@ def confirmation(
     Returns:
         The round; None where nothing suspect can be measured.
     """
+    rails = rails if len(rails) > 1 else ()
     suspects = {name for component in unclear if component.kind is Kind.NODE for name in component.names}
     free = dict.fromkeys(_shuffled(sorted(set(passed) - suspects), rng))
     groups: list[Group] = []
     busy: set[str] = set()
-    for component in _shuffled(sorted(unclear), rng):
+    links_first = sorted(_shuffled(sorted(unclear), rng), key=lambda component: -component.kind)
+    for component in links_first:
         for group in _groups_for(component, free, busy, met, rails, rng):
             groups.append(group)
             busy.update(group.nodes)
@@ -104,7 +108,7 @@ def confirmation(
     if not groups:
         return None
     rest = list(free)[: 2 * CONTROLS]
-    healthy = [rail for rail in rails if Component(Kind.RAIL, (rail,)) not in unclear]
+    healthy = [rail for rail in rails if Component(Kind.RAIL, (rail,)) not in unclear] or rails
     controls = list(zip(rest[::2], rest[1::2], strict=False))
     groups += [Group(nodes=pair, rail=_any_rail(healthy, rng)) for pair in controls]
     return Round(index=index, stage="confirm", groups=tuple(groups))
@@ -134,7 +138,7 @@ def _groups_for(
 
 
 def _any_rail(rails: Sequence[str], rng: np.random.Generator) -> str | None:
-    return rails[int(rng.integers(len(rails)))] if len(rails) > 1 else None
+    return rails[int(rng.integers(len(rails)))] if rails else None
 
 
 def _shuffled(things: Sequence[Thing], rng: np.random.Generator) -> list[Thing]:

@@ -1,0 +1,109 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ncclprobe.errors import ParseError
+from ncclprobe.nodes.csv import parse_results
+
+PLAIN = "nodes,value\n"
+
+
+@pytest.mark.parametrize(
+    ("field", "names"),
+    [
+        ('"dgx001,dgx002"', ("dgx001", "dgx002")),
+        ("dgx001 dgx002", ("dgx001", "dgx002")),
+        ("dgx001;dgx002", ("dgx001", "dgx002")),
+        ("dgx[001-003]", ("dgx001", "dgx002", "dgx003")),
+        ('"dgx[001,003],login"', ("dgx001", "dgx003", "login")),
+        ("dgx001", ("dgx001",)),
+    ],
+)
+def test_names_are_read_in_every_form(field, names):
+    (value,) = parse_results(f"{PLAIN}{field},12.5\n", "x.csv").values
+    assert (value.nodes, value.value, value.status) == (names, 12.5, "ok")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_separators_line_ends_marks_and_comments_do_not_matter(separator, end):
+    lines = ["\ufeff# jobs", "", " Nodes |VALUE|note|unit|rail", "a b|3|x|GB/s|mlx5_0", "# off", "a c|4|y||"]
+    values = parse_results(end.join(lines).replace("|", separator), "x.csv").values
+    assert [(v.nodes, v.value, v.unit, v.rail) for v in values] == [
+        (("a", "b"), 3.0, "GB/s", "mlx5_0"),
+        (("a", "c"), 4.0, None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "status"),
+    [
+        ("1e3", 1000.0, "ok"),
+        ('"1,234.5"', 1234.5, "ok"),
+        ("failed", 0.0, "failed"),
+        ("NaN", 0.0, "failed"),
+        ("timeout", 0.0, "timeout"),
+        ("Hung", 0.0, "timeout"),
+    ],
+)
+def test_values_and_groups_without_one(text, value, status):
+    (read,) = parse_results(f"{PLAIN}a b,{text}\n", "x.csv").values
+    assert (read.value, read.status) == (value, status)
+
+
+def test_times_are_inverted_and_failures_stay():
+    values = parse_results(f"{PLAIN}a b,4\na c,failed\n", "x.csv", lower_is_better=True).values
+    assert [(value.value, value.status) for value in values] == [(0.25, "ok"), (0.0, "failed")]
+
+
+def test_rows_are_ordered_by_time():
+    text = "nodes,value,time\na b,1,2026-11-02T10:00:00Z\na c,2,2026-11-02T09:00:00Z\na d,3,2026-11-02T09:30:00+01:00\n"
+    assert [value.value for value in parse_results(text, "x.csv").values] == [3.0, 2.0, 1.0]
+
+
+def test_a_time_that_is_none_switches_the_column_off_and_is_told():
+    results = parse_results("nodes,value,time\na b,1,yesterday\na c,2,7\n", "x.csv")
+    assert results.bad_times == (2,)
+    assert [(value.value, value.time) for value in results.values] == [(1.0, None), (2.0, None)]
+
+
+def test_a_column_with_gaps_is_not_used_for_time():
+    results = parse_results("nodes,value,time\na b,1,\na c,2,7\n", "x.csv")
+    assert results.some_times and results.values[1].time is None
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("", None, "no header"),
+        ("# only\n\n", None, "no header"),
+        ("node,value\na b,1\n", 1, "'nodes'"),
+        ("nodes,rate\na b,1\n", 1, "'value'"),
+        ("nodes,value,value\na b,1,1\n", 1, "'value'"),
+        ("nodes,value\n", 1, "no row"),
+        ("nodes,value\na,b,1\n", 2, "quote names"),
+        ("nodes,value\na b\n", 2, "1 fields"),
+        ("nodes,value\na b,1\n\na c,fast\n", 4, "no number"),
+        ("nodes,value\na b,0\n", 2, "no number over 0"),
+        ("nodes,value\na b,-1\n", 2, "no number over 0"),
+        ("nodes,value\na b,inf\n", 2, "no number over 0"),
+        ("nodes,value\na b,\n", 2, "no number over 0"),
+        ("nodes,value\n,1\n", 2, "no node names"),
+        ('nodes,value\n"a[1,b",1\n', 2, "bracket"),
+        ('nodes,value\n"a,b,1\n', 2, "not a row of CSV"),
+    ],
+)
+def test_what_is_no_such_csv_is_told_with_its_line(text, line, message):
+    with pytest.raises(ParseError, match=message) as caught:
+        parse_results(text, "x.csv")
+    assert caught.value.line == line
+
+
+@given(st.text(max_size=200))
+@settings(max_examples=100, deadline=None)
+def test_any_text_is_read_or_refused(text):
+    for content in (text, PLAIN + text):
+        try:
+            assert parse_results(content, "x.csv").values
+        except ParseError as problem:
+            assert str(problem).startswith("x.csv")
