@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ncclprobe.findings import Finding, error, info, warning
 from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Choice, Status, Verdict
+from ncclprobe.sweep import rules
 from ncclprobe.sweep.race import Race
 from ncclprobe.units import format_seconds, format_size
 
@@ -64,7 +65,8 @@ def _unsettled(race: Race) -> Iterator[Finding]:
         yield info(
             "coarse-resolution",
             "sweep",
-            f"at this machine's noise the budget settles gains over about {100 * race.detectable:.1f} %, not 2 %",
+            f"at this machine's noise the budget settles gains over about {100 * race.detectable:.1f} %, "
+            f"not {100 * rules.DETECTABLE:.1f} %",
             "Give a larger --budget, or make the machine quieter, to tell smaller gains.",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -9,10 +10,11 @@ from tabulate import tabulate
 
 from ncclprobe.names import DEFAULT
 from ncclprobe.records.sweep import CellResult, Ratio, Status, SweepDocument, TableRow, Verdict
-from ncclprobe.report.text.findings import findings_text
+from ncclprobe.report.text.findings import WIDTH, findings_text
 from ncclprobe.units import format_seconds, format_size
 
-_COLUMNS = ("size", "default", "busbw", "best other", "time", "vs default", "interval", "choice")
+_COLUMNS = ("size", "default", "busbw", "best other", "time", "vs default", "")
+_CHANGE = "*"
 
 
 def sweep_text(document: SweepDocument, path: str = "") -> str:
@@ -23,7 +25,7 @@ def sweep_text(document: SweepDocument, path: str = "") -> str:
         path: Its run directory; empty for none.
     """
     parts = [
-        verdict_sentence(document),
+        textwrap.fill(verdict_sentence(document), WIDTH, break_on_hyphens=False),
         _sizes_table(document),
         _chosen_table(document.choice.table),
         _environment(document.choice.env),
@@ -51,7 +53,9 @@ def _percent(ratio: Ratio) -> str:
 
 def _sizes_table(document: SweepDocument) -> str:
     rows = [_size_row(document, size, cells) for size, cells in _by_size(document)]
-    return tabulate(rows, headers=_COLUMNS, disable_numparse=True, colalign=("right",) * 3 + ("left",) + ("right",) * 3)
+    align = ("right",) * 3 + ("left",) + ("right",) * 2 + ("left",)
+    table = tabulate(rows, headers=_COLUMNS, disable_numparse=True, colalign=align)
+    return f"{table}\n{_CHANGE} change it" if document.choice.table else table
 
 
 def _by_size(document: SweepDocument) -> Iterator[tuple[int, list[CellResult]]]:
@@ -70,14 +74,10 @@ def _size_row(document: SweepDocument, size: int, cells: list[CellResult]) -> tu
     )
     start = (format_size(size), _time(default), f"{default.busbw_gbps:.3g}" if default.busbw_gbps else "-")
     if best is None or best.vs_default is None:
-        return (*start, "-", "-", "-", "-", "default")
+        return (*start, "-", "-", "-", "")
     ratio = best.vs_default
-    interval = f"{ratio.low:.3f}-{ratio.high:.3f}"
-    return (*start, _label(best), _time(best), f"{ratio.ratio:.3f}", interval, "change" if chosen else "default")
-
-
-def _ratio(cell: CellResult) -> float:
-    return cell.vs_default.ratio if cell.vs_default else 0.0
+    against = f"{ratio.ratio:.3f} ({ratio.low:.3f}-{ratio.high:.3f})"
+    return (*start, _label(best), _time(best), against, _CHANGE if chosen else "")
 
 
 def _is(cell: CellResult, row: TableRow | None) -> bool:
