@@ -77,15 +77,15 @@ def _numbers(context: click.Context, option: click.Parameter, text: str | None) 
 def command(
     context: click.Context, /, *, resume: pathlib.Path | None, out: pathlib.Path | None, as_json: bool, **given: Any
 ) -> int:
-    r"""Measure cells (algorithm, protocol, channels) against the library's own choice, and say whether to change.
+    """Measure cells (algorithm, protocol, channels) against the library's own choice, and say whether to change.
 
     Cells are switched live, in randomised blocks with the default in each; clearly slower ones drop out; winners are
     measured again in fresh launches. "Keep the defaults" is an answer.
 
     \b
     ncclprobe sweep --algo Tree,Ring
-    ncclprobe sweep --backend sim --fabric data/fabric_h200x2/fabric.toml
-    """
+    ncclprobe sweep --backend sim --fabric data/fabric_two_nodes/fabric.toml
+    """  # noqa: D301 (click reads the backspace)
     if resume is not None:
         refuse_options_with_resume(context)
     options = None if resume else sweep_options(**given)
