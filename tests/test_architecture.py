@@ -37,9 +37,10 @@ STARRED = frozenset({
     "processes", "store",
     "scan.collect", "scan.fleet", "scan.gpus", "scan.limits", "scan.source", "scan.sysfs",
     "sweep.run",
-    "e2e.command", "e2e.proxy", "e2e.run",
-    "backends.fabric", "backends.mpi",
-    "launchers.base", "launchers.channel", "launchers.local", "launchers.mpirun", "launchers.run",
+    "e2e.command", "e2e.proxy", "e2e.proxy_worker", "e2e.run",
+    "backends.fabric", "backends.mpi", "backends.mpi_ranks", "backends.mpit",
+    "launchers.base", "launchers.channel", "launchers.local", "launchers.mpirun", "launchers.pbs",
+    "launchers.run", "launchers.srun",
 })  # fmt: skip
 """The modules that do I/O, ``cli`` aside."""
 IO_MODULES = frozenset({

@@ -74,7 +74,7 @@ def command(
 
     \b
     ncclprobe tune
-    ncclprobe tune --fabric data/fabric_h200x2/fabric.toml
+    ncclprobe tune --fabric data/fabric_two_nodes/fabric.toml
     ncclprobe tune --resume ncclprobe-runs/20261122T021100Z-tune
     """  # noqa: D301 (click reads the backspace)
     if resume is not None:

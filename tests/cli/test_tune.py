@@ -66,6 +66,9 @@ def test_a_change_is_found_and_emitted(tmp_path: pathlib.Path, capsys: pytest.Ca
     lines = (tmp_path / "run" / "env" / "tuner.csv").read_text().splitlines()
     assert sum(line.startswith("allreduce,") for line in lines) == len(document["table"])
     assert stages(document)["nodes"] == "skipped", "the fabric has one node"
+    assert status_of("env", "emit", tmp_path / "run", "--format", "tuner") == 0
+    emitted = capsys.readouterr().out.splitlines()
+    assert [line for line in emitted if line[0] != "#"] == [line for line in lines if line[0] != "#"]
 
 
 def test_each_stage_is_a_run_of_its_own(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,6 +125,8 @@ def test_a_change_that_slows_the_workload_is_withdrawn(
     assert [finding["code"] for finding in document["findings"]][-1] == "workload-slower"
     assert not (tmp_path / "run" / "env" / "tuner.csv").exists()
     assert "left out: the workload was slower" in (tmp_path / "run" / "env" / "settings.sh").read_text()
+    assert status_of("env", "emit", tmp_path / "run", "--format", "tuner") == 0
+    assert "No row: the library chooses at every size." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
