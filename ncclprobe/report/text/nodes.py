@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
@@ -34,7 +34,7 @@ def nodes_text(document: NodesDocument, path: str = "") -> str:
         _answer(document),
         _table(document),
         _evidence(document),
-        "\n".join(dict.fromkeys(f"{finding.subject}: {finding.hint}" for finding in hints)),
+        _wrapped(dict.fromkeys(f"{finding.subject}: {finding.hint}" for finding in hints)),
         findings_text(notes),
         _cost(document),
         f"Run directory: {path}" if path else "",
@@ -53,7 +53,13 @@ def _answer(document: NodesDocument) -> str:
         labels = [_label(verdict) for verdict in others if verdict.status is status]
         if labels:
             lines.append(f"{status}: {', '.join(labels[:MOST_OK])}{', …' if len(labels) > MOST_OK else ''}")
-    return "\n".join(line for text in lines for line in textwrap.wrap(text, WIDTH, subsequent_indent="  "))
+    return _wrapped(lines)
+
+
+def _wrapped(paragraphs: Iterable[str]) -> str:
+    """Return paragraphs of at most ``WIDTH`` columns; a name or an option is never broken."""
+    wrap = textwrap.TextWrapper(WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(line for text in paragraphs for line in wrap.wrap(text))
 
 
 def _label(verdict: Verdict) -> str:
@@ -87,15 +93,16 @@ def _interval(slowdown: Interval) -> str:
 
 
 def _evidence(document: NodesDocument) -> str:
-    found = [verdict.evidence for verdict in _shown(document) if verdict.status is not NodeStatus.OK]
-    return "\n".join(line for text in found for line in textwrap.wrap(text, WIDTH, subsequent_indent="  "))
+    return _wrapped(verdict.evidence for verdict in _shown(document) if verdict.status is not NodeStatus.OK)
 
 
 def _cost(document: NodesDocument) -> str:
     cost = document.cost
     if cost.rounds == 0:
         return f"{document.source}: {cost.measurements_per_node:.1f} values a node"
-    return (
-        f"{document.source}: {cost.rounds} rounds, {cost.measurements_per_node:.1f} measurements and "
-        f"{cost.gpu_minutes_per_node:.2f} GPU-minutes a node, seed {document.seed}"
+    return _wrapped(
+        [
+            f"{document.source}: {cost.rounds} rounds, {cost.measurements_per_node:.1f} measurements and "
+            f"{cost.gpu_minutes_per_node:.2f} GPU-minutes a node, seed {document.seed}"
+        ]
     )
