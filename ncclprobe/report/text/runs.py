@@ -41,8 +41,9 @@ class Run(Record, frozen=True, kw_only=True):
 
 def runs_text(runs: Sequence[Run]) -> str:
     """Return the answers of all runs, then what each rests on, then all findings with their hints."""
-    answers = [_answer(run) for run in runs] if len(runs) > 1 else []
-    parts = ["\n".join(answers), *(part for run in runs for part in _bodies(run)), _findings(runs)]
+    several = len(runs) > 1
+    answers = "\n".join(map(_answer, runs)) if several else ""
+    parts = [answers, *(part for run in runs for part in _bodies(run, titled=several)), _findings(runs)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -56,9 +57,10 @@ def _answer(run: Run) -> str:
     return textwrap.fill(f"{run.source}: {verdict(run.document)}", WIDTH, subsequent_indent="  ")
 
 
-def _bodies(run: Run) -> Iterator[str]:
+def _bodies(run: Run, *, titled: bool) -> Iterator[str]:
     """Yield a text each for the document and its stages, without their findings."""
-    yield f"{_heading(run.source, run.document)}\n\n{_text(run.document)}"
+    text = _text(run.document)
+    yield f"{_heading(run.source, run.document)}\n\n{text}" if titled else text
     for stage in run.stages:
         yield f"{_heading(_command(stage), stage)}\n\n{_text(stage)}"
 
