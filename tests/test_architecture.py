@@ -21,10 +21,13 @@ FEATURES = frozenset({"scan", "inspect", "sweep", "nodes", "workload", "tuner", 
 PURE = frozenset({
     "", "bandwidth", "captured", "errors", "findings", "names", "nodesets", "ranks", "records", "stats", "units",
 })  # fmt: skip
+PLUGIN = frozenset({"ncclprobe.tuner.build", "ncclprobe.tuner.compiling", "ncclprobe.tuner.live"})
+"""The compiled plugin lies with the tuner, and the modules that reach it lie below the backends."""
 BELOW = {
-    "cli": FEATURES | {"backends", "launchers", "store", "processes"} | PURE,
-    **{feature: frozenset({"backends", "launchers", "store", "processes"}) | PURE for feature in FEATURES},
-    "backends": frozenset({"launchers", "processes", "store"}) | PURE,
+    "cli": FEATURES | {"backends", "launchers", "store", "processes", "plugin"} | PURE,
+    **{feature: frozenset({"backends", "launchers", "store", "processes", "plugin"}) | PURE for feature in FEATURES},
+    "backends": frozenset({"launchers", "processes", "store", "plugin"}) | PURE,
+    "plugin": frozenset({"processes"}) | PURE,
     "launchers": frozenset({"processes"}) | PURE,
     "processes": PURE,
     "store": PURE,
@@ -37,6 +40,7 @@ STARRED = frozenset({
     "processes", "store",
     "scan.collect", "scan.fleet", "scan.gpus", "scan.limits", "scan.source", "scan.sysfs",
     "sweep.run",
+    "tuner.build", "tuner.live",
     "e2e.command", "e2e.proxy", "e2e.proxy_worker", "e2e.run",
     "backends.fabric", "backends.mpi", "backends.mpi_ranks", "backends.mpit",
     "launchers.base", "launchers.channel", "launchers.local", "launchers.mpirun", "launchers.pbs",
@@ -57,7 +61,7 @@ IO_ATTRIBUTES = frozenset({
 
 def room(module: str) -> str:
     """Return ``sweep`` for ncclprobe.sweep.race, the empty name for ncclprobe itself."""
-    return [*module.split("."), ""][1]
+    return "plugin" if module in PLUGIN else [*module.split("."), ""][1]
 
 
 def imported(tree: ast.AST) -> Iterator[str]:

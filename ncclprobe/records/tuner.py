@@ -82,3 +82,51 @@ class PluginState(Record, frozen=True, kw_only=True):
     """Rows of the table in force, None where there is none."""
     recording: bool
     """Whether a record file is written."""
+
+
+class RecordedAnswer(Record, frozen=True, kw_only=True):
+    """One distinct question and answer, and how often it was seen."""
+
+    count: int
+    """Questions."""
+    operations: int
+    """Operations in them: several where NCCL groups them into one question."""
+    collective: Collective | None
+    """None for one that this version does not know."""
+    size_bytes: int
+    """Of the larger buffer; of the whole group where operations are grouped."""
+    nranks: int
+    """Of the communicator."""
+    nnodes: int
+    """Of the communicator."""
+    source: AnswerSource
+    """Where the wish came from."""
+    refused: Refusal | None
+    """Why it was not granted; None where it was, or where there was none."""
+    algo: str | None
+    """What NCCL takes; None where unknown."""
+    proto: str | None
+    """Likewise."""
+    nchannels: int | None
+    """What NCCL was told, an upper bound; None where that was left to it."""
+    api: int
+    """Version of the tuner interface, 2 to 6."""
+
+
+class Recorded(Record, frozen=True, kw_only=True):
+    """What the plugin recorded in one process."""
+
+    source: str
+    """The file as it was named."""
+    host: str
+    """Where the process ran."""
+    pid: int
+    """Its number there."""
+    started: str
+    """UTC, ISO 8601."""
+    asked: int
+    """Questions in all."""
+    overflow: int
+    """Those among them that found no room in the file."""
+    answers: tuple[RecordedAnswer, ...]
+    """The most frequent first."""

@@ -106,8 +106,10 @@ class LiveTuner:
         Raises:
             ParseError: It cannot be read or is malformed; what was in force stays.
         """
-        error = ctypes.create_string_buffer(_ERROR_BYTES)
-        rows = int(self._library.ncclprobe_load_table(os.fsencode(path), error, len(error)))
+        error, name = ctypes.create_string_buffer(_ERROR_BYTES), os.fsencode(path)
+        if b"\0" in name:
+            raise ParseError("no file has a NUL in its name", source=str(path))
+        rows = int(self._library.ncclprobe_load_table(name, error, len(error)))
         if rows < 0:
             raise ParseError(error.value.decode("utf-8", "replace"), source=str(path))
         return rows

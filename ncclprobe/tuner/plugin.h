@@ -37,7 +37,7 @@ typedef struct { const char *name; init_v2 *init; choose_v2 *choose; finish *fin
 typedef struct { const char *name; init_v2 *init; choose_v3 *choose; finish *finish; } tuner_v3;
 typedef struct { const char *name; init_v2 *init; choose_v4 *choose; finish *finish; } tuner_v4;
 typedef struct { const char *name; init_v5 *init; choose_v4 *choose; finish *finish; } tuner_v5;
-typedef struct { const char *name; init_v5 *init; choose_v4 *choose; finish *finish; chunk_size_v6 *chunk_size; } tuner_v6;
+typedef struct { const char *name; init_v5 *init; choose_v4 *choose; finish *finish; chunk_size_v6 *size; } tuner_v6;
 
 /* ---- Our interface for ctypes; plugin.c says what each function does. Mirrored in live.py. */
 
