@@ -5,22 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
-import msgspec
-
 from ncclprobe.backends.base import BackendOptions, Capabilities
 from ncclprobe.backends.geometry import ITEM_BYTES, elements_per_rank
-from ncclprobe.backends.messages import Begun, Described, Measured, Message, Request, Timed, decode, encode
+from ncclprobe.backends.messages import Described, Request, encode
 from ncclprobe.backends.mpi_names import MPICH_START, OPEN_MPI_START, Choices, cell_environment
-from ncclprobe.errors import BackendError, LaunchError, MeasurementTimeout, UsageError
+from ncclprobe.backends.watch import WORKER, decoded, measurements
+from ncclprobe.errors import LaunchError, UsageError
 from ncclprobe.launchers import make_launcher
 from ncclprobe.launchers.base import Job, python_job
 from ncclprobe.launchers.run import START_TIMEOUT_S, run_ranks
 from ncclprobe.names import Collective
-from ncclprobe.records.sweep import Cell, Launch, Measurement, Point, Status
-from ncclprobe.units import format_seconds, format_size
+from ncclprobe.records.sweep import Cell, Launch, Measurement, Point
 
-WORKER = "ncclprobe.sweep.worker"
-"""The module that each rank runs."""
 DTYPES = ("float32", "float64")
 """What MPI can sum and numpy can hold."""
 LOCAL_RANKS = 4
@@ -76,23 +72,14 @@ class MpiBackend:
         """
         for block in launch.blocks:
             _check(block.point, launch.nranks)
-        watch = _Watch(launch)
-        request = encode(Request(backend=self.name, launch=launch))
-        try:
-            for line in run_ranks(self._job(launch), self._launcher, request=request, timeout_s=watch.limit_s):
-                if (measurement := watch.hear(_decode(line))) is not None:
-                    yield measurement
-        except MeasurementTimeout as problem:
-            yield watch.timed_out(problem)
-        except LaunchError as problem:
-            raise LaunchError(f"{problem}\n{watch.where}") from problem
+        yield from measurements(self._job(launch), self._launcher, launch, self.name)
 
     def _describe(self) -> Choices:
         if self._choices is None:
-            job = python_job(WORKER, nranks=1, hosts=self._options.hosts[:1], env=MPICH_START)
+            job = python_job(WORKER, (self.name,), nranks=1, hosts=self._options.hosts[:1], env=MPICH_START)
             request = encode(Request(backend=self.name, launch=None))
             heard = [
-                _decode(line) for line in run_ranks(job, self._launcher, request=request, timeout_s=START_TIMEOUT_S)
+                decoded(line) for line in run_ranks(job, self._launcher, request=request, timeout_s=START_TIMEOUT_S)
             ]
             self._choices = next((message.choices for message in heard if isinstance(message, Described)), None)
         if self._choices is None:
@@ -104,9 +91,8 @@ class MpiBackend:
 
     def _job(self, launch: Launch) -> Job:
         own = dict((*MPICH_START, *OPEN_MPI_START, *self._yield(launch.nranks)))
-        return python_job(
-            WORKER, nranks=launch.nranks, hosts=self._options.hosts, env=tuple((own | dict(launch.env)).items())
-        )
+        env = tuple((own | dict(launch.env)).items())
+        return python_job(WORKER, (self.name,), nranks=launch.nranks, hosts=self._options.hosts, env=env)
 
     def _yield(self, nranks: int) -> tuple[tuple[str, str], ...]:
         """Return what makes waiting ranks give way where there are more of them than cores, unless the user says."""
@@ -128,65 +114,3 @@ def _check(point: Point, nranks: int) -> None:
         known = "MPI has no such type" if point.dtype in ITEM_BYTES else "it is unknown"
         raise UsageError(f"the backend `mpi` does not run {point.dtype} ({known}); choose from {', '.join(DTYPES)}")
     elements_per_rank(point, nranks)
-
-
-def _decode(line: bytes) -> Message:
-    try:
-        return decode(line)
-    except msgspec.DecodeError as problem:
-        raise BackendError(
-            f"rank 0 sent what is no message ({problem}): {line[:200]!r}; is another ncclprobe on the ranks' path?"
-        ) from problem
-
-
-class _Watch:
-    """Knows which sample is in flight."""
-
-    def __init__(self, launch: Launch) -> None:
-        self._launch = launch
-        self._begun: Begun | None = None
-
-    def limit_s(self) -> float:
-        """Return how long silence may last: for a sample the launch's timeout, for preparations more."""
-        return self._launch.timeout_s if self._begun else max(self._launch.timeout_s, START_TIMEOUT_S)
-
-    def hear(self, message: Message) -> Measurement | None:
-        """Take in a message and return the measurement in it."""
-        if isinstance(message, Begun):
-            self._begun = message
-        elif isinstance(message, Measured):
-            self._begun = None
-            return message.measurement
-        elif not isinstance(message, Timed):
-            raise BackendError("rank 0 answered a question that was not asked")
-        return None
-
-    def timed_out(self, problem: MeasurementTimeout) -> Measurement:
-        """Return the measurement of the sample that hangs.
-
-        Raises:
-            LaunchError: None was in flight.
-        """
-        if self._begun is None:
-            raise LaunchError(f"{problem}\n{self.where}") from problem
-        return Measurement(
-            launch=self._launch.index,
-            point=self._begun.point,
-            block=self._begun.block,
-            cells=(self._begun.cell,),
-            times_us=(None,),
-            statuses=(Status.TIMEOUT,),
-            wrong=(0,),
-            spent_s=self._launch.timeout_s,
-            warmup=self._begun.warmup,
-            message=f"no end after {format_seconds(self._launch.timeout_s)}; the ranks were ended",
-        )
-
-    @property
-    def where(self) -> str:
-        """Return what was in flight, for a message."""
-        if self._begun is None:
-            return f"No sample of launch {self._launch.index} was in flight."
-        point, cell = self._begun.point, self._begun.cell
-        place = f"{point.collective} {point.dtype} {format_size(point.size_bytes)}"
-        return f"In flight was {cell.label} at {place}; leave it out, or measure again."

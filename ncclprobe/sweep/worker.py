@@ -1,4 +1,4 @@
-"""One rank of a sweep: ``python -m ncclprobe.sweep.worker``, started by a backend and a launcher.
+"""One rank of a sweep: ``python -m ncclprobe.sweep.worker BACKEND [SETTINGS]``, started by a backend and a launcher.
 
 Rank 0 reads the request, shares it, and sends what comes of it; all ranks run the same steps in the same order.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import itertools
 import math
+import sys
+import time
 from collections.abc import Generator, Iterator
 from typing import Protocol
 
@@ -15,13 +17,16 @@ import msgspec
 
 from ncclprobe.backends.messages import Begun, Described, Measured, Message, Request, Timed, encode
 from ncclprobe.backends.mpi_names import Choices
-from ncclprobe.errors import BackendError, LaunchError
+from ncclprobe.errors import BackendError, LaunchError, MeasurementTimeout
 from ncclprobe.launchers.channel import Channel
 from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Launch, Measurement, Point, Status
 from ncclprobe.sweep.schedule import Step, schedule
 
-RANK_SIDES = {"mpi": "ncclprobe.backends.mpi_ranks:MpiRank"}
-"""Backend -> module and class of its rank side."""
+RANK_SIDES = {
+    "mpi": "ncclprobe.backends.mpi_ranks:MpiRank",
+    "nccl": "ncclprobe.backends.nccl_ranks:NcclRank",
+}
+"""Backend -> module and class of its rank side, made from the worker's further arguments."""
 
 SAMPLE_S = 500e-6
 """A sample lasts at least about so long: clocks and the barrier's own spread are then small beside it."""
@@ -68,6 +73,7 @@ class RankSide(Protocol):
 
         Raises:
             BackendError: The cell cannot be run here.
+            MeasurementTimeout: It did not end in time; no rank can go on, and every rank says so.
         """
         ...
 
@@ -79,7 +85,7 @@ class RankSide(Protocol):
 def main() -> None:
     """Do what the request says, as one rank of many."""
     channel = Channel()
-    side = _rank_side("mpi")
+    side = _rank_side(*sys.argv[1:])
     channel.abort = side.abort
     received = channel.receive() if side.rank == 0 else None
     request = msgspec.json.decode(side.share(received), type=Request)
@@ -103,9 +109,9 @@ def _check_ranks(side: RankSide, launch: Launch | None) -> None:
         )
 
 
-def _rank_side(backend: str) -> RankSide:
+def _rank_side(backend: str, *settings: str) -> RankSide:
     module, _, class_name = RANK_SIDES[backend].partition(":")
-    side: RankSide = getattr(importlib.import_module(module), class_name)()
+    side: RankSide = getattr(importlib.import_module(module), class_name)(*settings)
     return side
 
 
@@ -123,15 +129,19 @@ class Worker:
         self._out: set[Cell] = set()
         self._refused: set[tuple[Point, Cell]] = set()
         self._salt = abs(launch.seed)
+        self._sampling: tuple[Step, Cell] | None = None
 
     def messages(self) -> Iterator[Message]:
-        """Yield what rank 0 is to say; every rank goes through it."""
+        """Yield what rank 0 is to say; every rank goes through it. A hang is the last that is said."""
         self._side.prepare(tuple(dict.fromkeys(block.point for block in self._launch.blocks)))
-        for step in schedule(self._launch):
-            if step.point not in self._operations:
-                yield from self._calibrate(step.point)
-            for cell in step.cells:
-                yield from self._cell(step, cell)
+        try:
+            for step in schedule(self._launch):
+                if step.point not in self._operations:
+                    yield from self._calibrate(step.point)
+                for cell in step.cells:
+                    yield from self._cell(step, cell)
+        except MeasurementTimeout as problem:
+            yield self._timed_out(problem)
 
     def _cell(self, step: Step, cell: Cell) -> Iterator[Message]:
         """Run a cell's sample unless it is out, after one operation to connect its peers if it never ran before."""
@@ -147,11 +157,14 @@ class Worker:
     def _sample(self, step: Step, cell: Cell, operations: int) -> Iterator[Message]:
         """Fill, run, check, and tell."""
         self._salt += 1
+        self._sampling = step, cell
         self._side.fill(step.point, self._salt, operations)
         yield Begun(point=step.point, cell=cell, block=step.block, warmup=step.warmup)
+        begin = time.perf_counter()
         seconds, message = self._run(step.point, cell, operations)
+        spent = time.perf_counter() - begin
         # Every rank says whether it refused: the library decides by what all ranks share, but it is not trusted here.
-        slowest, refused = self._side.largest((seconds, float(bool(message))))
+        slowest, refused, spent = self._side.largest((seconds, float(bool(message)), spent))
         yield Timed()
         wrong = 0 if refused else self._side.total(self._side.count_wrong(step.point))
         status = Status.REFUSED if refused else Status.WRONG if wrong else Status.OK
@@ -165,10 +178,34 @@ class Worker:
                 times_us=(None if refused else slowest / operations * 1e6,),
                 statuses=(status,),
                 wrong=(wrong,),
-                spent_s=slowest,
+                spent_s=max(slowest, spent),
                 warmup=step.warmup,
                 operations=operations,
                 message=message or (f"{wrong} wrong elements" if wrong else ""),
+            )
+        )
+
+    def _timed_out(self, problem: MeasurementTimeout) -> Measured:
+        """Return the measurement of the sample that hung.
+
+        Raises:
+            MeasurementTimeout: None was being taken.
+        """
+        if self._sampling is None:
+            raise problem
+        step, cell = self._sampling
+        return Measured(
+            measurement=Measurement(
+                launch=self._launch.index,
+                point=step.point,
+                block=step.block,
+                cells=(cell,),
+                times_us=(None,),
+                statuses=(Status.TIMEOUT,),
+                wrong=(0,),
+                spent_s=self._launch.timeout_s,
+                warmup=step.warmup,
+                message=str(problem),
             )
         )
 
@@ -176,6 +213,8 @@ class Worker:
         """Return the seconds that this rank took, and why it was refused."""
         try:
             return self._side.run(point, cell, operations), ""
+        except MeasurementTimeout:
+            raise
         except BackendError as problem:
             return 0.0, str(problem)
 
