@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import errno
 import fcntl
+import itertools
 import os
 import pathlib
 import platform
@@ -72,9 +73,11 @@ def relevant_environment(environment: dict[str, str]) -> dict[str, str]:
 
 
 def default_directory(command: str) -> pathlib.Path:
-    """Return ``ncclprobe-runs/<UTC time>-<command>``, not made yet."""
+    """Return ``ncclprobe-runs/<UTC time>-<command>``, not made yet; ``-2`` follows where that second has a run."""
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    return pathlib.Path("ncclprobe-runs") / f"{stamp}-{command}"
+    first = pathlib.Path("ncclprobe-runs") / f"{stamp}-{command}"
+    later = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
+    return next(path for path in itertools.chain([first], later) if not path.exists())
 
 
 class RunDirectory:
