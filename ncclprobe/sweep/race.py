@@ -263,11 +263,11 @@ class Race:
         ]
 
     def _next_due(self, point: Point, state: _PointState, known: dict[Cell, Estimate]) -> Due:
-        look, before = self.looks[state.looks], self.looks[state.looks - 1]
-        within = max(known[cell].within for cell in state.active)
-        wanted = look.share * self._affordable(point, rules.plain_pairs(within, self.plan.comparisons))
+        look, noisiest = self.looks[state.looks], max(known.values(), key=lambda e: e.within)
+        wanted = look.share * self._affordable(point, rules.plain_pairs(noisiest.within, self.plan.comparisons))
         have = min(known[cell].pairs for cell in state.active)
-        launches = max(1, look.launches - before.launches)
+        launched = min(known[cell].launches for cell in state.active)
+        launches = max(1, rules.launches_for(noisiest, max(wanted, have), look.launches) - launched)
         return Due(launches=launches, pairs=max(2, math.ceil((wanted - have) / launches)))
 
     def _affordable(self, point: Point, pairs: float) -> float:

@@ -25,7 +25,7 @@ class Look(Record, frozen=True, kw_only=True):
     """What has been measured of a cell that is still in the race when it is looked at."""
 
     launches: int
-    """Fresh launches in all."""
+    """Fresh launches in all, at least."""
     share: float
     """Pairs in all, as a share of the plain design's n."""
     alpha: float
@@ -35,9 +35,9 @@ class Look(Record, frozen=True, kw_only=True):
 EXPLORE = (
     Look(launches=2, share=0.0, alpha=0.10),
     Look(launches=6, share=0.10, alpha=0.15),
-    Look(launches=8, share=0.20, alpha=0.20),
-    Look(launches=10, share=0.35, alpha=0.25),
-    Look(launches=14, share=0.55, alpha=0.30),
+    Look(launches=7, share=0.20, alpha=0.20),
+    Look(launches=8, share=0.35, alpha=0.25),
+    Look(launches=10, share=0.55, alpha=0.30),
 )
 """The race's looks; the first has FIRST_PAIRS in all."""
 
@@ -56,18 +56,21 @@ FIRST_PAIRS = 6
 DETECTABLE = 0.025
 """A cell that could still be this much faster goes on, at the full precision."""
 
-FUTILE_Z, DOMINATED_Z, CLEAR_Z = 2.7, 3.0, 2.0
+FUTILE_Z, DOMINATED_Z, CLEAR_Z = 2.9, 2.2, 2.0
 """Standard errors by which a cell must miss DETECTABLE, or the best cell, to drop out; by which the best must win."""
 
 POWER_Z = 2.2
 """A planned look at a winner succeeds with a probability of 98.6 %: normal_quantile(0.986)."""
 
-HOPE_Z, LEAST_POWER_Z = 1.0, 0.5
-"""A look that cannot be planned so well is still taken where the gain, a standard error above its estimate, would be
-shown with 69 %: normal_quantile(0.69)."""
+HOPE_Z, LEAST_POWER_Z = 1.4, 0.5
+"""A look that cannot be planned so well is still taken where the gain, HOPE_Z standard errors above its estimate, would
+be shown with 69 %: normal_quantile(0.69)."""
 
-MOST_PAIRS, FIRST_CONFIRM = 1.25, 0.4
+MOST_PAIRS, FIRST_CONFIRM = 1.5, 0.35
 """Pairs that the confirmation of a winner may take, as a share of the plain design's n, and of these the first look."""
+
+LEAST_PAIRS = 5
+"""Pairs of a launch, where more launches would do: with fewer, two wild samples make a launch wild."""
 
 MOST_LAUNCHES = 40
 """Launches that the confirmation of a winner may take in one look."""
@@ -88,6 +91,16 @@ def plain_pairs(within: float, comparisons: int) -> float:
 def comparisons_z(comparisons: int) -> float:
     """Return the normal quantile of ``1 - 0.05 / (2 * comparisons)``."""
     return normal_quantile(1 - 0.05 / (2 * comparisons))
+
+
+def launches_for(estimate: Estimate, pairs: float, least: int) -> int:
+    """Return how many launches in all those pairs are to be spread over.
+
+    So many that the spread between launches adds at most half of what the spread between pairs leaves:
+    ``A / launches <= W / (2 pairs)``.
+    """
+    balanced = math.ceil(2 * estimate.between * pairs / estimate.within) if estimate.within > 0 else least
+    return max(least, min(MOST_LAUNCHES, balanced, math.floor(pairs / LEAST_PAIRS)))
 
 
 def futile(estimate: Estimate, detectable: float) -> bool:
@@ -138,6 +151,8 @@ def plan_confirmation(estimate: Estimate, finalists: int, look: int, most_pairs:
 
 def _pairs_for(estimate: Estimate, variance: float) -> ConfirmPlan:
     """Return launches, and pairs in each, after which the estimate has at most this variance, or nearly so."""
-    launches = min(MOST_LAUNCHES, max(3, math.ceil(2 * estimate.between / variance)))
+    unlimited = estimate.within / variance * 2
+    wanted = min(math.ceil(2 * estimate.between / variance), MOST_LAUNCHES, math.floor(unlimited / LEAST_PAIRS))
+    launches = max(3, wanted)
     left = max(variance - estimate.between / launches, variance / 10)
     return ConfirmPlan(launches=launches, pairs=max(2, math.ceil(estimate.within / (launches * left))))
