@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,8 +48,10 @@ static void record_begin(struct record_header *header) {
   memcpy(header->magic, RECORD_MAGIC, sizeof header->magic); /* last: a file without it was never begun */
 }
 
-/* 0, or the number of what is wrong; the path is that of the file either way. */
+/* 0, or the number of what is wrong. */
 static int record_open(const char *prefix, char *path) {
+  struct rlimit most; /* to write beyond it would end the process by a signal */
+  if (getrlimit(RLIMIT_FSIZE, &most) == 0 && most.rlim_cur < RECORD_BYTES) return EFBIG;
   int file = record_create(prefix, path);
   if (file < 0) return errno;
   int problem = posix_fallocate(file, 0, (off_t)RECORD_BYTES);

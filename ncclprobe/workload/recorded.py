@@ -51,7 +51,7 @@ def read_record(content: bytes, source: str) -> Recorded:
         source=source,
         host=host.rstrip(b"\0").decode("utf-8", "replace"),
         pid=pid,
-        started=_utc(started_ns, source),
+        started=_utc(started_ns),
         asked=asked,
         overflow=overflow,
         answers=tuple(sorted(answers, key=lambda answer: (-answer.count, answer.size_bytes))),
@@ -83,12 +83,8 @@ def _at(known: Sequence[_T], number: int) -> _T | None:
     return known[number] if 0 <= number < len(known) else None
 
 
-def _utc(nanoseconds: int, source: str) -> str:
-    try:
-        moment = datetime.datetime.fromtimestamp(nanoseconds // 10**9, datetime.UTC)
-    except (ValueError, OverflowError, OSError) as problem:
-        raise ParseError(f"it began {nanoseconds} ns after 1970; overwritten?", source=source) from problem
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+def _utc(nanoseconds: int) -> str:
+    return datetime.datetime.fromtimestamp(nanoseconds // 10**9, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def doubts(recorded: Recorded) -> tuple[Finding, ...]:
