@@ -148,7 +148,8 @@ def _evidence(family: _Family, place: int) -> Evidence:
     partners = _partners(component, free)
     enough = len(free) >= LEAST_ROWS and (component.kind is not Kind.NODE or partners >= LEAST_PARTNERS)
     slow = bool(family.named[place]) and enough and not rivals
-    high = math.inf if rivals else float(family.high[place])
+    doubtful = rivals or (family.suspicious[place] and not enough)
+    high = math.inf if doubtful else float(family.high[place])
     return Evidence(
         component=component,
         status=NodeStatus.SLOW if slow else NodeStatus.SUSPECT if family.suspicious[place] else NodeStatus.OK,
