@@ -84,10 +84,14 @@ def _unescaped(text: str) -> str:
     return text.replace("\\r", "").replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"')
 
 
+MAX_LINE = 1 << 18
+"""Characters of a line that are read: more are no line that a program wrote, and would take minutes to search."""
+
+
 def _physical_lines(text: str) -> list[Line]:
     """Return the lines; a carriage return ends one too, without being counted."""
     return [
-        Line(number, part)
+        Line(number, part[:MAX_LINE])
         for number, line in enumerate(text.split("\n"), 1)
         for part in line.removesuffix("\r").split("\r")
     ]
@@ -223,6 +227,7 @@ _PREFIXES = (
     _prefix(r"\[(?P<who>\d{1,6})\](?:[ ]|$)", 0.8),
     _prefix(r"\[?(?:TRACE|DEBUG|INFO|WARN|WARNING|ERROR)\]?:?(?:[ \t]+|$)", 0.8),
     _prefix(r"(?P<who>[\w./-]{1,120}\.(?:txt|log|out|err|stdout|stderr))[:-][ ]?", 0.8, repeated=True),
+    _prefix(r"(?P<who>[\w.-]{1,60}(?:/[\w.-]{1,60}){1,6}\.[A-Za-z]\w{0,9}):(?!\d)[ ]?", 0.8, repeated=True),
     _prefix(
         r"(?P<who>(?!GPU|NIC|CPU|\d+:)(?=[A-Za-z0-9.-]{0,80}[0-9.-])[A-Za-z0-9][A-Za-z0-9.-]{0,80}):(?!\d)[ \t]?",
         0.8,

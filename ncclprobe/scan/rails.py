@@ -88,6 +88,8 @@ def unserved(hca: Hca) -> str | None:
         return "RDMA in software, no faster than NCCL's sockets"
     if transport and not transport.startswith(("infiniband", "ib")):
         return f"transport {hca.transport}, which NCCL's InfiniBand transport doesn't serve"
+    if hca.vendor_part_id == 0:  # rxe and siw under names that udev gave them
+        return "RDMA in software, no faster than NCCL's sockets"
     return None
 
 

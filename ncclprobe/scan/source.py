@@ -31,6 +31,9 @@ _TOOLS = re.compile(
     r"|sysfs|scan|ncclprobe|stdout|out",
     re.IGNORECASE,
 )
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
+"""How gzip, bzip2, xz, zstd and zip files begin."""
+
 _NOT_CAPTURED = re.compile(r"\..*|readme.*|.*\.md", re.IGNORECASE)
 
 
@@ -65,9 +68,12 @@ def _text(path: pathlib.Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UsageError(f"{path} has more than {MAX_BYTES >> 20} MiB; it is no output of ibv_devinfo or its kin")
-        return path.read_bytes().decode("utf-8", "replace")
+        content = path.read_bytes()
     except OSError as problem:
         raise UsageError(f"cannot read {path}: {problem.strerror}") from problem
+    if content.startswith(_COMPRESSED):
+        raise ParseError("this file is compressed; unpack it first", source=str(path))
+    return content.decode("utf-8", "replace")
 
 
 def _read_document(text: str, path: pathlib.Path) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pathlib
@@ -160,12 +161,20 @@ def test_a_file_that_is_no_output_hides_nothing_of_the_others(tmp_path: pathlib.
         (["--hosts", "n1", "--ssh", "'"], 2, "quote"),
         (["--hosts", "n1", "--ssh", "no-such-program"], 1, "no-such-program"),
         (["--from", "bad.json"], 1, "bad.json"),
+        (["--from", "packed.gz"], 1, "compressed"),
+        (["--from", "long.txt"], 1, "long.txt"),
+        (["--from", "noise.bin"], 1, "noise.bin"),
+        (["--from", "nothing.txt"], 1, "nothing.txt"),
     ],
 )
 def test_errors_are_one_message(arguments: list[str], status: int, words: str, tmp_path: pathlib.Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("called the vendor\n")
     (tmp_path / "bad.json").write_text('{"schema": "ncclprobe.scan/1", "hosts": 7}')
+    (tmp_path / "packed.gz").write_bytes(gzip.compress(b"hca_id: mlx5_0\n"))
+    (tmp_path / "long.txt").write_text("GPU0 " * 2_000_000)
+    (tmp_path / "noise.bin").write_bytes(bytes(range(256)) * 400)
+    (tmp_path / "nothing.txt").touch()
     done = ncclprobe(*arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (status, "")
     assert words in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pathlib
+import time
 
 import pytest
 
@@ -147,3 +148,14 @@ def test_merge_hosts_keeps_a_name_and_sorts_naturally() -> None:
 def test_merge_hosts_never_mixes_what_contradicts() -> None:
     hosts = [Host(host=None, hcas=(hca(f"000{n}:0000:0000:0000"),)) for n in (1, 2)]
     assert merge_hosts(hosts) == tuple(hosts)
+
+
+def test_thousands_of_hosts_in_one_file_take_seconds() -> None:
+    record = "hca_id: mlx5_0\n\tnode_guid: 0000:{:04x}:00ad:0001\n\tport: 1\n\t\tstate: PORT_ACTIVE (4)\n\n"
+    link = "[me@n{}-a ~]$ rdma link\nlink mlx5_0/1 state ACTIVE physical_state LINK_UP netdev ib{}\n"
+    text = "".join(f"[me@n{n}-a ~]$ ibv_devinfo\n{record.format(n + 1)}" for n in range(3000))
+    text += "".join(link.format(n, n) for n in range(3000))
+    start = time.process_time()
+    hosts = read_captured(text, "x")
+    assert time.process_time() - start < 20
+    assert [(host.host, host.hcas[0].ports[0].netdev) for host in hosts] == [(f"n{n}-a", f"ib{n}") for n in range(3000)]

@@ -390,6 +390,76 @@ def test_sysfs_with_headings_and_links() -> None:
     assert host.hcas == (Hca(name="mlx5_1", pci_bus_id="0000:17:00.0", ports=(port,)),)
 
 
+PLAIN = (
+    "CA 'mlx5_4'\nCA type: MT4123\nNumber of ports: 1\nNode GUID: 0xaa00bb0000001234\nPort 1:\nState: Active\n"
+    "Physical state: LinkUp\nRate: 200\nBase lid: 31\nSM lid: 2\nLink layer: InfiniBand\n"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN + "\nYou want to see 'State: Active' and 'Physical state: LinkUp' here.\n\nRate: of the port\n",
+        PLAIN + "Other hosts show State: Down, or Port 2: State: Down where there are two.\n",
+        PLAIN.replace("0001234\n", "0001234   # of the node\n"),
+        PLAIN.replace("Rate", "# trained by hand\nRate").replace("Base", "        # from the rdma tools' SM\n\nBase"),
+        PLAIN + "server:\n  port 443: open\n",
+    ],
+)
+def test_what_people_write_about_an_output_adds_nothing_to_it(text: str) -> None:
+    (host,) = read_captured(text, "x")
+    port = Port(port=1, state=ACTIVE, phys_state="LinkUp", rate_gbps=200.0, lid=31, sm_lid=2, link_layer=IB)
+    assert host == Host(
+        host=None,
+        hcas=(Hca(name="mlx5_4", node_guid="0xaa00bb0000001234", vendor_part_id=4123, ports=(port,)),),
+    )
+
+
+@pytest.mark.parametrize("count", ["        phys_port_cnt:   1\n", ""])
+def test_a_port_of_something_else_is_none_of_the_device(count: str) -> None:
+    text = (
+        f"hca_id: mlx5_7\n{count}    port:   1\n        state:    PORT_ACTIVE (4)\n        link_layer: Ethernet\n\n"
+        "access_points: ['node0']\nport: 10001\nstate: PORT_DOWN\n"
+    )
+    (host,) = read_captured(text, "x")
+    assert [(port.port, port.state, port.link_layer) for port in host.hcas[0].ports] == [(1, ACTIVE, ETH)]
+
+
+def test_headings_between_outputs_are_no_remarks() -> None:
+    text = "# rack-a1\n{0}# rack-a2\n{1}# rack-a3\nibstat\n{2}"
+    guids = ("0001234", "0005678", "0009abc")
+    hosts = read_captured(text.format(*(PLAIN.replace("0001234", guid) for guid in guids)), "x")
+    assert [host.host for host in hosts] == ["rack-a1", "rack-a2", "rack-a3"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$ ibv_devinfo -l\n2 HCAs found:\n\tmlx5_0\n\tmlx5_bond_0\n\n",
+        "# ibv_devinfo --list\n#  2 HCAs found:\n#    mlx5_0\n#    mlx5_bond_0\nthe second one bonds two ports\n",
+        "[me@gpu1 ~]$ ibstat -l\nmlx5_0\nmlx5_bond_0\n",
+        "mlx5_0\nmlx5_bond_0\n",
+    ],
+)
+def test_bare_lists_of_devices(text: str) -> None:
+    (host,) = read_captured(text, "x")
+    assert host.hcas == (Hca(name="mlx5_0"), Hca(name="mlx5_bond_0", bond=True))
+
+
+def test_an_empty_list_is_a_host_without_devices() -> None:
+    assert read_captured("$ ibv_devinfo -l\n0 HCAs found:\n", "x") == (Host(host=None),)
+
+
+def test_a_summary_in_place_of_a_status() -> None:
+    (host,) = read_captured("Infiniband device 'mlx5_3' port 1 status: active\n", "x")
+    assert host.hcas == (Hca(name="mlx5_3", ports=(Port(port=1, state=ACTIVE),)),)
+
+
+def test_an_unknown_physical_state_is_none() -> None:
+    (host,) = read_captured("CA 'i40iw0'\n\tPort 1:\n\t\tState: Down\n\t\tPhysical state: <unknown>\n", "x")
+    assert host.hcas[0].ports == (Port(port=1, state=DOWN),)
+
+
 def test_no_devices_is_a_host_without_any() -> None:
     assert read_captured("root@dgx9:~# ibv_devinfo\nNo IB devices found\n", "x") == (Host(host="dgx9"),)
 

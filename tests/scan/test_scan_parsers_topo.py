@@ -176,6 +176,31 @@ def test_names_and_uuids_of_nvidia_smi_join_the_matrix() -> None:
     assert (gpu.name, gpu.uuid, gpu.nearest_hcas) == ("NVIDIA H200", uuid, ("mlx5_0",))
 
 
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ("0-31,64-95 0N/A", 0),
+        ("0-31,64-951        N/A", 1),
+        ("0-31,64-9512       N/A", 12),
+        ("0-31,64-95         N/A", None),
+        ("0-31,64-95,128-1593 N/A", 3),
+        ("0-31 7             N/A", 7),
+        ("0-31               N/A", None),
+        ("0,2,4,6            3  N/A", 3),
+    ],
+)
+def test_a_numa_node_that_touches_its_neighbours(cells: str, expected: int | None) -> None:
+    text = f"GPU0 GPU1 NIC0 CPU Affinity NUMA Affinity GPU NUMA ID\nGPU0 X PIX PHB {cells}\nGPU1 PIX X SYS 0-7 0 N/A\n"
+    assert only(text).gpus[0].numa_node == expected
+
+
+def test_a_matrix_from_grep_over_job_scripts() -> None:
+    rows = ["# \tGPU0\tGPU1\tmlx5_2\tCPU Affinity\tNUMA Affinity", "# GPU0\t X \tNV4\tSYS\t8-15\t1"]
+    rows += ["# GPU1\tNV4\t X \tPHB\t0-7\t0", "#SBATCH --gpus=2"]
+    text = "".join(f"jobs/two_gpus.sbatch:{row}\n" for row in rows)
+    assert gpus(only(text)) == [(0, 1, 4, ()), (1, 0, 4, ("mlx5_2",))]
+
+
 def test_peer_to_peer_matrices_are_no_distances() -> None:
     with pytest.raises(ParseError):
         read_captured(" \tGPU0\tGPU1\t\n GPU0\tX\tOK\t\n GPU1\tOK\tX\t\n\nLegend:\n\n  X    = Self\n", "x")

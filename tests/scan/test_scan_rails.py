@@ -86,6 +86,7 @@ def test_nothing_is_recommended_without_grounds(hcas: list[Hca]) -> None:
         (hca("efa_0"), "EFA"),
         (hca("rdmap16s27", vendor_part_id=0xEFA1), "EFA"),
         (hca("siw_eth0"), "software"),
+        (hca("rocep0s9").with_(vendor_part_id=0), "software"),
         (hca("cxgb4_0", transport="iWARP"), "iWARP"),
         (hca("mlx5_0", transport="InfiniBand"), None),
         (hca("rdmaP36305p0s2", transport="InfiniBand"), None),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ncclprobe.captured import clean
 from ncclprobe.errors import ParseError
 from ncclprobe.records.scan import Host
-from ncclprobe.scan.parsers import assign, keyed, recognise
+from ncclprobe.scan.parsers import assign, keyed, listing, recognise
 from ncclprobe.scan.parsers.assign import merge_hosts
 
 __all__ = ["merge_hosts", "read_captured"]
@@ -28,6 +28,8 @@ def read_captured(text: str, source: str) -> tuple[Host, ...]:
     hosts = assign.hosts_of(recognise.sightings(lines))
     if hosts:
         return hosts
+    if hcas := listing.read(lines):
+        return (Host(host=None, hcas=tuple(hcas)),)
     if ports := recognise.unnamed_ports(lines):
         return (Host(host=None, facts=((UNNAMED_PORTS, keyed.unnamed(ports)),)),)
     message = f"this is no output that scan reads; it reads {recognise.KINDS} (for NCCL logs and others: inspect)"

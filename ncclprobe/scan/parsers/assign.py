@@ -6,11 +6,15 @@ it unless a device contradicts.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from ncclprobe.records.scan import Gpu, Hca, Host
 from ncclprobe.scan.parsers import merge
 from ncclprobe.scan.parsers.recognise import Label, Sighting
+
+LOOK_BACK = 256
+"""So many hosts before it may be the one that a sighting without label and GUID is about."""
 
 
 class _Group:
@@ -56,14 +60,48 @@ class _Group:
         )
 
 
+class _Groups:
+    """The hosts so far, in order of first appearance, found by GUID and by label without asking each of them."""
+
+    def __init__(self) -> None:
+        self.all: list[_Group] = []
+        self._by_label: dict[str, list[_Group]] = defaultdict(list)
+        self._by_identity: dict[object, list[_Group]] = defaultdict(list)
+
+    def join(self, seen: Sighting, label: Label | None) -> _Group:
+        """Return the group that a sighting went into, a new one where it belongs to none."""
+        group = self._of(seen, label)
+        if group is None:
+            self.all.append(group := _Group())
+        group.add(seen)
+        if seen.label and group not in self._by_label[seen.label.key]:
+            self._by_label[seen.label.key].append(group)
+        for key in _keys(seen):
+            if group not in self._by_identity[key]:
+                self._by_identity[key].append(group)
+        return group
+
+    def _of(self, seen: Sighting, label: Label | None) -> _Group | None:
+        known = (group for key in _keys(seen) for group in self._by_identity.get(key, ()) if group.is_same(seen))
+        if group := next(known, None):
+            return group
+        groups = self._by_label.get(label.key, []) if label else self.all[-LOOK_BACK:]
+        return next((group for group in reversed(groups) if group.allows(seen)), None)
+
+
+def _keys(seen: Sighting) -> list[object]:
+    """Return what is the same in all sightings of a device: without one of these in common, none is surely the same."""
+    return [(hca.name, key) for hca in seen.hcas for key in merge.identities(hca)]
+
+
 def hosts_of(sightings: Iterable[Sighting]) -> tuple[Host, ...]:
     """Return one record a host, in order of first appearance."""
     sightings = tuple(sightings)
     several = len({seen.label.key for seen in sightings if seen.label}) > 1
-    groups: list[_Group] = []
+    groups = _Groups()
     for seen in sightings:
-        _joined(groups, seen, seen.label if several else None)
-    return tuple(group.host() for group in groups)
+        groups.join(seen, seen.label if several else None)
+    return tuple(group.host() for group in groups.all)
 
 
 def merge_hosts(hosts: Iterable[Host], *, name: str | None = None) -> tuple[Host, ...]:
@@ -73,31 +111,12 @@ def merge_hosts(hosts: Iterable[Host], *, name: str | None = None) -> tuple[Host
         hosts: In order of trust: what an earlier one states stays.
         name: The host's; by default what the records call it.
     """
-    groups: list[_Group] = []
+    groups = _Groups()
     for number, host in enumerate(hosts):
         label = Label(host.host, host.host) if host.host else None
-        group = _joined(groups, Sighting(label, number, host.hcas, host.gpus), None)
+        group = groups.join(Sighting(label, number, host.hcas, host.gpus), None)
         group.facts = dict(host.facts) | group.facts
-    return tuple(group.host(name) for group in groups)
-
-
-def _joined(groups: list[_Group], seen: Sighting, label: Label | None) -> _Group:
-    """Return the group that a sighting went into, a new one where it belongs to none."""
-    group = _group(groups, seen, label)
-    if group is None:
-        groups.append(group := _Group())
-    group.add(seen)
-    return group
-
-
-def _group(groups: list[_Group], seen: Sighting, label: Label | None) -> _Group | None:
-    """Return the group that a sighting belongs to, None for a new one."""
-    known = next((group for group in groups if group.is_same(seen)), None)
-    if known:
-        return known
-    if label:
-        groups = [group for group in groups if label.key in group.keys]
-    return next((group for group in reversed(groups) if group.allows(seen)), None)
+    return tuple(group.host(name) for group in groups.all)
 
 
 def _differ(one: Gpu, other: Gpu) -> bool:

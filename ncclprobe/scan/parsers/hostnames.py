@@ -90,6 +90,13 @@ def _typed(text: str) -> Mark | None:
     return Mark(reached or typed.host, asks_name=asks_name)
 
 
+def is_remark(text: str, above: str, below: str) -> bool:
+    """Return whether a line that starts with ``#`` looks like a remark: indented, or between lines without a tool."""
+    if not re.match(r"\s*#+\s", text):
+        return False
+    return text.startswith(("    ", "\t")) or bool(above.strip() and below.strip() and not TOOLS.search(below))
+
+
 def believed(marks: Iterable[Mark]) -> set[str]:
     """Return the names in headings that are hosts': those of several headings that are numbered alike."""
     names = {mark.host for mark in marks if mark.host and not mark.sure}

@@ -69,7 +69,7 @@ def _hca(record: keyed.Pairs) -> Hca:
 
 
 def _ports(record: keyed.Pairs) -> list[Port]:
-    return [_port(stated) for stated in keyed.split_ports(record, frozenset(_PORT_KEYS), "Port")]
+    return [_port(stated) for stated in keyed.split_ports(record, frozenset(_PORT_KEYS), "Port", "Number of ports")]
 
 
 def _port(stated: dict[str, str]) -> Port:
@@ -90,11 +90,12 @@ def _status_pairs(lines: Iterable[Line]) -> Iterator[tuple[str, str]]:
         if match:
             yield "device", match[1]
             yield "port", match[2]
+            yield "state", line.text[match.end() :].strip(": ")  # empty, but in summaries that people write
         yield from keyed.pairs((Line(line.number, line.text[match.end() if match else 0 :]),), _STATUS_KEYS)
 
 
 def _status(record: keyed.Pairs) -> Hca:
-    stated = dict(reversed(record))
+    stated = dict(reversed([(key, value) for key, value in record if value]))
     gid = values.gid(stated.get("default gid", ""))
     port = Port(
         port=int(stated["port"]),

@@ -56,7 +56,7 @@ def _hca(record: keyed.Pairs) -> Hca:
 
 
 def _ports(record: keyed.Pairs) -> list[Port]:
-    ports = keyed.split_ports(_joined_gids(record), frozenset((*_PORT_KEYS, "GIDs")), "port")
+    ports = keyed.split_ports(_joined_gids(record), frozenset((*_PORT_KEYS, "GIDs")), "port", "phys_port_cnt")
     return [_port(number, stated) for stated in ports if (number := values.integer(stated["port"])) is not None]
 
 

@@ -10,8 +10,12 @@ from collections.abc import Iterable, Iterator
 
 from ncclprobe.captured import Line
 from ncclprobe.records.scan import Port
+from ncclprobe.scan.parsers import values
 
 Pairs = list[tuple[str, str]]
+
+MAX_PORT = 254
+"""The highest number of a port: one byte, of which 255 is reserved. Source: InfiniBand Architecture Specification."""
 
 
 def keys(*names: str) -> re.Pattern[str]:
@@ -57,22 +61,26 @@ def split(all_pairs: Iterable[tuple[str, str]], first: str) -> list[Pairs]:
     return records
 
 
-def split_ports(record: Pairs, port_keys: frozenset[str], first: str) -> list[dict[str, str]]:
+def split_ports(record: Pairs, port_keys: frozenset[str], first: str, counts: str) -> list[dict[str, str]]:
     """Return the values of each port.
 
-    The key ``first`` opens a port and holds its number. Where a filter took those lines away, a port opens where a
-    key comes again, and the ports count from 1 as the tools print them.
+    The key ``first`` opens a port and holds its number; what comes again within a port is somebody's remark. Where a
+    filter took all those lines away, a port opens where a key comes again, and the ports count from 1 as the tools
+    print them. No port has a number above the device's count of them, which the key ``counts`` holds.
     """
+    stated = [number for key, value in record if key == counts and (number := values.integer(value))]
+    highest = stated[0] if stated else MAX_PORT
+    numbered = any(key == first for key, _ in record)
     ports: list[dict[str, str]] = []
     for key, value in record:
-        if key == first or (key in port_keys and (not ports or key in ports[-1])):
-            ports.append({first: value if key == first else str(len(ports) + 1)})
-        if key in port_keys:
+        if key == first if numbered else key in port_keys and (not ports or key in ports[-1]):
+            ports.append({first: value if numbered else str(len(ports) + 1)})
+        if ports and key in port_keys and not ports[-1].get(key):
             ports[-1][key] = value
-    return ports
+    return [port for port in ports if 0 < (values.integer(port[first]) or 0) <= highest]
 
 
 def unnamed(ports: Iterable[Port]) -> str:
     """Return ports whose device the text doesn't name, in words."""
     shown = ((port.port, port.state, port.link_layer, port.rate_gbps) for port in ports)
-    return "; ".join(" ".join(str(value) for value in values if value is not None) for values in shown)
+    return "; ".join(" ".join(str(value) for value in port if value is not None) for port in shown)

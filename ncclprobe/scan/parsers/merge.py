@@ -88,6 +88,12 @@ def same(one: Hca, other: Hca) -> bool:
     return bool(common) and all(mine[place] == its[place] for place in common)
 
 
+def identities(hca: Hca) -> list[object]:
+    """Return the node GUID and the first GIDs; records that are ``same`` have one of them in common."""
+    guid = values.hexadecimal(hca.node_guid)
+    return [*([guid] if guid else []), *_gids_by_place(hca).items()]
+
+
 def conflicts(one: Hca, other: Hca) -> bool:
     """Return whether two records cannot be about the same device."""
     if values.hexadecimal(one.node_guid) and values.hexadecimal(other.node_guid):

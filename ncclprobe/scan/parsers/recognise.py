@@ -13,7 +13,9 @@ from ncclprobe.scan.parsers import gids, gpus, hostnames, ibdev2netdev, ibstat, 
 KINDS = "ibv_devinfo, ibstat, ibstatus, show_gids, ibdev2netdev, rdma link, nvidia-smi topo -m"
 """For messages: what is read."""
 
-_NONE_FOUND = re.compile(r"No IB devices found|Failed to get IB devices list|Unable to get IB device list")
+_NONE_FOUND = re.compile(
+    r"No IB devices found|\b0 HCAs? found|Failed to get IB devices list|Unable to get IB device list"
+)
 
 
 UNNAMED = "another host from line "
@@ -79,6 +81,8 @@ class _Seen(NamedTuple):
     kind: int | None
     """Which tool's output the line starts, None where it may go on with the one before."""
     mark: hostnames.Mark | None
+    remark: bool = False
+    """Whether the mark may as well be somebody's remark among the lines of an output."""
 
 
 class _Segment(NamedTuple):
@@ -105,12 +109,18 @@ def sightings(lines: Iterable[Line]) -> list[Sighting]:
     ]
 
 
-def _seen(lines: Iterable[Line]) -> Iterator[_Seen]:
-    above = ""
-    for line in lines:
-        kind = next((number for number, kind in enumerate(_READERS) if kind.starts(line.text)), None)
-        yield _Seen(line, kind, hostnames.mark(line.text, above) if kind is None else None)
-        above = line.text
+def _seen(lines: list[Line]) -> Iterator[_Seen]:
+    kinds = [_kind(line.text) for line in lines]
+    texts = ["", *(line.text for line in lines), ""]
+    for number, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
+        above, below = texts[number], texts[number + 2]
+        mark = hostnames.mark(line.text, above) if kind is None else None
+        starts_below = number + 1 < len(kinds) and kinds[number + 1] is not None
+        yield _Seen(line, kind, mark, bool(mark) and not starts_below and hostnames.is_remark(line.text, above, below))
+
+
+def _kind(text: str) -> int | None:
+    return next((number for number, kind in enumerate(_READERS) if kind.starts(text)), None)
 
 
 def _segments(lines: Iterable[_Seen], label: Label | None, believed: set[str]) -> Iterator[_Segment]:
@@ -118,7 +128,7 @@ def _segments(lines: Iterable[_Seen], label: Label | None, believed: set[str]) -
     current: _Segment | None = None
     asks_name = False
     for seen in lines:
-        mark = None if _commented(seen.line, current) else seen.mark
+        mark = None if _commented(seen, current, believed) else seen.mark
         if current and (mark or _is_other(seen.kind, current.kind)):
             yield current
             current = None
@@ -140,9 +150,15 @@ def _is_other(kind: int | None, current: int) -> bool:
     return kind is not None and kind != current and (current, kind) != (_TOPO, _TOPO_ROW)
 
 
-def _commented(line: Line, current: _Segment | None) -> bool:
-    """Return whether a ``#`` marks no heading, since the output that it goes on with is commented out as well."""
-    return current is not None and all(text.lstrip().startswith("#") for text in (line.text, current.lines[0].text))
+def _commented(seen: _Seen, current: _Segment | None, believed: set[str]) -> bool:
+    """Return whether a ``#`` marks no heading, since it goes on with an output.
+
+    It is a remark in it, or the output is commented out as a whole.
+    """
+    if current is None or (seen.mark and seen.mark.host in believed):
+        return False
+    whole = all(text.lstrip().startswith("#") for text in (seen.line.text, current.lines[0].text))
+    return whole or seen.remark
 
 
 def _source_label(source: str | None) -> Label | None:

@@ -33,6 +33,7 @@ _USUAL_TAIL = ("CPU", "NUMA", "GPU NUMA")
 _LEGEND = re.compile(r"\b(NIC\d+):[ \t]*([A-Za-z][\w.-]*)")
 _LINKS_KNOWN = re.compile(r"\bNV#\s*=")
 _CPUS = re.compile(r"\d+-\d+(?:,.*)?|\d+,.*")
+_CPU_RANGE = re.compile(r"(\d+)-(\d+)")
 
 
 class _Row:
@@ -206,10 +207,26 @@ def _nvlinks(table: _Table, gpu: str, gpus: list[str]) -> int | None:
     return sum(links) if sum(links) <= MAX_LINKS else max(links)
 
 
+def _unglued(rest: str) -> list[str]:
+    """Return the cells behind a row's relations, where a terminal's tab stops left no blank between two as well.
+
+    All ranges of a CPU affinity are of one length: ``0-31,64-951`` are the CPUs ``0-31,64-95`` and the NUMA node 1.
+    """
+    words = re.sub(r"(?<=\d)(?=N/A)", " ", rest).split()
+    ranges = [(int(first), int(last)) for first, last in _CPU_RANGE.findall(words[0])] if words else []
+    if len(ranges) < 2 or not _CPUS.fullmatch(words[0]):
+        return words
+    last = str(ranges[-1][0] + ranges[0][1] - ranges[0][0])
+    cpus, _, printed = words[0].rpartition("-")
+    if not printed.startswith(last) or printed == last:
+        return words
+    return [f"{cpus}-{last}", printed[len(last) :], *words[1:]]
+
+
 def _numa_node(table: _Table, gpu: str) -> int | None:
     """Return what stands in the column ``NUMA Affinity``; where cells are empty, the CPUs are told by their form."""
     rest = table.rows[gpu].rest if gpu in table.rows else ""
-    words = rest.split()
+    words = _unglued(rest)
     if "NUMA" not in table.tail or not words:
         return None
     position = table.tail.index("NUMA")

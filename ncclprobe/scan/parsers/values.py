@@ -14,10 +14,10 @@ from ncclprobe.names import LinkLayer, PortState
 _STATE = re.compile(r"(?:\d+:\s*)?(?:PORT_)?(ACTIVE|DOWN|INIT|ARMED)(?:IALIZING)?(?![A-Z_])", re.IGNORECASE)
 _ENUMERATOR = re.compile(r"\s*\(\d+\)$|^\d+:\s*")
 _REMARK = re.compile(r"\s{2,}|\t|\s(?=#|//|<-|\u2190|\u25c0|--)")
-_GUID = re.compile(r"(?:0x)?([0-9a-f]{16})|([0-9a-f]{4}(?::[0-9a-f]{4}){3})", re.IGNORECASE)
+_GUID = re.compile(r"((?:0x)?[0-9a-f]{16}|[0-9a-f]{4}(?::[0-9a-f]{4}){3})(?:\s.*)?", re.IGNORECASE)
 _MASKED_GID = re.compile(r"[0-9a-f.*x]{0,4}(?::[0-9a-f.*x]{0,4}){7}", re.IGNORECASE)
 _LINK_LAYERS = {"ib": LinkLayer.INFINIBAND}
-_SILENT = ("", "n/a", "na", "none", "unknown", "-", "???")
+_SILENT = ("", "n/a", "na", "none", "unknown", "<unknown>", "-", "???")
 _WIDTH = re.compile(r"\s*(\d+)X", re.IGNORECASE)
 _SPEED = re.compile(r"\s*(\d+(?:\.\d+)?)\s*Gbps", re.IGNORECASE)
 
@@ -59,9 +59,9 @@ def port_rate(width: str, speed: str) -> float | None:
 
 
 def guid(text: str) -> str | None:
-    """Return a GUID as printed, None where it is cut or masked."""
+    """Return a GUID as printed, without a remark behind it; None where it is cut or masked."""
     match = _GUID.fullmatch(text.strip())
-    return match[0] if match else None
+    return match[1] if match else None
 
 
 def hexadecimal(text: str | None) -> str:
