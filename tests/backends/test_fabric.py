@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import textwrap
 
 import pytest
@@ -359,3 +360,25 @@ def test_a_file_that_is_no_text(tmp_path):
     (tmp_path / "fabric.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ProbeError, match="cannot read"):
         read_fabric(tmp_path / "fabric.toml")
+
+
+# ---- the page
+
+
+def test_the_pages_examples_are_fabrics(tmp_path):
+    page = (DATA.parent / "docs" / "simulated-fabrics.md").read_text()
+    example, faults = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    shipped = read_fabric(DATA / "fabric_two_nodes" / "fabric.toml")
+    assert read_fabric(written(tmp_path, example)) == shipped
+    broken = read_fabric(written(tmp_path, example + faults))
+    assert broken.slow_nodes == {"dgx002": 0.85}
+    assert broken.slow_links[0].factor == 0.6
+    assert broken.faults == (Fault(kind="wrong", algo="Tree", proto="LL", rate=0.2),)
+    (table,) = re.findall(r"```csv\n(.*?)```", page, re.DOTALL)
+    assert [len(cells) for cells in parse_times(table, "page").values()] == [3]
+
+
+@pytest.mark.parametrize("section", [Noise, SlowLink, SlowRail, Fault])
+def test_the_page_names_every_key(section):
+    page = (DATA.parent / "docs" / "simulated-fabrics.md").read_text()
+    assert [name for name in section.__struct_fields__ if f"`{name}`" not in page] == []

@@ -19,6 +19,8 @@ import pytest
 
 from ncclprobe.cli import main
 from ncclprobe.cli.schema import document_schema
+from ncclprobe.cli.sweep import command
+from ncclprobe.records.sweep import Status
 from ncclprobe.store import RunDirectory
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -557,3 +559,17 @@ def test_ctrl_c_ends_it_at_once_and_says_what_is_kept(tmp_path):
     assert running.returncode == 130
     assert err.splitlines()[-1] == "Interrupted; what was measured is kept."
     assert "Traceback" not in out + err
+
+
+# ---- the page
+
+
+def test_the_page_names_every_option():
+    page = (ROOT / "docs" / "sweep.md").read_text()
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert {option for option in options if f"`{option}" not in page} == set()
+
+
+def test_the_page_names_every_status():
+    page = (ROOT / "docs" / "sweep.md").read_text()
+    assert [status for status in Status if f"| `{status}` |" not in page] == []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import pathlib
 
 import pytest
 
+from ncclprobe import stats
 from ncclprobe.stats import normal_quantile
-from ncclprobe.sweep import rules
+from ncclprobe.sweep import estimate, rules
 from ncclprobe.sweep.estimate import Estimate
 
 
@@ -145,3 +148,23 @@ def test_the_first_look_takes_a_part_of_what_is_allowed():
 @pytest.mark.parametrize(("ratio", "error"), [(rules.WORTHWHILE, 0.0005), (0.0, 0.002), (-0.1, 0.01)])
 def test_what_cannot_be_shown_is_not_measured(ratio, error):
     assert rules.plan_confirmation(one(ratio, error=error), finalists=4, look=1, most_pairs=500) is None
+
+
+# ---- the page
+
+
+def rows_of(page: str, heading: str) -> list[list[str]]:
+    """Return the rows of the page's table under a heading row."""
+    after = page[page.index(heading) :].splitlines()[2:]
+    rows = itertools.takewhile(lambda line: line.startswith("|"), after)
+    return [[cell.strip(" `") for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_the_page_gives_the_constants_that_are_used():
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "performance.md").read_text()
+    looks = [[float(value) for value in row] for row in rows_of(page, "| look | launches |")]
+    assert looks == [[i, look.launches, look.share, look.alpha] for i, look in enumerate(rules.EXPLORE, 1)]
+    modules = {"sweep/rules.py": rules, "sweep/estimate.py": estimate, "stats.py": stats}
+    for name, value, where in rows_of(page, "| constant | value |"):
+        found = getattr(modules[where], name)
+        assert [float(part) for part in value.split(",")] == list(found if isinstance(found, tuple) else [found]), name
