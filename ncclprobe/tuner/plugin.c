@@ -146,7 +146,7 @@ static int begin(int api, void **context, uint64_t id, size_t nranks, size_t nno
   pthread_mutex_lock(&lock);
   start(log);
   opened++;
-  say(log, LOG_INFO, "interface %d, %zu ranks on %zu nodes, %s, %s", api, nranks, nnodes,
+  say(log, LOG_INFO, "interface %d, ranks: %zu, nodes: %zu, %s, %s", api, nranks, nnodes,
       table ? "a table is in force" : "no table", record ? "recording" : "not recording");
   pthread_mutex_unlock(&lock);
   return NCCL_SUCCESS;

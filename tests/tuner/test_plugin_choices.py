@@ -313,4 +313,4 @@ def test_the_sixth_version_leaves_chunk_sizes_to_nccl(tuner):
 
 def test_each_communicator_says_how_it_stands(tuner):
     nccl = FakeNccl(tuner.path, 5, nranks=16, nnodes=2)
-    assert [line.text for line in nccl.logged] == ["interface 5, 16 ranks on 2 nodes, no table, not recording"]
+    assert [line.text for line in nccl.logged] == ["interface 5, ranks: 16, nodes: 2, no table, not recording"]
