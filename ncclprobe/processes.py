@@ -16,6 +16,7 @@ from ncclprobe.records.base import Record
 TimedOut = subprocess.TimeoutExpired
 Process = subprocess.Popen
 PIPE = subprocess.PIPE
+DEVNULL = subprocess.DEVNULL
 _PROC = pathlib.Path("/proc")
 _KILL_S = 1.0
 """How long killed processes are waited for; one in an uninterruptible system call may take longer."""

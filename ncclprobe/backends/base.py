@@ -6,9 +6,21 @@ import pathlib
 from collections.abc import Iterator
 from typing import Protocol
 
+from ncclprobe.findings import Finding
 from ncclprobe.names import Collective
 from ncclprobe.records.base import Record
 from ncclprobe.records.sweep import Cell, Launch, Measurement, Point
+
+
+class GpuOptions(Record, frozen=True, kw_only=True):
+    """How the backend ``nccl`` measures; the others take the defaults alone."""
+
+    mode: str = "auto"
+    """``graph`` replays captured operations, ``eager`` enqueues each; ``auto`` captures up to a size."""
+    in_place: bool = False
+    """Whether operations read and write the same buffer."""
+    memory: str = "cuda"
+    """``cuda`` takes buffers from cudaMalloc, as PyTorch does; ``nccl`` from ncclMemAlloc, as nccl-tests does."""
 
 
 class BackendOptions(Record, frozen=True, kw_only=True):
@@ -24,6 +36,10 @@ class BackendOptions(Record, frozen=True, kw_only=True):
     """Hosts to start ranks on; empty for this one."""
     seed: int = 0
     """A simulator's draws depend on it."""
+    channels: tuple[int, ...] = ()
+    """Numbers of channels that are asked for; a backend that takes any offers these beside the library's own."""
+    gpu: GpuOptions = GpuOptions()
+    """How GPUs are measured."""
 
 
 class Capabilities(Record, frozen=True, kw_only=True):
@@ -37,6 +53,8 @@ class Capabilities(Record, frozen=True, kw_only=True):
     """Hosts, None where not known before the launch."""
     cells: tuple[Cell, ...]
     """Every cell it has for the collective, the default not among them."""
+    findings: tuple[Finding, ...] = ()
+    """What is worth knowing before anything is measured."""
 
 
 class Backend(Protocol):

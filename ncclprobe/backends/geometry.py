@@ -11,7 +11,7 @@ from ncclprobe.records.base import Record
 from ncclprobe.records.sweep import Point
 from ncclprobe.units import format_size
 
-ITEM_BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
+ITEM_BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "float8e4m3": 1, "float8e5m2": 1}
 _SHARED = (Collective.ALL_GATHER, Collective.REDUCE_SCATTER, Collective.ALLTOALL)
 """Collectives whose larger buffer holds a part for each rank."""
 

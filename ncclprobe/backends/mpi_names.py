@@ -88,12 +88,14 @@ def library_name(cell: Cell) -> str:
 
 
 class Choices(Record, frozen=True, kw_only=True):
-    """What the MPI library that ranks run on can choose from."""
+    """What the library that ranks run on can choose from."""
 
     library: str
     """With its version."""
     algorithms: dict[str, tuple[str, ...]]
     """Collective -> the library's own names, in its order."""
+    ngpus: int | None = None
+    """GPUs of the rank's host, None where the library has nothing to do with them."""
 
     def cells(self, collective: Collective) -> tuple[Cell, ...]:
         """Return the cells of a collective, the default not among them."""

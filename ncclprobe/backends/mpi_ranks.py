@@ -41,6 +41,9 @@ class Refused(BackendError):
 class MpiRank:
     """This process among its ranks."""
 
+    ran: Cell | None = None
+    """The library does not say what it ran."""
+
     def __init__(self) -> None:
         self.world = MPI.COMM_WORLD
         self.rank, self.nranks = self.world.rank, self.world.size
@@ -56,6 +59,9 @@ class MpiRank:
     def abort(self) -> None:
         """End all ranks at once."""
         self.world.Abort(1)
+
+    def finish(self) -> None:
+        """Leave; the MPI library ends with the interpreter."""
 
     def share(self, content: bytes | None) -> bytes:
         """Return rank 0's content on every rank."""

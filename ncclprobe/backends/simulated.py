@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from ncclprobe.backends.base import BackendOptions, Capabilities
 from ncclprobe.backends.fabric import Fabric, read_fabric
+from ncclprobe.backends.nccl_names import cell_environment
 from ncclprobe.errors import UsageError
-from ncclprobe.names import DEFAULT, Collective, Proto
+from ncclprobe.names import Collective
 from ncclprobe.records.sweep import Block, Cell, Launch, Measurement, Point, Status
 from ncclprobe.units import format_size
 
@@ -64,18 +65,8 @@ class SimulatedBackend:
         return tuple(sorted(point for point in self.fabric.times if point.collective == collective))
 
     def environment(self, collective: Collective, cell: Cell) -> dict[str, str]:
-        """Return NCCL's variables for a cell.
-
-        Empty for LL128, whose name in NCCL_PROTO switches off NCCL's own check that it is safe, and for channels, which
-        NCCL_MIN_NCHANNELS would set for every collective.
-
-        Source: NCCL 2.28.9, src/graph/tuning.cc (``ncclTopoTuneModel``) and src/init.cc (the per-collective form).
-        """
-        if cell.proto == Proto.LL128 or cell.nchannels is not None:
-            return {}
-        name = collective.csv
-        settings = {"NCCL_ALGO": f"{name}:{cell.algo.lower()}", "NCCL_PROTO": f"{name}:{cell.proto.lower()}"}
-        return settings if cell.proto != DEFAULT else {"NCCL_ALGO": settings["NCCL_ALGO"]}
+        """Return NCCL's variables for a cell."""
+        return cell_environment(collective, cell)
 
     def measure(self, launch: Launch) -> Iterator[Measurement]:
         """Draw the launch's samples; a hang ends the iterator, as it ends real ranks.

@@ -10,12 +10,12 @@ import click
 import msgspec
 
 from ncclprobe.backends import BACKENDS, auto_backend, make_backend
-from ncclprobe.backends.base import Backend, BackendOptions, Capabilities
+from ncclprobe.backends.base import Backend, BackendOptions, Capabilities, GpuOptions
 from ncclprobe.cli.output import drawn_seed, finish, note, refuse_options_with_resume, shared_options
 from ncclprobe.cli.progress import LaunchProgress
 from ncclprobe.errors import UsageError
 from ncclprobe.launchers import LAUNCHERS
-from ncclprobe.names import Collective
+from ncclprobe.names import DEFAULT, Collective
 from ncclprobe.nodesets import expand
 from ncclprobe.records.sweep import Cell, SweepDocument
 from ncclprobe.report.text.sweep import sweep_text
@@ -38,15 +38,17 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
 
 def _numbers(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...]:
     names = _names(context, option, text)
-    if not all(name.isdigit() and int(name) for name in names):
-        raise UsageError(f"--channels {text!r}: write numbers over 0 with commas, such as 1,4,16")
-    return tuple(int(name) for name in names)
+    if not all(name == DEFAULT or (name.isdigit() and int(name)) for name in names):
+        raise UsageError(f"--channels {text!r}: write numbers over 0 with commas, such as 1,4,16 or default,1,4,16")
+    return tuple(0 if name == DEFAULT else int(name) for name in names)
 
 
 @click.command(NAME)
 @click.option("--algo", callback=_names, metavar="NAME,...", help="Tree,Ring  [default: all that the backend has]")
 @click.option("--proto", callback=_names, metavar="NAME,...", help="LL,LL128,Simple  [default: all]")
-@click.option("--channels", callback=_numbers, metavar="N,...", help="1,4,16  [default: all, or the library's own]")
+@click.option(
+    "--channels", callback=_numbers, metavar="N,...", help="default,1,4,16  [default: all, or the library's own]"
+)
 @click.option("--sizes", metavar="FROM:TO:FACTOR|SIZE,...", help="8:1G:8  [default: the fabric's, or 8:8M:8]")
 @click.option(
     "--collective", type=click.Choice([c.value for c in Collective]), default="all_reduce", show_default=True,
@@ -69,6 +71,15 @@ def _numbers(context: click.Context, option: click.Parameter, text: str | None) 
 @click.option(
     "--timeout", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, metavar="SECONDS",
     help="A sample that takes longer is aborted and its cell left out.",
+)  # fmt: skip
+@click.option(
+    "--mode", type=click.Choice(["auto", "graph", "eager"]), default="auto", show_default=True,
+    help="GPUs: replay captured operations, or enqueue each; auto captures up to 32 MiB.",
+)  # fmt: skip
+@click.option("--in-place", is_flag=True, help="GPUs: read and write the same buffer.")
+@click.option(
+    "--memory", type=click.Choice(["cuda", "nccl"]), default="cuda", show_default=True,
+    help="GPUs: buffers from cudaMalloc, as in PyTorch, or ncclMemAlloc, as in nccl-tests.",
 )  # fmt: skip
 @click.option("--exhaustive", is_flag=True, help="Measure every cell as often as the plain design would; drop nothing.")
 @click.option("--resume", type=click.Path(path_type=pathlib.Path), metavar="DIR", help="Go on with this run.")
@@ -149,7 +160,13 @@ def _plan(options: SweepOptions) -> tuple[Backend, Capabilities, RacePlan]:
     backend = make_backend(
         options.backend,
         BackendOptions(
-            nranks=options.nranks, fabric=fabric, launcher=options.launcher, hosts=options.hosts, seed=options.seed
+            nranks=options.nranks,
+            fabric=fabric,
+            launcher=options.launcher,
+            hosts=options.hosts,
+            seed=options.seed,
+            channels=tuple(filter(None, options.channels)),
+            gpu=GpuOptions(mode=options.mode, in_place=options.in_place, memory=options.memory),
         ),
     )
     collective = Collective(options.collective)
@@ -172,7 +189,7 @@ def _judged(race: Race, backend: Backend, capabilities: Capabilities, dropped_by
 
     choice = choose(race.plan.points, race.winners, race.ratios, summary.gain(race), environment)
     return SweepDocument(
-        findings=doubts(race, choice, dropped_bytes),
+        findings=(*capabilities.findings, *doubts(race, choice, dropped_bytes)),
         backend=backend.name,
         library=capabilities.library,
         nranks=capabilities.nranks,

@@ -133,6 +133,8 @@ class Measurement(Record, frozen=True, kw_only=True):
     """Operations that a sample ran in a row; its time is their mean."""
     message: str = ""
     """Why something was refused or timed out."""
+    ran: tuple[Cell, ...] = ()
+    """What the library says that it ran with, one a cell; empty where it does not say."""
 
 
 class LaunchEnd(Record, frozen=True, kw_only=True):

@@ -39,7 +39,13 @@ class SweepOptions(Record, frozen=True, kw_only=True):
     proto: tuple[str, ...] = ()
     """Empty takes all."""
     channels: tuple[int, ...] = ()
-    """Empty takes all."""
+    """0 stands for the library's own number; empty takes all."""
+    mode: str = "auto"
+    """How operations reach a GPU: ``graph``, ``eager``, or ``auto`` by size."""
+    in_place: bool = False
+    """Whether operations on GPUs read and write the same buffer."""
+    memory: str = "cuda"
+    """Where buffers on GPUs come from: ``cuda`` or ``nccl``."""
     budget_s: float | None = None
     """Wall time."""
     timeout_s: float = 10.0
@@ -107,8 +113,9 @@ def _key(name: str) -> str:
 
 def _channels(wanted: Sequence[int], capabilities: Capabilities) -> set[int | None]:
     offered = {cell.nchannels for cell in capabilities.cells}
-    unknown = sorted(set(wanted) - offered)
+    named = {number or None for number in wanted}
+    unknown = sorted(filter(None, named - offered))
     if unknown:
         there = ", ".join(str(number) for number in sorted(filter(None, offered))) or "no choice of channels"
         raise UsageError(f"--channels {unknown[0]}: the backend does not have it; it has {there}")
-    return set(wanted) or offered
+    return named or offered

@@ -39,6 +39,8 @@ class RankSide(Protocol):
 
     rank: int
     nranks: int
+    ran: Cell | None
+    """What the library says that the last sample ran with, None where it does not say."""
 
     def choices(self) -> Choices:
         """Return what the library can choose from."""
@@ -46,6 +48,10 @@ class RankSide(Protocol):
 
     def abort(self) -> None:
         """End all ranks at once."""
+        ...
+
+    def finish(self) -> None:
+        """Leave, all messages being sent; it may end the process."""
         ...
 
     def share(self, content: bytes | None) -> bytes:
@@ -94,6 +100,7 @@ def main() -> None:
     for message in messages:
         if side.rank == 0:
             channel.send(encode(message))
+    side.finish()
 
 
 def _check_ranks(side: RankSide, launch: Launch | None) -> None:
@@ -182,6 +189,7 @@ class Worker:
                 warmup=step.warmup,
                 operations=operations,
                 message=message or (f"{wrong} wrong elements" if wrong else ""),
+                ran=(self._side.ran,) if self._side.ran is not None else (),
             )
         )
 

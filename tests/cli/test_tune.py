@@ -137,7 +137,7 @@ def test_a_change_that_slows_the_workload_is_withdrawn(
         (["--backend", "sim"], 2, "fabric"),
         (["--fabric", "/no/such/fabric.toml"], 2, "/no/such/fabric.toml"),
         (["--fabric", str(TWO_NODES), "--sizes", "8:"], 2, "is no size"),
-        (["--backend", "nccl"], 2, "nccl"),
+        (["--backend", "no-such"], 2, "no-such"),
         (["--resume", "/no/such/run"], 1, "is no run directory"),
     ],
 )

@@ -1,0 +1,362 @@
+"""One rank of the ``nccl`` backend: puts cells in force through the tuner plugin, proves that they ran, times them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pathlib
+import tempfile
+import time
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ncclprobe.backends.geometry import elements_per_rank, geometry
+from ncclprobe.backends.mpi_names import Choices
+from ncclprobe.backends.nccl_device import Buffers, Gpu, Operation, Slots, slots_of
+from ncclprobe.backends.nccl_library import Communicator, Nccl, Watchdog, gpu_count
+from ncclprobe.backends.nccl_names import channels_in, difference, operations_in
+from ncclprobe.backends.nccl_settings import RankSettings, placement
+from ncclprobe.errors import BackendError, LaunchError, MeasurementTimeout, UsageError
+from ncclprobe.launchers.gang import TROUBLE_S, Gang
+from ncclprobe.names import Collective
+from ncclprobe.records.sweep import Cell, Point
+from ncclprobe.records.tuner import TUNED_COLLECTIVES
+from ncclprobe.units import format_size
+
+TUNER = "ncclprobe.tuner.live", "LiveTuner"
+"""The tuner plugin's end in this process, imported late: it is a feature of its own."""
+LOG_SINCE = 22400
+"""The version from which NCCL's log tells what ran."""
+CHECK_EVERY_S = 0.05
+"""Between two looks at what went wrong behind an operation."""
+
+
+class Refused(BackendError):
+    """NCCL cannot run the cell here, or ran something else."""
+
+
+class NcclLog:
+    """NCCL's own log, in a private folder; on rank 0 it says what ran. Make it before NCCL is first called."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="ncclprobe-")
+        self._path = pathlib.Path(self._folder.name, "nccl.log")
+        self._read, self._quiet = 0, False
+        os.environ.update(NCCL_DEBUG="INFO", NCCL_DEBUG_SUBSYS="INIT,TUNING", NCCL_DEBUG_FILE=str(self._path))
+
+    def new(self) -> str:
+        """Return what was written since the last call."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._read)
+                content = file.read()
+        except OSError:
+            return ""
+        self._read += len(content)
+        return content.decode("utf-8", "replace")
+
+    def set_quiet(self, library: Nccl, *, quiet: bool) -> None:
+        """Have NCCL write a line an operation, or nothing: it takes microseconds, which eager times would show."""
+        if quiet == self._quiet:
+            return
+        os.environ["NCCL_DEBUG"] = "WARN" if quiet else "INFO"
+        if library.reread_debug():
+            self._quiet, self._read = quiet, 0
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        self._folder.cleanup()
+
+
+class Run(NamedTuple):
+    """What runs a cell at a point."""
+
+    replay: Operation | None
+    """The graph; None where operations are enqueued one by one."""
+    operations: int
+    """In the graph."""
+    ran: Cell | None
+    """What NCCL's log says that it runs."""
+
+
+class NcclRank:
+    """This process among its ranks."""
+
+    def __init__(self, settings: str) -> None:
+        self._settings = msgspec.json.decode(settings, type=RankSettings)
+        self._gang = Gang(os.environ)
+        self.rank, self.nranks = self._gang.rank, self._gang.nranks
+        self.ran: Cell | None = None
+        self._log: NcclLog | None = None
+        self._library: Nccl | None = None
+        self._salt = 0
+
+    # ---- among the ranks
+
+    def choices(self) -> Choices:
+        """Return which NCCL this is and how many GPUs its host has."""
+        return Choices(library=Nccl().name, algorithms={}, ngpus=gpu_count())
+
+    def abort(self) -> None:
+        """End all ranks: those that wait for this one hear that it is gone."""
+        self._gang.close()
+
+    def finish(self) -> None:
+        """End the process at once: what NCCL and CUDA still hold goes with it, and a stuck GPU holds nothing up."""
+        if self._log is not None:
+            self._log.remove()
+        if self._library is not None:
+            self._gang.close()
+            os._exit(0)
+
+    def share(self, content: bytes | None) -> bytes:
+        """Return rank 0's content on every rank."""
+        return self._gang.share(content)
+
+    def largest(self, values: tuple[float, ...]) -> list[float]:
+        """Return the maximum over ranks of each value."""
+        everyone = [msgspec.msgpack.decode(one, type=tuple[float, ...]) for one in self._gather(values)]
+        return [max(column) for column in zip(*everyone, strict=True)]
+
+    def total(self, value: int) -> int:
+        """Return the sum over ranks."""
+        return sum(msgspec.msgpack.decode(one, type=int) for one in self._gather(value))
+
+    def _gather(self, value: object) -> list[bytes]:
+        return self._gang.gather(msgspec.msgpack.encode(value))
+
+    # ---- before the samples
+
+    def prepare(self, points: tuple[Point, ...]) -> None:
+        """Take the GPU, make the communicator and all points' buffers.
+
+        Raises:
+            LaunchError: One of them is not to be had.
+        """
+        self._gpu = gpu = Gpu(self._gang.local_rank)
+        gpus = [address.decode() for address in self._gang.gather(gpu.bus_id.encode())]
+        os.environ.update(placement(self.rank, self._gang.hosts, gpus, os.environ))
+        places = list(zip(self._gang.hosts, gpus, strict=True))
+        self._sharing = places.count(places[self.rank])
+        self._log, self._library = NcclLog(), Nccl()
+        module, name = TUNER
+        self._tuner: Any = getattr(importlib.import_module(module), name)(pathlib.Path(self._settings.plugin))
+        self._communicators: dict[int, Communicator] = {}
+        self._watchdog = Watchdog(self._abort_communicators)
+        gpu.stuck, gpu.check = lambda: self._watchdog.passed, self._check_communicators
+        self._checked = time.monotonic()
+        self._communicator(0)
+        if self._tuner.state.opened == 0:
+            raise LaunchError(f"NCCL did not load the tuner plugin {self._settings.plugin}; see docs/nccl-backend.md")
+        self._channels = int(self.largest((max(channels_in(self._log.new()), default=0),))[0])
+        self._make_buffers(points)
+        self._runs: dict[tuple[Point, Cell], Run] = {}
+        self._gang.patience_s = self._settings.timeout_s + TROUBLE_S
+
+    def _communicator(self, min_channels: int) -> Communicator:
+        """Return the communicator with NCCL's own channels (0) or with at least so many."""
+        if min_channels not in self._communicators:
+            library = self._library or Nccl()
+            unique_id = self._gang.share(library.unique_id() if self.rank == 0 else None)
+            self._communicators[min_channels] = library.communicator(
+                unique_id, self.rank, self.nranks, min_channels=min_channels or None
+            )
+        return self._communicators[min_channels]
+
+    def _make_buffers(self, points: tuple[Point, ...]) -> None:
+        shapes = {point: geometry(point, self.rank, self.nranks) for point in points}
+        budget = -int(self.largest((-self._gpu.free_bytes() / 2 / self._sharing,))[0])
+        slots = {point: slots_of(point, shape, budget) for point, shape in shapes.items()}
+        arenas = self._arenas(max(one.bytes for one in slots.values()))
+        self._buffers = {point: self._buffers_of(point, slots[point], arenas) for point in points}
+
+    def _arenas(self, size: int) -> tuple[int, int]:
+        library = self._library or Nccl()
+        allocate = library.allocate if self._settings.gpu.memory == "nccl" else self._gpu.allocate
+        receive = allocate(size)
+        return (receive if self._settings.gpu.in_place else allocate(size)), receive
+
+    def _buffers_of(self, point: Point, slots: Slots, arenas: tuple[int, int]) -> Buffers:
+        shape = geometry(point, self.rank, self.nranks)
+        in_place = self._settings.gpu.in_place
+        return Buffers(self._gpu, point, shape, slots, arenas, self.rank, self.nranks, in_place=in_place)
+
+    # ---- samples
+
+    def fill(self, point: Point, salt: int, operations: int) -> None:
+        """Put a sample's data into the buffers that it is going to use, and rubbish where results go."""
+        self._salt = salt
+        buffers = self._buffers[point]
+        captured = self._settings.captures(point.size_bytes)
+        buffers.fill(salt, buffers.slots.count if captured else min(operations, buffers.slots.count))
+
+    def run(self, point: Point, cell: Cell, operations: int) -> float:
+        """Run a cell's operations one after the other and return this rank's seconds for all of them.
+
+        Raises:
+            Refused: NCCL cannot run the cell here, or would run something else.
+            MeasurementTimeout: It did not end in time; the communicator is aborted on every rank.
+        """
+        with self._watchdog.limit(self._settings.timeout_s):
+            try:
+                return self._run(point, cell, operations)
+            except MeasurementTimeout:  # word of another rank
+                raise
+            except BackendError as problem:
+                if self._watchdog.passed:
+                    raise self._gang.trouble(self._state(point, cell)) from problem
+                raise
+
+    def count_wrong(self, point: Point) -> int:
+        """Return the wrong elements in all buffers that the last sample used on this rank."""
+        return self._buffers[point].count_wrong()
+
+    def _run(self, point: Point, cell: Cell, operations: int) -> float:
+        if (point, cell) not in self._runs:
+            self._runs[point, cell] = self._proven(point, cell)
+        replay, captured, self.ran = self._runs[point, cell]
+        if replay is None:
+            seconds = self._eager(point, cell, operations)
+        else:
+            times = -(-operations // captured)
+            seconds = self._gpu.seconds(lambda _: replay(), times) * operations / (times * captured)
+        if self._settings.gpu.in_place:
+            self._once_more(point, cell, replay)
+        return seconds
+
+    def _eager(self, point: Point, cell: Cell, operations: int) -> float:
+        """Time operations that are enqueued one by one, with the cell in force and NCCL's log off."""
+        if self._log is not None and self._library is not None:
+            self._log.set_quiet(self._library, quiet=True)
+        enqueue, asked = self._operations(point, cell), self._tuner.state.asked
+        self._force(point, cell)
+        try:
+            with self._communicators[0].translated(f"running {cell.label}"):
+                seconds = self._gpu.seconds(lambda number: enqueue[number % len(enqueue)](), operations)
+        finally:
+            self._tuner.release()
+        self._judge_answers(cell, point, self._tuner.answers(after=max(asked, self._tuner.state.asked - 1)))
+        return seconds
+
+    def _once_more(self, point: Point, cell: Cell, replay: Operation | None) -> None:
+        """In place, run on fresh data exactly once: timed operations have summed up their own results."""
+        buffers = self._buffers[point]
+        buffers.fill(self._salt, buffers.slots.count)
+        self._force(point, cell)
+        try:
+            for operation in [replay] if replay else self._operations(point, cell):
+                operation()
+            self._gpu.wait()
+        finally:
+            self._tuner.release()
+
+    # ---- cells
+
+    def _proven(self, point: Point, cell: Cell) -> Run:
+        """Return what runs a cell, one operation having shown that it does.
+
+        Raises:
+            Refused: On every rank alike, where one of them cannot run it or NCCL runs something else.
+        """
+        ran, refusal = self._try(point, cell)
+        if any(reasons := self._gang.gather(refusal.encode())):
+            raise Refused(next(filter(None, reasons)).decode())
+        if not self._settings.captures(point.size_bytes):
+            return Run(None, 0, ran)
+        operations, asked = self._operations(point, cell), self._tuner.state.asked
+        self._force(point, cell)
+        try:
+            with self._communicators[0].translated(f"capturing {cell.label}"):
+                graph = self._gpu.graph(operations)
+        finally:
+            self._tuner.release()
+        self._judge_answers(cell, point, self._tuner.answers(after=asked))
+        return Run(graph, len(operations), ran)
+
+    def _try(self, point: Point, cell: Cell) -> tuple[Cell | None, str]:
+        """Run one operation, which connects its peers, and return what ran and why the cell is refused."""
+        library, log = self._library, self._log
+        if library is None or log is None:
+            raise LaunchError("a sample before any preparation")
+        log.set_quiet(library, quiet=False)
+        log.new()
+        try:
+            asked = self._tuner.state.asked
+            self._force(point, cell)
+            with self._communicators[0].translated(cell.label):
+                self._operations(point, cell)[0]()
+            self._gpu.wait()
+            self._judge_answers(cell, point, self._tuner.answers(after=asked))
+        except BackendError as problem:
+            if self._watchdog.passed:
+                raise
+            return None, str(problem)
+        finally:
+            self._tuner.release()
+        found = list(operations_in(log.new())) if library.version >= LOG_SINCE else []
+        ran = found[-1].cell if found else None
+        return ran, difference(cell, ran) if ran is not None else ""
+
+    def _force(self, point: Point, cell: Cell) -> None:
+        collective = Collective(point.collective)
+        if cell.is_default:
+            self._tuner.release()
+            return
+        if collective not in TUNED_COLLECTIVES:
+            raise Refused(f"{cell.label}: NCCL has no choice of algorithms for {collective}")
+        try:
+            self._tuner.force(cell, collective)
+        except UsageError as problem:
+            raise Refused(str(problem)) from problem
+
+    def _judge_answers(self, cell: Cell, point: Point, answers: Any) -> None:
+        """Compare what the plugin was asked and answered with what was wished.
+
+        Raises:
+            Refused: NCCL has no such entry, or did not ask.
+        """
+        if cell.is_default:
+            return
+        if not answers:
+            raise Refused(f"{cell.label}: NCCL did not ask the tuner plugin about {point.collective}")
+        for answer in answers:
+            if answer.refused:
+                raise Refused(f"{cell.label}: NCCL says {answer.refused.value}")
+
+    def _operations(self, point: Point, cell: Cell) -> list[Operation]:
+        """Return what enqueues an operation on each slot."""
+        wide = self._channels and (cell.nchannels or 0) > self._channels
+        communicator = self._communicator(self._settings.most_channels if wide else 0)
+        collective, count = Collective(point.collective), elements_per_rank(point, self.nranks)
+        stream = int(self._gpu.stream.ptr)
+        return [
+            communicator.operation(collective, send, receive, count, point.dtype, stream)
+            for send, receive in self._buffers[point].addresses()
+        ]
+
+    # ---- trouble
+
+    def _state(self, point: Point, cell: Cell) -> str:
+        """Return what this rank was at, for the others."""
+        answer = self._tuner.last()
+        took = f", in which NCCL took {answer.algo}/{answer.proto} last" if answer is not None else ""
+        place = f"{point.collective} {point.dtype} {format_size(point.size_bytes)}"
+        return f"was aborted after {self._settings.timeout_s:g} s in {cell.label} at {place}{took}"
+
+    def _abort_communicators(self) -> None:
+        for communicator in self._communicators.values():
+            communicator.abort()
+
+    def _check_communicators(self) -> None:
+        """Raise what went wrong behind the operations.
+
+        Raises:
+            BackendError: Something did.
+        """
+        if time.monotonic() - self._checked < CHECK_EVERY_S:
+            return
+        self._checked = time.monotonic()
+        for communicator in self._communicators.values():
+            if (words := communicator.failure()) and not self._watchdog.passed:
+                raise BackendError(words)
