@@ -33,7 +33,7 @@ def test_one_clear_winner_is_chosen_where_it_wins_and_nowhere_else():
     for at in POINTS[1:3]:
         ratio = race.ratios[at, RING]
         assert math.exp(rules.WORTHWHILE) < ratio.low <= 1.10 <= ratio.high
-        assert ratio.ratio == pytest.approx(1.10, abs=0.03)
+        assert ratio.ratio == pytest.approx(1.10, abs=0.05)
     assert race.unsettled == []
 
 
@@ -307,10 +307,10 @@ def test_a_race_that_was_cut_anywhere_goes_on_and_ends(cut):
     if unfinished:
         last = next(line for line in reversed(kept) if isinstance(line, Launch))
         assert rest[0].index == last.index + 1
-        done = {at: race.evidence.blocks_done(at, last.index) for at in fabric.times}
-        left = {block.point: block.repeat for block in rest[0].blocks}
-        for block in last.blocks:
-            assert left.get(block.point, 0) in (block.repeat - done[block.point], block.repeat), block.point
+        undone = {b.point: b.repeat - race.evidence.blocks_done(b.point, last.index) for b in last.blocks}
+        lacking = {at: repeat for at, repeat in undone.items() if repeat}
+        if lacking:  # else it lacked nothing but its end
+            assert {block.point: block.repeat for block in rest[0].blocks} == lacking
     assert sizes_won(race) == dict.fromkeys(SIZES[1:3], RING)
     assert [line.index for line in [*kept, *rest] if isinstance(line, Launch)] == list(
         range(len(race.evidence.launches))

@@ -122,9 +122,11 @@ def test_a_planned_confirmation_would_show_the_gain(ratio, between):
     assert gap >= 0.97 * (z + rules.POWER_Z) * reached(e, plan)
 
 
-def test_a_confirmation_takes_at_least_three_launches_and_two_pairs():
+def test_a_confirmation_of_a_large_gain_takes_three_launches_of_a_few_pairs():
     plan = rules.plan_confirmation(one(0.5, error=0.001), finalists=1, look=0, most_pairs=1000)
-    assert plan == rules.ConfirmPlan(launches=3, pairs=2)
+    assert plan is not None
+    assert plan.launches == 3
+    assert 2 <= plan.pairs <= rules.LEAST_PAIRS
 
 
 def test_more_spread_between_launches_takes_more_launches():
