@@ -51,6 +51,7 @@ class Evidence:
         """Wrong elements."""
         self.operations: dict[Point, int] = {}
         """Operations within a sample; its time is their mean."""
+        self._samples: dict[Point, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
         self._logs: dict[tuple[Point, int], dict[int, dict[Cell, float]]] = defaultdict(lambda: defaultdict(dict))
         self._summaries: dict[tuple[Point, int], tuple[int, dict[Cell, LaunchSummary]]] = {}
         self._scales: dict[Point, float] = {}
@@ -64,6 +65,8 @@ class Evidence:
         self.spent_s += measurement.spent_s
         if not measurement.warmup:
             self.operations[measurement.point] = measurement.operations
+            seconds, count = self._samples[measurement.point]
+            self._samples[measurement.point] = seconds + measurement.spent_s, count + len(measurement.cells)
         block = self._logs[measurement.point, measurement.launch][measurement.block] if not measurement.warmup else {}
         for cell, time, status, wrong in zip(
             measurement.cells, measurement.times_us, measurement.statuses, measurement.wrong, strict=True
@@ -75,6 +78,11 @@ class Evidence:
                 self.refused[measurement.point, cell] = measurement.message
             elif status in BROKEN:
                 self.out.setdefault(cell, (status, measurement.message))
+
+    def sample_s(self, point: Point) -> float:
+        """Return how long a sample at a point has taken on average; 0 where there is none."""
+        seconds, count = self._samples[point]
+        return seconds / count if count else 0.0
 
     def usable(self, point: Point, cell: Cell) -> bool:
         """Return whether nothing speaks against measuring a cell at a point."""

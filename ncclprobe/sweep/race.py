@@ -153,6 +153,7 @@ class Race:
 
     def _launch(self, blocks: list[Block]) -> Launch:
         confirm = all(self._points[block.point].stage is Stage.CONFIRM for block in blocks)
+        blocks = self._within_budget(blocks)
         return Launch(
             index=len(self.evidence.launches),
             stage="confirm" if confirm else "explore",
@@ -163,6 +164,15 @@ class Race:
             seed=self.plan.seed,
             env=self.plan.env,
         )
+
+    def _within_budget(self, blocks: list[Block]) -> list[Block]:
+        """Return the blocks, repeated less where they would take longer than what is left of the budget."""
+        if self.plan.budget_s is None or not self.evidence.spent_s:
+            return blocks
+        alone = sum(block.repeat * len(block.cells) * self.evidence.sample_s(block.point) for block in blocks)
+        expected = alone * self.elapsed_s / self.evidence.spent_s
+        share = min(1.0, (self.plan.budget_s - self.elapsed_s) / expected) if expected else 1.0
+        return [block.with_(repeat=max(1, math.floor(block.repeat * share))) for block in blocks]
 
     def _unfinished(self) -> list[Block]:
         """Return what the last launch was to measure and did not, because it hung or we were killed."""

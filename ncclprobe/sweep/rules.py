@@ -14,10 +14,10 @@ from ncclprobe.sweep.estimate import Estimate
 WORTHWHILE = math.log(1.005)
 """A size changes only if its interval's low end exceeds this (the contract of ``sweep``)."""
 
-EXPLORE_ALPHA = 0.03
+EXPLORE_ALPHA = 0.01
 """Error budget of all intervals of cells that were not confirmed, two-sided."""
 
-CONFIRM_LOW_ALPHA, CONFIRM_HIGH_ALPHA = 0.008, 0.012
+CONFIRM_LOW_ALPHA, CONFIRM_HIGH_ALPHA = 0.008, 0.008
 """Error budget of the confirmed cells' intervals: a false change has the first."""
 
 
@@ -34,10 +34,10 @@ class Look(Record, frozen=True, kw_only=True):
 
 EXPLORE = (
     Look(launches=2, share=0.0, alpha=0.10),
-    Look(launches=6, share=0.10, alpha=0.15),
-    Look(launches=7, share=0.20, alpha=0.20),
-    Look(launches=8, share=0.35, alpha=0.25),
-    Look(launches=10, share=0.55, alpha=0.30),
+    Look(launches=5, share=0.10, alpha=0.15),
+    Look(launches=6, share=0.20, alpha=0.20),
+    Look(launches=7, share=0.35, alpha=0.25),
+    Look(launches=9, share=0.55, alpha=0.30),
 )
 """The race's looks; the first has FIRST_PAIRS in all."""
 
@@ -56,8 +56,11 @@ FIRST_PAIRS = 6
 DETECTABLE = 0.025
 """A cell that could still be this much faster goes on, at the full precision."""
 
-FUTILE_Z, DOMINATED_Z, CLEAR_Z = 2.9, 2.2, 2.0
+FUTILE_Z, DOMINATED_Z, CLEAR_Z = 2.4, 2.2, 2.0
 """Standard errors by which a cell must miss DETECTABLE, or the best cell, to drop out; by which the best must win."""
+
+LAST_Z = 1.2
+"""Standard errors by which the best cell must win at the last look to be confirmed."""
 
 POWER_Z = 2.2
 """A planned look at a winner succeeds with a probability of 98.6 %: normal_quantile(0.986)."""
@@ -69,7 +72,7 @@ be shown with 69 %: normal_quantile(0.69)."""
 MOST_PAIRS, FIRST_CONFIRM = 1.5, 0.35
 """Pairs that the confirmation of a winner may take, as a share of the plain design's n, and of these the first look."""
 
-LEAST_PAIRS = 5
+LEAST_PAIRS = 8
 """Pairs of a launch, where more launches would do: with fewer, two wild samples make a launch wild."""
 
 MOST_LAUNCHES = 40
@@ -115,7 +118,7 @@ def dominated(estimate: Estimate, best: Estimate) -> bool:
 
 def promising(estimate: Estimate, *, last: bool) -> bool:
     """Return whether the only cell left, or at the last look the best one, is worth confirming."""
-    return estimate.ratio - (0.5 if last else CLEAR_Z) * estimate.error > WORTHWHILE
+    return estimate.ratio - (LAST_Z if last else CLEAR_Z) * estimate.error > WORTHWHILE
 
 
 class ConfirmPlan(Record, frozen=True, kw_only=True):
@@ -144,7 +147,7 @@ def plan_confirmation(estimate: Estimate, finalists: int, look: int, most_pairs:
     plan = _pairs_for(estimate, (max(gap, hope / 4, 1e-4) / (z + POWER_Z)) ** 2)
     most = most_pairs * (FIRST_CONFIRM if look == 0 else 1.0)
     if plan.launches * plan.pairs > most:
-        plan = plan.with_(pairs=max(2, math.floor(most / plan.launches)))
+        plan = plan.with_(pairs=max(LEAST_PAIRS, math.floor(most / plan.launches)))
     reached = math.sqrt(estimate.between / plan.launches + estimate.within / (plan.launches * plan.pairs))
     return plan if hope > (z + LEAST_POWER_Z) * reached * (math.sqrt(FIRST_CONFIRM) if look == 0 else 1.0) else None
 
@@ -155,4 +158,4 @@ def _pairs_for(estimate: Estimate, variance: float) -> ConfirmPlan:
     wanted = min(math.ceil(2 * estimate.between / variance), MOST_LAUNCHES, math.floor(unlimited / LEAST_PAIRS))
     launches = max(3, wanted)
     left = max(variance - estimate.between / launches, variance / 10)
-    return ConfirmPlan(launches=launches, pairs=max(2, math.ceil(estimate.within / (launches * left))))
+    return ConfirmPlan(launches=launches, pairs=max(LEAST_PAIRS, math.ceil(estimate.within / (launches * left))))
