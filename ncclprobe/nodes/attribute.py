@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -33,8 +34,8 @@ class Judgement:
     """Components that explain the same slow values equally well."""
     failures: Failures
     """What the failed groups say."""
-    unclear: frozenset[Component]
-    """Components of which more measurements would tell something."""
+    unclear: tuple[Component, ...]
+    """Components of which more measurements would tell something: links, then rails, then nodes, the worst first."""
     passed: frozenset[str]
     """Nodes that are clear of a slowdown of interest."""
     units: tuple[str | None, ...]
@@ -184,12 +185,12 @@ def _inseparable(found: Iterable[Evidence]) -> tuple[tuple[Component, ...], ...]
 
 def _unclear(
     merged: dict[Component, Evidence], verdicts: Iterable[NodeVerdict], failures: Failures
-) -> frozenset[Component]:
+) -> tuple[Component, ...]:
     gone = {verdict.node for verdict in verdicts if verdict.status is NodeStatus.UNREACHABLE}
-    unclear = {component for component, evidence in merged.items() if not evidence.clear}
-    unclear |= {Component(Kind.NODE, (node,)) for node in failures.pending}
-    unclear |= {Component(Kind.NODE, (v.node,)) for v in verdicts if Component(Kind.NODE, (v.node,)) not in merged}
-    unclear |= {
-        Component(Kind.LINK, tuple(sorted(value.nodes))) for value in failures.unexplained if len(value.nodes) == 2
-    }
-    return frozenset(component for component in unclear if not gone.intersection(component.names))
+    gains = {component: evidence.gain for component, evidence in merged.items() if not evidence.clear}
+    unmeasured = [v.node for v in verdicts if Component(Kind.NODE, (v.node,)) not in merged]
+    gains |= {Component(Kind.NODE, (node,)): math.inf for node in (*failures.pending, *unmeasured)}
+    pairs = [tuple(sorted(value.nodes)) for value in failures.unexplained if len(value.nodes) == 2]
+    gains |= {Component(Kind.LINK, pair): math.inf for pair in pairs}
+    left = [component for component in gains if not gone.intersection(component.names)]
+    return tuple(sorted(left, key=lambda component: (-component.kind, -gains[component], component.names)))

@@ -68,6 +68,8 @@ class Evidence:
     """What explains the same values equally well."""
     clear: bool
     """Whether more measurements would change nothing that matters."""
+    gain: float
+    """Log-likelihood that its effect gains over none."""
     unit: str | None
     """Of the values."""
 
@@ -106,6 +108,7 @@ class _Family:
     found: Fit
     chosen: Ints
     best: Floats
+    gain: Floats
     low: Floats
     high: Floats
     named: Bools
@@ -125,7 +128,9 @@ def _weigh_family(found: Fit, chosen: Ints, limits: Limits) -> list[Evidence]:
     links = found.design.components[chosen[0]].kind is Kind.LINK
     shown = np.flatnonzero(suspicious | ~clear) if links and number > MOST_LINKS else np.arange(number)
     low, high = bounds(found, chosen[shown], best[shown], COVERAGE_ALPHA * limits.share / number)
-    family = _Family(found, chosen[shown], best[shown], low, high, named[shown], suspicious[shown], clear[shown])
+    family = _Family(
+        found, chosen[shown], best[shown], gain[shown], low, high, named[shown], suspicious[shown], clear[shown]
+    )
     return [_evidence(family, place) for place in range(len(shown))]
 
 
@@ -160,6 +165,7 @@ def _evidence(family: _Family, place: int) -> Evidence:
         all_rows=len(rows),
         pairs_only=all(len(row.nodes) == 2 for row in rows),
         rivals=rivals,
+        gain=float(family.gain[place]),
         clear=slow or not (rivals or family.suspicious[place] or not family.clear[place]),
         unit=rows[0].unit,
     )

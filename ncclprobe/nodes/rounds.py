@@ -72,7 +72,7 @@ def without(planned: Round, gone: Collection[str], rng: np.random.Generator) -> 
 
 def confirmation(
     index: int,
-    unclear: Collection[Component],
+    unclear: Sequence[Component],
     passed: Collection[str],
     met: Mapping[frozenset[str], int],
     rails: Sequence[str],
@@ -80,11 +80,9 @@ def confirmation(
 ) -> Round | None:
     """Return a round for suspects: nodes with passed partners they met least, links and rails again, and controls.
 
-    Links come first: a slow one is clear after few looks, and makes its nodes suspects until then.
-
     Args:
         index: The round's.
-        unclear: What is to be measured, as far as the passed nodes suffice.
+        unclear: What is to be measured, as far as the passed nodes suffice; the most urgent first.
         passed: Nodes known to be healthy.
         met: How often two nodes were measured together.
         rails: All of them.
@@ -98,8 +96,7 @@ def confirmation(
     free = dict.fromkeys(_shuffled(sorted(set(passed) - suspects), rng))
     groups: list[Group] = []
     busy: set[str] = set()
-    links_first = sorted(_shuffled(sorted(unclear), rng), key=lambda component: -component.kind)
-    for component in links_first:
+    for component in unclear:
         for group in _groups_for(component, free, busy, met, rails, rng):
             groups.append(group)
             busy.update(group.nodes)

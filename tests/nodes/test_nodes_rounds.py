@@ -65,23 +65,23 @@ def confirm(unclear, passed, met=None, rails=()):
 
 def test_a_suspect_node_meets_the_passed_node_it_met_least():
     met = {frozenset(("x", "a")): 1, frozenset(("x", "b")): 1}
-    groups = confirm({Component(Kind.NODE, ("x",))}, {"a", "b", "c", "d", "e"}, met)
+    groups = confirm([Component(Kind.NODE, ("x",))], {"a", "b", "c", "d", "e"}, met)
     assert groups.keys() >= {frozenset("xc")} or groups.keys() & {frozenset("xd"), frozenset("xe")}
     assert not groups.keys() & {frozenset("xa"), frozenset("xb")}
     assert len(groups) == 3
 
 
 def test_a_suspect_link_is_measured_before_its_nodes():
-    unclear = {Component(Kind.LINK, ("x", "y")), Component(Kind.NODE, ("x",)), Component(Kind.NODE, ("y",))}
+    unclear = [Component(Kind.LINK, ("x", "y")), Component(Kind.NODE, ("x",)), Component(Kind.NODE, ("y",))]
     groups = confirm(unclear, {"a", "b"})
     assert set(groups) == {frozenset("xy"), frozenset("ab")}
 
 
 def test_a_suspect_rail_is_measured_by_passed_nodes_and_controls_leave_it_out():
     rails = ("r0", "r1")
-    groups = confirm({Component(Kind.RAIL, ("r1",))}, set("abcdefgh"), rails=rails)
+    groups = confirm([Component(Kind.RAIL, ("r1",))], set("abcdefgh"), rails=rails)
     assert Counter(groups.values()) == {"r1": rounds.RAIL_PAIRS, "r0": 2}
 
 
 def test_nothing_is_measured_where_nobody_passed():
-    assert confirm({Component(Kind.NODE, ("x",))}, set()) is None
+    assert confirm([Component(Kind.NODE, ("x",))], set()) is None
