@@ -6,7 +6,6 @@ Ranks need no MPI: the local launcher starts plain processes, and those of mpiru
 
 from __future__ import annotations
 
-import importlib
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -28,9 +27,8 @@ from ncclprobe.launchers.run import START_TIMEOUT_S, run_ranks
 from ncclprobe.launchers.spawn import SpawnLauncher
 from ncclprobe.names import Collective
 from ncclprobe.records.sweep import Cell, Launch, Measurement, Point
+from ncclprobe.tuner.build import plugin_path
 
-PLUGIN = "ncclprobe.tuner.build", "plugin_path"
-"""What builds or finds the tuner plugin, imported late: it is a feature of its own."""
 GRACE_S = 5 * TROUBLE_S
 """How much longer than a sample may take the ranks may be silent: they watch themselves, and then tell each other."""
 TUNER_VARIABLE = "NCCL_TUNER_PLUGIN"
@@ -138,8 +136,7 @@ class NcclBackend:
 
     def _built(self) -> str:
         if self._plugin is None:
-            module, name = PLUGIN
-            self._plugin = str(getattr(importlib.import_module(module), name)())
+            self._plugin = str(plugin_path())
         return self._plugin
 
 

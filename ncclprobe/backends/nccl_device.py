@@ -181,6 +181,7 @@ class Buffers:
         offset = rank * part * ITEM_BYTES[point.dtype]
         collective = Collective(point.collective)
         send, receive = arenas
+        self._results = receive
         if in_place:
             send = receive + (offset if collective is Collective.ALL_GATHER else 0)
             receive += offset if collective is Collective.REDUCE_SCATTER else 0
@@ -205,8 +206,7 @@ class Buffers:
         span, most = self._shape.send, self._limits.base
         own = weight(self._rank, self._salt, self._nranks, self._limits)
         with self._gpu.stream:
-            for address in {self._send if self._in_place else self._receive, self._receive}:
-                self._rubbish(address)
+            self._rubbish()
             if self._has_data():
                 self._fill(
                     self._grid(span.count), (_THREADS,),
@@ -218,10 +218,11 @@ class Buffers:
         """Return whether this rank sends: in place, only the root's buffer of a broadcast holds anything."""
         return not (self._in_place and self._point.collective == Collective.BROADCAST and self._rank)
 
-    def _rubbish(self, address: int) -> None:
-        size = self._shape.received * ITEM_BYTES[self._point.dtype]
-        extent = (self._used - 1) * self.slots.stride + size
-        cupy.cuda.runtime.memsetAsync(address, 0xFF, extent, self._gpu.stream.ptr)
+    def _rubbish(self) -> None:
+        """Overwrite where results go; in place, the send buffer lies in it or it in the send buffer."""
+        largest = max(self._shape.received, self._shape.send.count) * ITEM_BYTES[self._point.dtype]
+        extent = (self._used - 1) * self.slots.stride + largest
+        cupy.cuda.runtime.memsetAsync(self._results, 0xFF, extent, self._gpu.stream.ptr)
 
     def count_wrong(self) -> int:
         """Return the elements in the used slots whose bits are not the expected ones."""

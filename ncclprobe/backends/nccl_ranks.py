@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import pathlib
 import tempfile
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,11 +20,10 @@ from ncclprobe.errors import BackendError, LaunchError, MeasurementTimeout, Usag
 from ncclprobe.launchers.gang import TROUBLE_S, Gang
 from ncclprobe.names import Collective
 from ncclprobe.records.sweep import Cell, Point
-from ncclprobe.records.tuner import TUNED_COLLECTIVES
+from ncclprobe.records.tuner import TUNED_COLLECTIVES, Answer
+from ncclprobe.tuner.live import LiveTuner
 from ncclprobe.units import format_size
 
-TUNER = "ncclprobe.tuner.live", "LiveTuner"
-"""The tuner plugin's end in this process, imported late: it is a feature of its own."""
 LOG_SINCE = 22400
 """The version from which NCCL's log tells what ran."""
 CHECK_EVERY_S = 0.05
@@ -140,8 +138,7 @@ class NcclRank:
         places = list(zip(self._gang.hosts, gpus, strict=True))
         self._sharing = places.count(places[self.rank])
         self._log, self._library = NcclLog(), Nccl()
-        module, name = TUNER
-        self._tuner: Any = getattr(importlib.import_module(module), name)(pathlib.Path(self._settings.plugin))
+        self._tuner = LiveTuner(pathlib.Path(self._settings.plugin))
         self._communicators: dict[int, Communicator] = {}
         self._watchdog = Watchdog(self._abort_communicators)
         gpu.stuck, gpu.check = lambda: self._watchdog.passed, self._check_communicators
@@ -198,6 +195,7 @@ class NcclRank:
             Refused: NCCL cannot run the cell here, or would run something else.
             MeasurementTimeout: It did not end in time; the communicator is aborted on every rank.
         """
+        self.ran = None
         with self._watchdog.limit(self._settings.timeout_s):
             try:
                 return self._run(point, cell, operations)
@@ -310,7 +308,7 @@ class NcclRank:
         except UsageError as problem:
             raise Refused(str(problem)) from problem
 
-    def _judge_answers(self, cell: Cell, point: Point, answers: Any) -> None:
+    def _judge_answers(self, cell: Cell, point: Point, answers: tuple[Answer, ...]) -> None:
         """Compare what the plugin was asked and answered with what was wished.
 
         Raises:

@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Shows on a machine with two GPUs what the backend `nccl` promises; on one GPU, what can be shown there.
+#
+#   scripts/gpu_acceptance.sh FOLDER OUT [STEP...]
+#
+# FOLDER holds whl/ (wheels that the machine lacks) and nccl-tests/ (its sources). Results go to OUT as they come:
+# log.txt, and results.tgz with everything else. Steps, in order of importance: smoke tests fidelity sweep live nodes.
+set -u
+folder=$(cd "$1" && pwd) out=$2
+shift 2
+steps=${*:-smoke tests fidelity sweep live nodes}
+root=$(cd "$(dirname "$0")/.." && pwd)
+work=/tmp/ncclprobe-acceptance
+mkdir -p "$out" "$work/results" "$work/build" "$work/home/lib"
+exec > >(tee -a "$out/log.txt") 2>&1
+export PYTHONUNBUFFERED=1 NCCL_NVLS_ENABLE=0 TORCH_SYMM_MEM_DISABLE_MULTICAST=1 NVSHMEM_DISABLE_NVLS=1
+
+began=$SECONDS
+say() { printf '\n=== %s (%d s)\n' "$*" $((SECONDS - began)); }
+keep() { tar czf "$out/results.tgz" -C "$work" results; }
+step() { # seconds, name, command...
+  local limit=$1 name=$2
+  shift 2
+  say "$name"
+  timeout -k 5 "$limit" "$@" > >(tee "$work/results/$name.txt") 2>&1
+  printf '=== %s ended with %d\n' "$name" $?
+  keep
+}
+
+say setup
+python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target "$work/site" "$folder"/whl/*.whl
+export PYTHONPATH="$root:$work/site"
+nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
+nvidia-smi topo -m | tee "$work/results/topo.txt"
+gpus=$(nvidia-smi --list-gpus | wc -l)
+nccl=$(python3 -c 'import nvidia.nccl, pathlib; print(pathlib.Path(list(nvidia.nccl.__path__)[0]))')
+ln -sfn "$nccl/include" "$work/home/include"
+ln -sf "$nccl/lib/libnccl.so.2" "$work/home/lib/libnccl.so"
+export LD_LIBRARY_PATH="$nccl/lib:${LD_LIBRARY_PATH:-}"
+capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d '. ')
+cuda=$(dirname "$(dirname "$(readlink -f "$(command -v nvcc)")")")
+(cp -r "$folder/nccl-tests" "$work/nccl-tests" && make -s -j8 -C "$work/nccl-tests/src" BUILDDIR="$work/build" \
+  NCCL_HOME="$work/home" CUDA_HOME="$cuda" \
+  NVCC_GENCODE="-gencode=arch=compute_$capability,code=sm_$capability" "$work/build/all_reduce_perf") \
+  > "$work/results/build.txt" 2>&1 &
+build=$!
+
+probe() { # seconds, name, options of sweep...
+  local limit=$1 name=$2
+  shift 2
+  step "$limit" "$name" python3 -m ncclprobe sweep --backend nccl --nranks 2 --seed 1 --out "$work/results/$name" "$@"
+}
+
+for one in $steps; do
+  case $one in
+  smoke) probe 60 smoke --algo Ring,Tree --proto LL,Simple --sizes 8,1M,64M --budget 8 ;;
+  tests) step 200 tests python3 -m pytest -q --maxfail=8 --durations=8 -m gpu "$root/tests/gpu" -p no:cacheprovider -c "$root/pyproject.toml" ;;
+  fidelity)
+    wait $build || tail -20 "$work/results/build.txt"
+    [ "$gpus" -ge 2 ] && step 150 fidelity python3 "$root/scripts/nccl_fidelity.py" --what graph,eager \
+      --nccl-tests "$work/build/all_reduce_perf" --out "$work/results"
+    ;;
+  sweep)
+    wait $build
+    probe 60 sweep --algo Tree,Ring --proto LL,LL128,Simple --channels default,1,4,8,16 --sizes 8:1G:8 --budget 15
+    # shellcheck disable=SC2016
+    [ "$gpus" -ge 2 ] && step 110 loop bash -c 'time for channels in 0 1 4 8 16; do for algo in Tree Ring; do
+      for proto in LL LL128 Simple; do
+        limit=; [ $channels -gt 0 ] && limit="NCCL_MIN_NCHANNELS=$channels NCCL_MAX_NCHANNELS=$channels"
+        env $limit NCCL_ALGO=allreduce:$algo NCCL_PROTO=allreduce:$proto "$0" -b 8 -e 1G -f 8 -t 2 -g 1 -n 20 -w 5 -c 0 \
+          > /dev/null || echo "$algo $proto $channels failed"
+      done; done; done' "$work/build/all_reduce_perf"
+    ;;
+  live)
+    [ "$gpus" -ge 2 ] && mkdir -p "$work/results/live" &&
+      step 110 live python3 "$root/scripts/nccl_fidelity.py" --what live --rounds 1 --out "$work/results/live"
+    ;;
+  nodes) NCCLPROBE_NODES=2 probe 70 nodes --algo Tree,Ring --sizes 8:16M:8 --budget 40 ;;
+  esac
+done
+say end
+keep

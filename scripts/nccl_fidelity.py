@@ -1,0 +1,175 @@
+"""Is the backend `nccl` as exact as nccl-tests, and are cells that are switched live those of fresh communicators?
+
+    python scripts/nccl_fidelity.py --nccl-tests BUILD/all_reduce_perf --out DIR [--what graph,eager,live]
+
+`graph` and `eager` interleave our launches with runs of all_reduce_perf (one thread a GPU) and compare NCCL's default;
+`live` compares cells forced in one communicator with launches whose NCCL_ALGO and NCCL_PROTO are set. Tables go to
+stdout, every figure to DIR/fidelity.json. Bounds: graph 1 % or 0.3 us, eager 5 % or 1.5 us, live 3 % (mean 1 %).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import pathlib
+import re
+import statistics
+import time
+from collections.abc import Iterator
+
+import msgspec
+from tabulate import tabulate
+
+from ncclprobe import processes
+from ncclprobe.backends import make_backend
+from ncclprobe.backends.base import BackendOptions, GpuOptions
+from ncclprobe.names import Collective
+from ncclprobe.records.sweep import DEFAULT_CELL, Block, Cell, Launch, Point, Status
+from ncclprobe.units import format_size, parse_size
+
+DTYPES = {"float32": "float", "bfloat16": "bfloat16"}
+BOUNDS = {"graph": (0.01, 0.3), "eager": (0.05, 1.5)}
+BIG = 128 << 20
+CELLS = [Cell(algo=algo, proto=proto) for algo in ("Tree", "Ring") for proto in ("LL", "LL128", "Simple")]
+Times = dict[int, list[float]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nccl-tests", type=pathlib.Path, help="all_reduce_perf, built on this machine")
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--what", default="graph,eager,live")
+    parser.add_argument("--largest", default="8G")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--nranks", type=int, default=2)
+    options = parser.parse_args()
+    found: dict[str, object] = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    for what in options.what.split(","):
+        began = time.monotonic()
+        found[what] = live(options) if what == "live" else beside(options, what)
+        print(f"({what}: {time.monotonic() - began:.0f} s)\n", flush=True)
+        (options.out / "fidelity.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+
+
+def sizes_up_to(largest: int) -> list[int]:
+    return [8 * 8**n for n in range(20) if 8 * 8**n <= largest]
+
+
+def beside(options: argparse.Namespace, mode: str) -> list[dict[str, object]]:
+    """Compare our default with nccl-tests', launches of both in turn."""
+    sizes = sizes_up_to(parse_size(options.largest))
+    rows = []
+    for dtype, word in DTYPES.items():
+        ours: Times = {size: [] for size in sizes}
+        theirs: Times = {size: [] for size in sizes}
+        for round_ in range(options.rounds):
+            for size, time_us in nccl_tests(options, mode, word, sizes):
+                theirs[size].append(time_us)
+            gpu = GpuOptions(mode=mode, memory="nccl")
+            for (size, _), times in measured(options, sizes, dtype, (), gpu, index=round_).items():
+                ours[size].append(statistics.median(times))
+        rows += [compared(mode, dtype, size, ours[size], theirs[size]) for size in sizes if ours[size] and theirs[size]]
+    show(f"{mode}: ours and nccl-tests', NCCL's default, us", rows)
+    return rows
+
+
+def compared(mode: str, dtype: str, size: int, ours: list[float], theirs: list[float]) -> dict[str, object]:
+    mine, other = statistics.median(ours), statistics.median(theirs)
+    share, least = BOUNDS[mode]
+    within = abs(mine - other) <= max(share * other, least)
+    return {
+        "dtype": dtype, "size": size, "ours_us": mine, "theirs_us": other, "ratio": mine / other,
+        "within": within, "ours_each": ours, "theirs_each": theirs,
+    }  # fmt: skip
+
+
+def nccl_tests(options: argparse.Namespace, mode: str, dtype: str, sizes: list[int]) -> Iterator[tuple[int, float]]:
+    """Yield size and out-of-place time of each row; large sizes with fewer iterations."""
+    for chosen, counts in (
+        ([s for s in sizes if s <= BIG], ("-n", "20", "-w", "5", *(("-G", "20") if mode == "graph" else ()))),
+        ([s for s in sizes if s > BIG], ("-n", "5", "-w", "2", *(("-G", "4") if mode == "graph" else ()))),
+    ):
+        if not chosen:
+            continue
+        command = [
+            str(options.nccl_tests), "-b", str(chosen[0]), "-e", str(chosen[-1]), "-f", "8", "-d", dtype, "-t",
+            str(options.nranks), "-g", "1", "-c", "0", *counts,
+        ]  # fmt: skip
+        ended = processes.run(command, timeout_s=120, env=os.environ)
+        if ended.returncode:
+            print(f"{' '.join(command)} failed: {ended.stdout[-500:]} {ended.stderr[-500:]}", flush=True)
+        yield from rows_of(ended.stdout)
+
+
+def rows_of(text: str) -> Iterator[tuple[int, float]]:
+    """Yield size and out-of-place time of each row of nccl-tests' table (size count type redop root time ...)."""
+    for match in re.finditer(r"^\s*(\d+)\s+\d+\s+\w+\s+sum\s+-?\d+\s+([\d.]+)", text, re.MULTILINE):
+        yield int(match[1]), float(match[2])
+
+
+def measured(
+    options: argparse.Namespace, sizes: list[int], dtype: str, cells: tuple[Cell, ...], gpu: GpuOptions, *, index: int,
+    env: tuple[tuple[str, str], ...] = (), repeat: int = 7,
+) -> dict[tuple[int, Cell], list[float]]:  # fmt: skip
+    """Return the times of one launch of ours; what was refused or wrong is told."""
+    backend = make_backend("nccl", BackendOptions(nranks=options.nranks, gpu=gpu))
+    points = [Point(collective=Collective.ALL_REDUCE.value, dtype=dtype, size_bytes=size) for size in sizes]
+    launch = Launch(
+        index=index, stage="explore", nranks=options.nranks, warmups=1, timeout_s=20, seed=index, env=env,
+        blocks=tuple(Block(point=point, cells=(DEFAULT_CELL, *cells), repeat=repeat) for point in points),
+    )  # fmt: skip
+    times: dict[tuple[int, Cell], list[float]] = {}
+    for one in backend.measure(launch):
+        (cell,), (status,), (time_us,) = one.cells, one.statuses, one.times_us
+        if status is not Status.OK:
+            print(f"{cell.label} at {format_size(one.point.size_bytes)}: {status.value} {one.message}", flush=True)
+        elif not one.warmup and time_us is not None:
+            times.setdefault((one.point.size_bytes, cell), []).append(time_us)
+    return times
+
+
+def live(options: argparse.Namespace) -> list[dict[str, object]]:
+    """Compare cells forced live with those of fresh processes that have the variables."""
+    sizes = sizes_up_to(min(1 << 30, parse_size(options.largest)))
+    gpu = GpuOptions(mode="graph")
+    forced: dict[tuple[int, Cell], list[float]] = {}
+    fresh: dict[tuple[int, Cell], list[float]] = {}
+    for round_ in range(options.rounds):
+        for key, times in measured(options, sizes, "float32", tuple(CELLS), gpu, index=round_, repeat=5).items():
+            forced.setdefault(key, []).append(statistics.median(times))
+        for number, cell in enumerate(CELLS):
+            env = (("NCCL_ALGO", f"allreduce:{cell.algo.lower()}"), ("NCCL_PROTO", f"allreduce:{cell.proto.lower()}"))
+            index = 100 * (round_ + 1) + number
+            for (size, _), times in measured(
+                options, sizes, "float32", (), gpu, index=index, env=env, repeat=5
+            ).items():
+                fresh.setdefault((size, cell), []).append(statistics.median(times))
+    rows: list[dict[str, object]] = []
+    for (size, cell), theirs in sorted(fresh.items(), key=lambda item: (item[0][1].key, item[0][0])):
+        if ours := forced.get((size, cell)):
+            mine, other = statistics.median(ours), statistics.median(theirs)
+            row = {"cell": cell.label, "size": size, "ours_us": mine, "theirs_us": other, "ratio": mine / other}
+            rows.append(row | {"ours_each": ours, "theirs_each": theirs})
+    for row in rows:
+        row["within"] = abs(float(str(row["ratio"])) - 1) <= 0.03
+    show("live: forced in one communicator, and fresh processes with NCCL_ALGO and NCCL_PROTO, us", rows)
+    if rows:
+        mean = math.exp(statistics.fmean(math.log(float(str(row["ratio"]))) for row in rows))
+        print(f"geometric mean of the ratios: {mean:.4f} ({'within' if abs(mean - 1) <= 0.01 else 'NOT within'} 1 %)")
+    return rows
+
+
+def show(title: str, rows: list[dict[str, object]]) -> None:
+    columns = [
+        (row.get("dtype", row.get("cell")), format_size(int(str(row["size"]))), row["ours_us"], row["theirs_us"],
+         row["ratio"], "" if row["within"] else "OUT")
+        for row in rows
+    ]  # fmt: skip
+    print(title)
+    print(tabulate(columns, ("", "size", "ours", "theirs", "ratio", ""), floatfmt=("", "", ".2f", ".2f", ".4f", "")))
+    print(f"{sum(bool(row['within']) for row in rows)} of {len(rows)} within the bounds", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""The rank side from end to end, with the real plugin, launcher and worker; CuPy and NCCL are those of ``fake_gpu``."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import time
+
+import pytest
+
+from ncclprobe import processes
+from ncclprobe.backends import nccl as backend_module
+from ncclprobe.backends.base import BackendOptions, GpuOptions
+from ncclprobe.backends.mpi_names import Choices
+from ncclprobe.backends.nccl import NcclBackend
+from ncclprobe.records.sweep import DEFAULT_CELL, Block, Cell, Launch, Measurement, Point, Status
+
+HERE = pathlib.Path(__file__).parent
+TREE, RING = Cell(algo="Tree", proto="LL"), Cell(algo="Ring", proto="Simple")
+
+
+@pytest.fixture
+def backend(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> NcclBackend:
+    return _backend(tmp_path, monkeypatch)
+
+
+def _backend(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, **gpu: object) -> NcclBackend:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE / "fake_gpu"), str(HERE.parent / "gpu")]))
+    monkeypatch.setenv("FAKE_NCCL_HELPERS", str(HERE.parent / "tuner"))
+    monkeypatch.setenv("FAKE_GPU_FOLDER", str(tmp_path))
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+    monkeypatch.setattr(backend_module, "gpu_count", lambda: 2)
+    made = NcclBackend(BackendOptions(nranks=2, gpu=GpuOptions(**gpu)))  # type: ignore[arg-type]
+    made._choices = Choices(library="NCCL 2.28.9", algorithms={}, ngpus=2)
+    return made
+
+
+def _launch(cells: tuple[Cell, ...], sizes: tuple[int, ...] = (64, 4096), **changes: object) -> Launch:
+    collective, dtype = str(changes.pop("collective", "all_reduce")), str(changes.pop("dtype", "float32"))
+    points = [Point(collective=collective, dtype=dtype, size_bytes=size) for size in sizes]
+    repeat = int(str(changes.pop("repeat", 1)))
+    blocks = tuple(Block(point=point, cells=(DEFAULT_CELL, *cells), repeat=repeat) for point in points)
+    defaults = {"index": 0, "stage": "explore", "nranks": 2, "warmups": 0, "timeout_s": 20.0, "seed": 3}
+    return Launch(**{**defaults, **changes, "blocks": blocks})  # type: ignore[arg-type]
+
+
+def _statuses(measurements: list[Measurement]) -> dict[str, set[Status]]:
+    seen: dict[str, set[Status]] = {}
+    for one in measurements:
+        seen.setdefault(one.cells[0].label, set()).update(one.statuses)
+    return seen
+
+
+OK = {"default": {Status.OK}, "Tree/LL": {Status.OK}, "Ring/Simple": {Status.OK}}
+
+
+def test_cells_run_and_say_what_ran(backend: NcclBackend) -> None:
+    measured = list(backend.measure(_launch((TREE, RING))))
+    assert _statuses(measured) == OK
+    ran = {(one.cells[0].label, one.ran[0].label) for one in measured}
+    assert ran == {("default", "Tree/LL/1ch"), ("Tree/LL", "Tree/LL/1ch"), ("Ring/Simple", "Ring/Simple/1ch")}
+    assert all(one.spent_s * 1e6 >= (one.times_us[0] or 0) * one.operations for one in measured)
+
+
+@pytest.mark.parametrize("collective", ["all_gather", "reduce_scatter", "broadcast"])
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("mode", ["graph", "eager"])
+def test_collectives(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, collective: str, in_place: bool, mode: str
+) -> None:
+    made = _backend(tmp_path, monkeypatch, mode=mode, in_place=in_place)
+    measured = list(made.measure(_launch((RING,), collective=collective, dtype="bfloat16")))
+    assert _statuses(measured) == {"default": {Status.OK}, "Ring/Simple": {Status.OK}}
+
+
+@pytest.mark.parametrize("memory", ["cuda", "nccl"])
+@pytest.mark.parametrize("mode", ["graph", "eager"])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_all_reduce(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, mode: str, memory: str, in_place: bool
+) -> None:
+    made = _backend(tmp_path, monkeypatch, mode=mode, memory=memory, in_place=in_place)
+    assert _statuses(list(made.measure(_launch((TREE, RING))))) == OK
+
+
+def test_what_cannot_run_is_refused_and_says_why(backend: NcclBackend) -> None:
+    few, many = RING.with_(nchannels=2), RING.with_(nchannels=32)
+    cells = (Cell(algo="NVLS", proto="Simple"), Cell(algo="NoSuch"), few, many)
+    measured = list(backend.measure(_launch(cells, (64, 1 << 20))))
+    refusals = {(one.cells[0].label, one.point.size_bytes): one.message for one in measured if one.message}
+    unknown = "NCCL has no algo 'NoSuch'; choose from Tree, Ring, CollNetDirect, CollNetChain, NVLS, NVLSTree, PAT"
+    assert refusals == {
+        ("NVLS/Simple", 64): "NVLS/Simple: NCCL says unavailable",
+        ("NVLS/Simple", 1 << 20): "NVLS/Simple: NCCL says unavailable",
+        ("NoSuch", 64): unknown,
+        ("NoSuch", 1 << 20): unknown,
+        ("Ring/Simple/2ch", 64): "NCCL ran Ring/Simple/1ch instead of Ring/Simple/2ch",
+        ("Ring/Simple/32ch", 64): "NCCL ran Ring/Simple/1ch instead of Ring/Simple/32ch",
+    }
+    ran = {one.ran[0].nchannels for one in measured if one.cells == (many,) and one.ran}
+    assert ran == {32}, "more channels than NCCL's own take a communicator of their own"
+
+
+def test_ranks_that_disagree_are_aborted(backend: NcclBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend_module, "WORKER", "disagreeing_worker")
+    planted = Cell(algo="Tree", proto="Simple")
+    began = time.monotonic()
+    measured = list(backend.measure(_launch((planted,), (64,), timeout_s=1.0, repeat=1000)))
+    last = measured[-1]
+    assert (last.cells, last.statuses, last.times_us, last.spent_s) == ((planted,), (Status.TIMEOUT,), (None,), 1.0)
+    assert last.message == (
+        "rank 0 was aborted after 1 s in Tree/Simple at all_reduce float32 64, in which NCCL took Tree/Simple last; "
+        "rank 1 was aborted after 1 s in Tree/Simple at all_reduce float32 64, in which NCCL took Ring/LL last"
+    )
+    assert time.monotonic() - began < 15
+
+
+def test_a_rank_that_stops_is_named(backend: NcclBackend) -> None:
+    measurements = backend.measure(_launch((RING,), timeout_s=1.0, repeat=100_000))
+    for _ in range(10):
+        next(measurements)
+    commands = {pid: pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() for pid in processes.descendants(os.getpid())}
+    ranks = sorted(pid for pid, command in commands.items() if b"worker" in command and b"spawn" not in command)
+    assert len(ranks) == 2
+    os.kill(ranks[1], signal.SIGSTOP)
+    *_, last = measurements
+    assert last.statuses == (Status.TIMEOUT,)
+    assert f"rank 1 on {os.uname().nodename} stopped" in last.message
