@@ -26,7 +26,7 @@ from typing import Any
 
 from ncclprobe.backends.fabric import Fabric, Fault, Noise
 from ncclprobe.backends.simulated import SimulatedBackend
-from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Point
+from ncclprobe.records.sweep import DEFAULT_CELL, Cell, LaunchEnd, Point
 from ncclprobe.sweep.race import Race, RacePlan
 from ncclprobe.sweep.summary import cost
 
@@ -171,7 +171,7 @@ def one_run(scenario: str, noise: str, seed: int) -> dict[str, Any]:
         race.begin(launch)
         for measurement in backend.measure(launch):
             race.add(measurement)
-        race.end(0.0)
+        race.end(LaunchEnd(launch=launch.index, seconds=0.0))
     return judged(race, fabric)
 
 

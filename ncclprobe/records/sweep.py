@@ -144,6 +144,8 @@ class LaunchEnd(Record, frozen=True, kw_only=True):
     """Its index."""
     seconds: float
     """Wall time, the start of the ranks included."""
+    start_s: float = 0.0
+    """Of it until the first sample."""
 
 
 class Summary(Record, frozen=True, kw_only=True):

@@ -54,7 +54,7 @@ def _refused(race: Race) -> Iterator[Finding]:
 
 
 def _unsettled(race: Race) -> Iterator[Finding]:
-    if race.out_of_budget and race.unsettled:
+    if (race.hurried or race.out_of_budget) and race.unsettled:
         yield warning(
             "budget-spent",
             _sizes([point.size_bytes for point in race.unsettled]),

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 
 from ncclprobe.records.base import Record
-from ncclprobe.records.sweep import DEFAULT_CELL, Block, Cell, Launch, Measurement, Point, Ratio, Status
+from ncclprobe.records.sweep import DEFAULT_CELL, Block, Cell, Launch, LaunchEnd, Measurement, Point, Ratio, Status
 from ncclprobe.sweep import rules
 from ncclprobe.sweep.estimate import Estimate, Group, estimate
 from ncclprobe.sweep.evidence import Evidence
@@ -79,9 +79,12 @@ class Race:
 
     def __init__(self, plan: RacePlan) -> None:
         self.plan, self.evidence = plan, Evidence()
-        self.elapsed_s = self._wall_s = 0.0
+        self.elapsed_s = self._wall_s = self._starts_s = 0.0
         """Time of the finished launches."""
         self.out_of_budget = False
+        self.hurried = False
+        """Whether the budget ended the exploration."""
+        self._cut: set[Point] = set()
         self.ratios: dict[Group, Ratio] = {}
         """Intervals that hold together, of cells that are out of the race or confirmed."""
         self.looks = rules.EXHAUSTIVE if plan.exhaustive else rules.EXPLORE
@@ -97,6 +100,7 @@ class Race:
         """Return what to measure next, None when every point is settled or the budget is spent."""
         if DEFAULT_CELL in self.evidence.out or self._over_budget():
             return None
+        self._hurry()
         blocks = self._unfinished()
         while not blocks:
             self._look()
@@ -113,9 +117,10 @@ class Race:
         """Take in a measurement."""
         self.evidence.add(measurement)
 
-    def end(self, seconds: float) -> None:
-        """Note that a launch took this long; a simulator's samples take longer than drawing them."""
-        self._wall_s += seconds
+    def end(self, end: LaunchEnd) -> None:
+        """Note how long a launch took; a simulator's samples take longer than drawing them."""
+        self._wall_s += end.seconds
+        self._starts_s += end.start_s
         self.elapsed_s = max(self._wall_s, self.evidence.spent_s)
 
     @property
@@ -128,6 +133,10 @@ class Race:
     @property
     def unsettled(self) -> list[Point]:
         """Return the points whose race the budget ended."""
+        return [point for point in self._points if point in self._cut or point in self._open]
+
+    @property
+    def _open(self) -> list[Point]:
         return [point for point, state in self._points.items() if state.stage is not Stage.SETTLED]
 
     @property
@@ -146,10 +155,32 @@ class Race:
         return cell not in state.active and cell != state.finalist
 
     def _over_budget(self) -> bool:
-        self.out_of_budget |= self.plan.budget_s is not None and self.elapsed_s >= self.plan.budget_s
-        if self.out_of_budget:
+        spent = self.plan.budget_s is not None and self.elapsed_s >= self.plan.budget_s
+        if spent and not self.out_of_budget and self._open:
+            self.out_of_budget = True
             self._close()
-        return self.out_of_budget
+        return spent
+
+    def _hurry(self) -> None:
+        """Stop exploring when what is left of the budget is needed to confirm what was found."""
+        if self.plan.budget_s is None or self.elapsed_s < rules.EXPLORE_BUDGET * self.plan.budget_s:
+            return
+        self.hurried = True
+        for state in self._points.values():
+            if state.stage is Stage.EXPLORE:
+                state.due = None
+
+    @property
+    def _launch_cost_s(self) -> float:
+        """Return what starting a launch's ranks has cost on average."""
+        return self._starts_s / max(1, len(self.evidence.launches))
+
+    def _affordable_launches(self, wanted: int, least: int) -> int:
+        """Return how many launches a look may take: their starts may cost a part of what is left of the budget."""
+        if self.plan.budget_s is None or not self._starts_s:
+            return wanted
+        left = rules.STARTS_BUDGET * (self.plan.budget_s - self.elapsed_s)
+        return max(least, min(wanted, math.floor(left / self._launch_cost_s)))
 
     def _launch(self, blocks: list[Block]) -> Launch:
         confirm = all(self._points[block.point].stage is Stage.CONFIRM for block in blocks)
@@ -211,7 +242,7 @@ class Race:
     def _look(self) -> None:
         """Judge every point that has what it needed, until something is to be measured or all is settled."""
         while not any(state.due for state in self._points.values()):
-            open_points = [point for point in self._points if self._points[point].stage is not Stage.SETTLED]
+            open_points = self._open
             exploring = [point for point in open_points if self._points[point].stage is Stage.EXPLORE]
             if exploring:
                 self._look_at_exploration(exploring)
@@ -245,7 +276,7 @@ class Race:
 
     def _advance(self, point: Point, state: _PointState, known: dict[Cell, Estimate]) -> None:
         """Drop what is out, and settle the point, send its best cell on, or say what to measure next."""
-        last = state.looks == len(self.looks)
+        last = self.hurried or state.looks == len(self.looks)
         if not self.plan.exhaustive:
             state.active = self._still_in(point, known)
         elif last and self._short_of_n(point, known):
@@ -253,6 +284,7 @@ class Race:
         best = max(state.active, key=lambda cell: known[cell].ratio, default=None)
         if best is None or (last and not rules.promising(known[best], last=True)):
             state.stage, state.due = Stage.SETTLED, None
+            self._cut |= {point} if self.hurried and best else set()
         elif last or (len(state.active) == 1 and rules.promising(known[best], last=False) and not self.plan.exhaustive):
             state.stage, state.finalist, state.due = Stage.CONFIRM, best, None
         else:
@@ -277,7 +309,8 @@ class Race:
         wanted = look.share * self._affordable(point, rules.plain_pairs(noisiest.within, self.plan.comparisons))
         have = min(known[cell].pairs for cell in state.active)
         launched = min(known[cell].launches for cell in state.active)
-        launches = max(1, rules.launches_for(noisiest, max(wanted, have), look.launches) - launched)
+        spread = rules.launches_for(noisiest, max(wanted, have), look.launches)
+        launches = self._affordable_launches(max(1, spread - launched), least=1)
         return Due(launches=launches, pairs=max(2, math.ceil((wanted - have) / launches)))
 
     def _affordable(self, point: Point, pairs: float) -> float:
@@ -290,7 +323,7 @@ class Race:
         if self.plan.budget_s is None:
             return 1.0
         done = sum(block.repeat for launch in self.evidence.launches.values() for block in launch.blocks)
-        a_round = self.elapsed_s / max(1.0, done / len(self.plan.points))
+        a_round = (self.elapsed_s - self._starts_s) / max(1.0, done / len(self.plan.points))
         left = self.plan.budget_s - self.elapsed_s
         return min(1.0, max(0.02, rules.USUAL_SAVING * left / (a_round * pairs)))
 
@@ -311,6 +344,7 @@ class Race:
             state.stage, state.due = Stage.SETTLED, None
             return
         launches = plan.launches if have is None else max(2, plan.launches - have.launches)
+        launches = self._affordable_launches(launches, least=3 if have is None else 1)
         state.due = Due(launches=launches, pairs=plan.pairs)
 
     def _look_at_confirmation(self, points: list[Point]) -> None:
@@ -318,21 +352,31 @@ class Race:
         for point in points:
             state = self._points[point]
             found = estimates.get((point, state.finalist or DEFAULT_CELL))
-            if found is None or state.finalist is None:
+            if found is None:
                 state.stage, state.due = Stage.SETTLED, None
                 continue
-            share = rules.CONFIRM_ALPHAS[state.looks] / self._finalists
-            ratio = _ratio(found, rules.CONFIRM_LOW_ALPHA * share, rules.CONFIRM_HIGH_ALPHA * share)
-            self.ratios[point, state.finalist] = ratio
-            state.looks += 1
-            state.confirmed = math.log(ratio.low) > rules.WORTHWHILE
+            self._judge(point, state, found)
             if state.confirmed or state.looks == len(rules.CONFIRM_ALPHAS):
                 state.stage, state.due = Stage.SETTLED, None
             else:
                 self._plan_confirmation(point, state, found, have=found)
 
+    def _judge(self, point: Point, state: _PointState, found: Estimate) -> None:
+        """Take a look at a winner that was measured again."""
+        share = rules.CONFIRM_ALPHAS[state.looks] / self._finalists
+        ratio = _ratio(found, rules.CONFIRM_LOW_ALPHA * share, rules.CONFIRM_HIGH_ALPHA * share)
+        self.ratios[point, state.finalist or DEFAULT_CELL] = ratio
+        state.looks += 1
+        state.confirmed = math.log(ratio.low) > rules.WORTHWHILE
+
     def _close(self) -> None:
-        """Give every cell that was measured its interval, the budget being spent."""
+        """Take a last look at everything, the budget being spent."""
+        confirmed = self._estimates("confirm")
+        for point, state in self._points.items():
+            found = confirmed.get((point, state.finalist or DEFAULT_CELL))
+            if state.stage is Stage.CONFIRM and found is not None:
+                self._judge(point, state, found)
+                state.stage = Stage.SETTLED if state.confirmed else state.stage
         estimates = self._estimates("explore")
         for (point, cell), found in estimates.items():
             if self._points[point].stage is Stage.EXPLORE and cell in self._points[point].active:

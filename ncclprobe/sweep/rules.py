@@ -50,6 +50,10 @@ CONFIRM_ALPHAS = (0.55, 0.20, 0.15, 0.10)
 USUAL_SAVING = 2.5
 """How much less than the plain design a race usually takes (data/sweep_simulated_202611: cost)."""
 
+EXPLORE_BUDGET, STARTS_BUDGET = 0.6, 0.3
+"""Share of a budget after which exploring ends, so that what was found can be confirmed; share of what is left that
+starting a look's launches may cost."""
+
 FIRST_PAIRS = 6
 """Pairs of the first look: every second may be wild and a slow cell is still told (estimate.OUTLIERS)."""
 

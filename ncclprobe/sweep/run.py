@@ -51,19 +51,21 @@ def replay(race: Race, directory: RunDirectory) -> None:
         elif isinstance(line, Measurement):
             race.add(line)
         elif isinstance(line, LaunchEnd):
-            race.end(line.seconds)
+            race.end(line)
 
 
 def _run_launch(launch: Launch, race: Race, backend: Backend, directory: RunDirectory, progress: Progress) -> bool:
     """Run one launch and return whether it gave a sample."""
     directory.append(launch, "launch")
     race.begin(launch)
-    began, fruitful = time.monotonic(), False
+    began, started, fruitful = time.monotonic(), None, False
     for measurement in progress(launch, backend.measure(launch)):
+        started = started or time.monotonic()
         directory.append(measurement, "measurement")
         race.add(measurement)
         fruitful |= any(status is not Status.TIMEOUT for status in measurement.statuses)
-    end = LaunchEnd(launch=launch.index, seconds=time.monotonic() - began)
+    ended = time.monotonic()
+    end = LaunchEnd(launch=launch.index, seconds=ended - began, start_s=(started or ended) - began)
     directory.append(end, "launch-end")
-    race.end(end.seconds)
+    race.end(end)
     return fruitful

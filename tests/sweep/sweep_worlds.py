@@ -69,7 +69,7 @@ def steps(race: Race, fabric: Fabric) -> Iterator[Line]:
             race.add(measurement)
             yield measurement
         end = LaunchEnd(launch=launch.index, seconds=0.0)
-        race.end(end.seconds)
+        race.end(end)
         yield end
 
 

@@ -278,7 +278,7 @@ def test_replaying_a_journal_gives_the_same_launches(faults, budget_s):
             assert again.next_launch() == line
             again.begin(line)
         elif isinstance(line, LaunchEnd):
-            again.end(line.seconds)
+            again.end(line)
         else:
             again.add(line)
     assert again.next_launch() is None
@@ -299,7 +299,7 @@ def test_a_race_that_was_cut_anywhere_goes_on_and_ends(cut):
             assert race.next_launch() == line
             race.begin(line)
         elif isinstance(line, LaunchEnd):
-            race.end(line.seconds)
+            race.end(line)
         else:
             race.add(line)
     unfinished = bool(kept) and not isinstance(kept[-1], LaunchEnd)

@@ -97,7 +97,7 @@ def test_a_best_cell_that_wild_samples_may_have_sped_up_dominates_nobody():
 
 def test_promising_is_a_clear_gain_and_at_the_last_look_a_likely_one():
     clear = rules.WORTHWHILE + (rules.CLEAR_Z + 0.1) * 0.01
-    likely = rules.WORTHWHILE + 0.6 * 0.01
+    likely = rules.WORTHWHILE + (rules.LAST_Z + 0.1) * 0.01
     assert rules.promising(one(clear), last=False)
     assert not rules.promising(one(likely), last=False)
     assert rules.promising(one(likely), last=True)

@@ -165,7 +165,7 @@ def test_exhaustive_seconds_count_the_operations_of_a_sample():
         race.begin(launch)
         for block in range(3):
             race.add(measured((DEFAULT_CELL, LL), (10.0, 8.0), block=block, at=point(SIZES[0]), operations=operations))
-        race.end(LaunchEnd(launch=0, seconds=1.0).seconds)
+        race.end(LaunchEnd(launch=0, seconds=1.0))
         return summary.cost(race).exhaustive_s
 
     assert cost_with(1) == pytest.approx(20 * 18e-6)
@@ -180,4 +180,4 @@ def test_a_race_that_measured_nothing_has_no_cost():
 def test_a_race_is_much_cheaper_than_the_plain_design():
     shares = [(found := summary.cost(raced(world(noise=Noise(cv=0.03)), seed))).measured_s / found.exhaustive_s
               for seed in range(5)]  # fmt: skip
-    assert np.mean(shares) < 0.5
+    assert np.median(shares) < 0.5
