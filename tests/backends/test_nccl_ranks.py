@@ -63,25 +63,25 @@ def test_cells_run_and_say_what_ran(backend: NcclBackend) -> None:
     assert all(one.spent_s * 1e6 >= (one.times_us[0] or 0) * one.operations for one in measured)
 
 
-@pytest.mark.parametrize("collective", ["all_gather", "reduce_scatter", "broadcast"])
-@pytest.mark.parametrize("in_place", [False, True])
-@pytest.mark.parametrize("mode", ["graph", "eager"])
+@pytest.mark.parametrize(
+    ("mode", "in_place", "memory"),
+    [("graph", False, "nccl"), ("graph", True, "cuda"), ("eager", False, "cuda"), ("eager", True, "nccl")],
+)
 def test_collectives(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, collective: str, in_place: bool, mode: str
-) -> None:
-    made = _backend(tmp_path, monkeypatch, mode=mode, in_place=in_place)
-    measured = list(made.measure(_launch((RING,), collective=collective, dtype="bfloat16")))
-    assert _statuses(measured) == {"default": {Status.OK}, "Ring/Simple": {Status.OK}}
-
-
-@pytest.mark.parametrize("memory", ["cuda", "nccl"])
-@pytest.mark.parametrize("mode", ["graph", "eager"])
-@pytest.mark.parametrize("in_place", [False, True])
-def test_all_reduce(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, mode: str, memory: str, in_place: bool
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, mode: str, in_place: bool, memory: str
 ) -> None:
     made = _backend(tmp_path, monkeypatch, mode=mode, memory=memory, in_place=in_place)
-    assert _statuses(list(made.measure(_launch((TREE, RING))))) == OK
+    blocks = tuple(
+        Block(point=Point(collective=collective, dtype=dtype, size_bytes=size), cells=(DEFAULT_CELL, RING))
+        for collective, dtype in (
+            ("all_reduce", "float32"), ("all_gather", "bfloat16"),
+            ("reduce_scatter", "float16"), ("broadcast", "bfloat16"),
+        )
+        for size in (64, 4096)
+    )  # fmt: skip
+    measured = list(made.measure(_launch(()).with_(blocks=blocks)))
+    assert _statuses(measured) == {"default": {Status.OK}, "Ring/Simple": {Status.OK}}
+    assert {one.point for one in measured} == {block.point for block in blocks}
 
 
 def test_what_cannot_run_is_refused_and_says_why(backend: NcclBackend) -> None:
