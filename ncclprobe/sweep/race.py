@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 
 from ncclprobe.records.base import Record
-from ncclprobe.records.sweep import DEFAULT_CELL, Block, Cell, Launch, LaunchEnd, Measurement, Point, Ratio, Status
+from ncclprobe.records.sweep import DEFAULT_CELL, Block, Cell, Launch, LaunchEnd, Measurement, Point, Ratio
 from ncclprobe.sweep import rules
 from ncclprobe.sweep.estimate import Estimate, Group, estimate
 from ncclprobe.sweep.evidence import Evidence
@@ -163,7 +163,8 @@ class Race:
 
     def _hurry(self) -> None:
         """Stop exploring when what is left of the budget is needed to confirm what was found."""
-        if self.plan.budget_s is None or self.elapsed_s < rules.EXPLORE_BUDGET * self.plan.budget_s:
+        early = len(self.evidence.launches) < self.looks[0].launches
+        if early or self.plan.budget_s is None or self.elapsed_s < rules.EXPLORE_BUDGET * self.plan.budget_s:
             return
         self.hurried = True
         for state in self._points.values():
@@ -386,15 +387,4 @@ class Race:
 
 def _ratio(e: Estimate, low_alpha: float, high_alpha: float) -> Ratio:
     low, high = e.interval(low_alpha, high_alpha)
-    return Ratio(ratio=math.exp(e.ratio), low=math.exp(low), high=math.exp(high))
-
-
-def status_of(race: Race, point: Point, cell: Cell) -> tuple[Status, str]:
-    """Return how a cell ended at a point, and why."""
-    if cell in race.evidence.out:
-        return race.evidence.out[cell]
-    if (point, cell) in race.evidence.refused:
-        return Status.REFUSED, race.evidence.refused[point, cell]
-    if not cell.is_default and race.dropped(point, cell):
-        return Status.ELIMINATED, ""
-    return Status.OK, ""
+    return Ratio(ratio=math.exp(e.ratio), low=math.exp(max(low, -rules.WIDEST)), high=math.exp(min(high, rules.WIDEST)))

@@ -14,6 +14,9 @@ from ncclprobe.sweep.estimate import Estimate
 WORTHWHILE = math.log(1.005)
 """A size changes only if its interval's low end exceeds this (the contract of ``sweep``)."""
 
+WIDEST = math.log(1000)
+"""Where an interval ends that has too few launches to say anything."""
+
 EXPLORE_ALPHA = 0.01
 """Error budget of all intervals of cells that were not confirmed, two-sided."""
 

@@ -11,7 +11,7 @@ from ncclprobe.bandwidth import algbw, busbw
 from ncclprobe.names import Collective
 from ncclprobe.records.sweep import DEFAULT_CELL, Cell, CellResult, Cost, Point, Ratio, Status, Summary
 from ncclprobe.stats import median_interval
-from ncclprobe.sweep.race import Race, status_of
+from ncclprobe.sweep.race import Race
 from ncclprobe.sweep.rules import comparisons_z
 from ncclprobe.units import Bytes, Seconds
 
@@ -87,3 +87,14 @@ def cost(race: Race) -> Cost:
 
 def _logs(race: Race, point: Point, cell: Cell) -> list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
     return list(race.evidence.log_times(point, cell))
+
+
+def status_of(race: Race, point: Point, cell: Cell) -> tuple[Status, str]:
+    """Return how a cell ended at a point, and why."""
+    if cell in race.evidence.out:
+        return race.evidence.out[cell]
+    if (point, cell) in race.evidence.refused:
+        return Status.REFUSED, race.evidence.refused[point, cell]
+    if not cell.is_default and race.dropped(point, cell):
+        return Status.ELIMINATED, ""
+    return Status.OK, ""

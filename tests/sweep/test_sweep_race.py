@@ -12,8 +12,8 @@ from sweep_worlds import CELLS, LL, LL128, POINTS, QUIET, RING, SIMPLE, SIZES, p
 from ncclprobe.backends.fabric import Fault, Noise
 from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Launch, LaunchEnd, Measurement, Status
 from ncclprobe.sweep import rules
-from ncclprobe.sweep.race import Race, status_of
-from ncclprobe.sweep.summary import cost
+from ncclprobe.sweep.race import Race
+from ncclprobe.sweep.summary import cost, status_of
 
 
 def launches(race: Race, stage: str) -> list[Launch]:
@@ -341,3 +341,13 @@ def test_the_plan_counts_its_comparisons():
     assert plan.with_(cells=()).comparisons == 1
     assert point(SIZES[0]) == POINTS[0]
     assert QUIET.cv == 0.03
+
+
+def test_a_budget_spent_by_the_first_launch_leaves_wide_intervals_and_no_error():
+    fabric = world({(size, RING): 1.10 for size in SIZES[1:3]})
+    race = Race(plan_of(fabric).with_(budget_s=1e-9))
+    list(steps(race, fabric))
+    assert len(race.evidence.launches) == 1
+    assert not race.winners
+    assert all(0.001 <= ratio.low <= ratio.ratio <= ratio.high <= 1000 for ratio in race.ratios.values())
+    assert race.ratios
