@@ -52,18 +52,17 @@ def run(command: Sequence[str], *, timeout_s: float, env: Mapping[str, str] | No
         MissingDependencyError: The program is absent.
         LaunchError: It could not be started.
     """
-    process = start(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process, timed_out = start(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE), False
     try:
         stdout, stderr = process.communicate(timeout=timeout_s)
-        timed_out = False
     except subprocess.TimeoutExpired:
+        timed_out = True
         kill_group(process)
         stdout, stderr = process.communicate()
-        timed_out = True
-    except BaseException:
-        kill_group(process)
-        process.wait()
-        raise
+    finally:
+        if process.poll() is None:  # interrupted: nothing that we started outlives us
+            kill_group(process)
+            process.wait()
     return Completed(
         returncode=process.returncode,
         stdout=stdout.decode("utf-8", "replace"),
