@@ -90,15 +90,16 @@ class MpiBackend:
         return self._choices
 
     def _job(self, launch: Launch) -> Job:
-        own = dict((*MPICH_START, *OPEN_MPI_START, *self._yield(launch.nranks)))
+        own = dict((*MPICH_START, *OPEN_MPI_START, *giving_way(launch.nranks, self._options.launcher)))
         env = tuple((own | dict(launch.env)).items())
         return python_job(WORKER, (self.name,), nranks=launch.nranks, hosts=self._options.hosts, env=env)
 
-    def _yield(self, nranks: int) -> tuple[tuple[str, str], ...]:
-        """Return what makes waiting ranks give way where there are more of them than cores, unless the user says."""
-        # This process wants a core, too.
-        crowded = self._options.launcher == "local" and nranks >= len(os.sched_getaffinity(0))
-        return (_YIELD,) if crowded and _YIELD[0] not in os.environ else ()
+
+def giving_way(nranks: int, launcher: str) -> tuple[tuple[str, str], ...]:
+    """Return what makes waiting ranks give way where there are more of them than cores, unless the user says."""
+    # This process wants a core, too.
+    crowded = launcher == "local" and nranks >= len(os.sched_getaffinity(0))
+    return (_YIELD,) if crowded and _YIELD[0] not in os.environ else ()
 
 
 def default_ranks(options: BackendOptions, environment: Mapping[str, str]) -> int:

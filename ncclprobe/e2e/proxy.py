@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from ncclprobe.backends.mpi import giving_way
 from ncclprobe.backends.mpi_names import OPEN_MPI_START
 from ncclprobe.e2e.workload import Outcome
 from ncclprobe.errors import BackendError, LaunchError, MissingDependencyError
@@ -74,7 +75,8 @@ class ProxyWorkload:
         """Run the loop once on fresh ranks, which end with this process even when it is killed."""
         request = ProxyRequest(shape=self.shape, table=arm.table)
         start = OPEN_MPI_START if arm.table else ()
-        job = python_job(WORKER, nranks=self.shape.nranks, env=(*start, *arm.env.items()))
+        way = giving_way(self.shape.nranks, self.launcher.name)
+        job = python_job(WORKER, nranks=self.shape.nranks, env=(*start, *way, *arm.env.items()))
         records = run_ranks(
             job,
             self.launcher,

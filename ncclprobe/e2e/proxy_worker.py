@@ -155,6 +155,7 @@ def main() -> None:
     """Run one trial."""
     comm = MPI.COMM_WORLD
     channel = Channel()
+    channel.abort = lambda: comm.Abort(1)
     text = channel.receive() if comm.Get_rank() == 0 else b""
     request = msgspec.json.decode(comm.bcast(text), type=ProxyRequest)
     nnodes = len(set(comm.allgather(MPI.Get_processor_name())))
