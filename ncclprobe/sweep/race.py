@@ -264,8 +264,8 @@ class Race:
             look = self.looks[min(state.looks, len(self.looks) - 1)]
             state.active = [cell for cell in state.active if (point, cell) in estimates]
             known = {cell: estimates[point, cell] for cell in state.active}
-            for cell, known_estimate in known.items():
-                self.ratios[point, cell] = _ratio(known_estimate, *self._alphas(look.alpha))
+            for cell, found in known.items():
+                self._note(point, cell, found, look.alpha)
             state.looks += 1
             self._advance(point, state, known)
         if all(self._points[point].stage is not Stage.EXPLORE for point in self._points):
@@ -382,7 +382,12 @@ class Race:
         for (point, cell), found in estimates.items():
             if self._points[point].stage is Stage.EXPLORE and cell in self._points[point].active:
                 look = self.looks[min(self._points[point].looks, len(self.looks) - 1)]
-                self.ratios[point, cell] = _ratio(found, *self._alphas(look.alpha))
+                self._note(point, cell, found, look.alpha)
+
+    def _note(self, point: Point, cell: Cell, found: Estimate, share: float) -> None:
+        """Keep a cell's interval; a single launch gives none, since it says nothing of the spread between launches."""
+        if found.launches > 1:
+            self.ratios[point, cell] = _ratio(found, *self._alphas(share))
 
 
 def _ratio(e: Estimate, low_alpha: float, high_alpha: float) -> Ratio:

@@ -165,7 +165,7 @@ def test_real_ranks_are_measured_and_the_workload_is_run(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "run"
-    document = tuned(path, capsys, "--nranks", 2, "--sizes", "4K,128K", "--budget", 20, "--seed", 1)
+    document = tuned(path, capsys, "--nranks", 2, "--sizes", "4K,128K", "--budget", 50, "--seed", 1)
     assert stages(document) == {
         "scan": "done", "sweep": "done", "nodes": "skipped", "env": "done", "validate-e2e": "done",
     }  # fmt: skip

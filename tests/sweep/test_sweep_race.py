@@ -237,14 +237,14 @@ def test_a_budget_is_kept(share):
     assert race.detectable > rules.DETECTABLE
 
 
-def test_a_budget_that_ends_the_race_leaves_intervals_and_the_defaults():
+def test_a_budget_that_ends_the_race_in_its_first_launch_leaves_the_defaults():
+    """A single launch says nothing of the spread between launches, so there are no intervals."""
     race = raced(world({(size, RING): 1.10 for size in SIZES}), budget_s=1e-9)
     assert race.out_of_budget
     assert len(race.evidence.launches) == 1
     assert race.winners == {}
     assert set(race.unsettled) == set(POINTS)
-    assert set(race.ratios) == set(itertools.product(POINTS, CELLS))
-    assert all(ratio.low < ratio.ratio < ratio.high for ratio in race.ratios.values())
+    assert race.ratios == {}
 
 
 def test_a_budget_that_is_not_reached_changes_nothing():
@@ -341,13 +341,3 @@ def test_the_plan_counts_its_comparisons():
     assert plan.with_(cells=()).comparisons == 1
     assert point(SIZES[0]) == POINTS[0]
     assert QUIET.cv == 0.03
-
-
-def test_a_budget_spent_by_the_first_launch_leaves_wide_intervals_and_no_error():
-    fabric = world({(size, RING): 1.10 for size in SIZES[1:3]})
-    race = Race(plan_of(fabric).with_(budget_s=1e-9))
-    list(steps(race, fabric))
-    assert len(race.evidence.launches) == 1
-    assert not race.winners
-    assert all(0.001 <= ratio.low <= ratio.ratio <= ratio.high <= 1000 for ratio in race.ratios.values())
-    assert race.ratios
