@@ -195,12 +195,22 @@ def journal(path):
     return list(read_journal(path, {"trial": Trial}))
 
 
+BY_TURNS = """
+import sys, time
+time.sleep(0.15)
+with open(sys.argv[1], "rb") as journal:
+    ended = sum(line.startswith(b'{"kind":"trial"') for line in journal)
+print("v", 50 + 50 * (ended % 2))
+"""
+"""Gives 50 and 100 by turns, whatever was killed in between: over a block's two orders no arm is faster."""
+
+
 @pytest.mark.parametrize("kills", [3])
 def test_kills_lose_the_trial_in_flight_only(tmp_path, kills):
-    tokens = [sys.executable, "-c", "import time, random; time.sleep(0.15); print('v', random.uniform(80, 120))"]
+    out = tmp_path / "run"
+    tokens = [sys.executable, "-c", BY_TURNS, str(out / "journal.jsonl")]
     base = [sys.executable, "-m", "ncclprobe", "validate-e2e"]
     new = [*base, "--workload", "command", "--metric", "v (.*)", "--candidate", "X=1", "--trials", "6", "--seed", "4"]
-    out = tmp_path / "run"
     start = [*new, "--out", str(out), "--", *tokens]
     seen = []
     for kill in range(kills):
