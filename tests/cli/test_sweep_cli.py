@@ -297,7 +297,7 @@ def test_a_spent_budget_is_said(tmp_path, document):
     assert found["findings"][0]["subject"] == "1K, 32K, 1M"
     assert found["choice"]["verdict"] == "keep-defaults"
     assert found["launches"] == 1
-    assert all(c["vs_default"] for c in found["cells"] if c["algo"] != "default")
+    assert all(c["vs_default"] is None for c in found["cells"])  # one launch: nothing about the spread between launches
 
 
 def test_a_tight_budget_says_what_it_can_tell(tmp_path, document):
