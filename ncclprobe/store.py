@@ -27,6 +27,8 @@ from ncclprobe.errors import ParseError, RunDirectoryError
 from ncclprobe.records.base import Document, Record, now
 
 MANIFEST, JOURNAL, DOCUMENT = "manifest.json", "journal.jsonl", "document.json"
+RESUMABLE = ("sweep", "validate-e2e", "tune")
+"""Commands that have --resume."""
 ENVIRONMENT_PREFIXES = (
     "NCCL_",
     "CUDA_VISIBLE",
@@ -101,9 +103,8 @@ class RunDirectory:
         try:
             path.mkdir(parents=True, exist_ok=True)
             if (path / MANIFEST).exists():
-                raise RunDirectoryError(
-                    f"{path} already holds a run; go on with --resume {path}, or choose another --out"
-                )
+                go_on = f"go on with --resume {path}, or " if manifest.command in RESUMABLE else ""
+                raise RunDirectoryError(f"{path} already holds a run; {go_on}choose another --out")
             _replace(path / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
             return cls(path, manifest)
         except OSError as problem:

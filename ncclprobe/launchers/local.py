@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
-
-from ncclprobe import processes
 from ncclprobe.errors import UsageError
 from ncclprobe.launchers.base import Job
-from ncclprobe.launchers.mpirun import Flavour, find_mpiexec, flavour_of, mpiexec_command, mpiexec_environment
+from ncclprobe.launchers.mpirun import Flavour, MpirunLauncher, mpiexec_command
 
 _STAY_HERE = {
     Flavour.HYDRA: ("-launcher", "fork", "-rmk", "user"),
@@ -16,23 +13,10 @@ _STAY_HERE = {
 """Options that keep mpiexec from taking the hosts of the allocation that it finds itself in."""
 
 
-class LocalLauncher:
+class LocalLauncher(MpirunLauncher):
     """Starts ranks on this machine, more than it has cores where asked to."""
 
     name = "local"
-
-    def __init__(self, program: str, flavour: Flavour) -> None:
-        self._program, self._flavour = program, flavour
-
-    @classmethod
-    def find(cls) -> Self:
-        """Return the launcher of the mpiexec that belongs to this Python's MPI.
-
-        Raises:
-            MissingDependencyError: There is none.
-        """
-        program = find_mpiexec()
-        return cls(program, flavour_of(processes.run([program, "--version"], timeout_s=30).stdout))
 
     def command(self, job: Job) -> list[str]:
         """Return the command's tokens.
@@ -43,7 +27,3 @@ class LocalLauncher:
         if job.hosts:
             raise UsageError(f"the launcher `local` starts ranks here, not on {job.hosts[0]}; use --launcher mpirun")
         return mpiexec_command(self._program, self._flavour, job, _STAY_HERE[self._flavour])
-
-    def environment(self, job: Job) -> dict[str, str]:
-        """Return what the program needs itself."""
-        return mpiexec_environment(self._flavour)

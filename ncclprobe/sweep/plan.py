@@ -88,6 +88,11 @@ def planned_cells(options: SweepOptions, capabilities: Capabilities) -> tuple[Ce
     Raises:
         UsageError: An algorithm, protocol or number of channels is named that the backend does not have.
     """
+    if not capabilities.cells:
+        raise UsageError(
+            f"{capabilities.library} has no choice of algorithms for {options.collective}, so nothing to compare; "
+            "choose another --collective"
+        )
     algos = _named("--algo", options.algo, [cell.algo for cell in capabilities.cells])
     protos = _named("--proto", options.proto, [cell.proto for cell in capabilities.cells])
     channels = _channels(options.channels, capabilities)

@@ -110,3 +110,8 @@ def test_cells_that_are_not_there(changes, cells, message):
     with pytest.raises(UsageError) as caught:
         planned_cells(options(**changes), offered(cells))
     assert str(caught.value).startswith(message)
+
+
+def test_a_collective_without_a_choice_of_algorithms_is_refused():
+    with pytest.raises(UsageError, match="test has no choice of algorithms for sendrecv, so nothing to compare"):
+        planned_cells(options(collective="sendrecv"), offered(()))
