@@ -11,13 +11,13 @@ from collections.abc import Generator
 
 import pytest
 
-CI_HAS = ("mpi",)
+CI_HAS = ("mpi", "cluster", "slurm")
 """Markers of what CI can run: skipped there, such a test fails."""
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a marked test for which something is missing."""
-    for marker, missing in (("mpi", _mpi_missing), ("gpu", _gpu_missing)):
+    for marker, missing in MISSING.items():
         if item.get_closest_marker(marker) is not None and (reason := missing()):
             pytest.skip(reason)
 
@@ -31,6 +31,22 @@ def _mpi_missing() -> str:
 
 def _gpu_missing() -> str:
     return "" if pathlib.Path("/dev/nvidiactl").exists() else "this machine has no NVIDIA GPU"
+
+
+def _cluster_missing() -> str:
+    import testbed
+
+    return testbed.missing()
+
+
+def _slurm_missing() -> str:
+    import slurm
+
+    return _cluster_missing() or slurm.missing()
+
+
+MISSING = {"mpi": _mpi_missing, "gpu": _gpu_missing, "cluster": _cluster_missing, "slurm": _slurm_missing}
+"""Marker -> what says why such a test cannot run here, nothing where it can."""
 
 
 @pytest.hookimpl(wrapper=True)

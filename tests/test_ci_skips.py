@@ -16,6 +16,16 @@ import pytest
 def test_marked():
     pytest.skip("nothing here")
 """
+SETTINGS = f"""
+[pytest]
+pythonpath = {pathlib.Path(__file__).parent / "cluster"}
+markers =
+  mpi: x
+  cluster: x
+  slurm: x
+  gpu: x
+  slow: x
+"""
 WHOLE = """
 import pytest
 pytest.importorskip("no_such_module")
@@ -26,7 +36,7 @@ def test_nothing(): ...
 def outcome(tmp_path: pathlib.Path, name: str, text: str, ci: str) -> tuple[int, str]:
     """Return the exit status and what pytest says of one module beside the project's conftest."""
     (tmp_path / "conftest.py").write_text((pathlib.Path(__file__).parent / "conftest.py").read_text())
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  mpi: x\n  gpu: x\n  slow: x\n")
+    (tmp_path / "pytest.ini").write_text(SETTINGS)
     (tmp_path / name).write_text(text)
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", str(tmp_path)],
@@ -40,6 +50,9 @@ def outcome(tmp_path: pathlib.Path, name: str, text: str, ci: str) -> tuple[int,
     [
         ("mpi", "", 0, "1 skipped"),
         ("mpi", "true", 1, "CI must run tests marked mpi, but this was skipped: "),
+        ("cluster", "", 0, "1 skipped"),
+        ("cluster", "true", 1, "CI must run tests marked cluster, but this was skipped: "),
+        ("slurm", "true", 1, "CI must run tests marked slurm, but this was skipped: "),
         ("gpu", "true", 0, "1 skipped"),
         ("slow", "true", 0, "1 skipped"),
     ],
