@@ -51,6 +51,7 @@ class MpiRank:
         self._patterns: dict[str, Pattern] = {}
         self._buffers: dict[Point, _Buffers] = {}
         self._arenas: dict[str, Array] = {}
+        self._proven: set[tuple[str, Cell]] = set()
 
     def choices(self) -> Choices:
         """Return what the library can choose from."""
@@ -96,6 +97,19 @@ class MpiRank:
         pattern = self._patterns[point.dtype]
         pattern.salt(salt)
         self._buffers[point].fill(pattern, operations)
+
+    def unproven(self, point: Point, cell: Cell) -> bool:
+        """Return whether a cell has connected no peers yet, at whatever size."""
+        return (point.collective, cell) not in self._proven
+
+    def prove(self, point: Point, cell: Cell) -> float:
+        """Run one operation, which connects a cell's peers, and return this rank's seconds.
+
+        Raises:
+            Refused: The library cannot run the cell here.
+        """
+        self._proven.add((point.collective, cell))
+        return self.run(point, cell, 1)
 
     def run(self, point: Point, cell: Cell, operations: int) -> float:
         """Run a cell's operations one after the other and return this rank's seconds for all of them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import cupy
 import numpy as np
@@ -142,15 +143,17 @@ class Gpu:
                 graph = self.stream.end_capture()
         return lambda: graph.launch(self.stream)
 
-    def seconds(self, work: Callable[[int], object], times: int) -> float:
-        """Return the time between events around ``work(0)``, ``work(1)`` ...; one more before aligns the ranks.
+    def seconds(self, work: Callable[[int], object], times: int, before: Operation | None = None) -> float:
+        """Return the time between events around ``work(0)``, ``work(1)`` ...
+
+        What comes before aligns the ranks, and hides how long the host takes: one more ``work(0)`` unless given.
 
         Raises:
             BackendError: Waiting was found to be in vain.
         """
         begin, end = self._events
         with self.translated("running the operations"):
-            work(0)
+            (before or partial(work, 0))()
             begin.record(self.stream)
             for number in range(times):
                 work(number)
@@ -168,7 +171,12 @@ class Gpu:
 
 
 class Buffers:
-    """One point's buffers in the arenas that all points share, with what their data must be."""
+    """One point's buffers in the arenas that all points share, with what their data must be.
+
+    Attributes:
+        slots: How they lie.
+        used: How many the last ``fill`` filled.
+    """
 
     def __init__(
         self, gpu: Gpu, point: Point, shape: Geometry, slots: Slots, arenas: tuple[int, int], rank: int, nranks: int,
@@ -191,7 +199,7 @@ class Buffers:
         module = cupy.RawModule(code=kernels(point.dtype))
         self._fill, self._check = module.get_function("fill"), module.get_function("check")
         self._wrong = cupy.zeros(1, np.uint64)
-        self._used, self._salt = slots.count, 0
+        self.used, self._salt = slots.count, 0
 
     def addresses(self) -> list[tuple[int, int]]:
         """Return the send and receive address in each slot."""
@@ -202,7 +210,7 @@ class Buffers:
 
     def fill(self, salt: int, used: int) -> None:
         """Put a sample's data into the first slots, and rubbish where results go."""
-        self._used, self._salt = used, salt & 0xFFFFFFFF
+        self.used, self._salt = used, salt & 0xFFFFFFFF
         span, most = self._shape.send, self._limits.base
         own = weight(self._rank, self._salt, self._nranks, self._limits)
         with self._gpu.stream:
@@ -221,7 +229,7 @@ class Buffers:
     def _rubbish(self) -> None:
         """Overwrite where results go; in place, the send buffer lies in it or it in the send buffer."""
         largest = max(self._shape.received, self._shape.send.count) * ITEM_BYTES[self._point.dtype]
-        extent = (self._used - 1) * self.slots.stride + largest
+        extent = (self.used - 1) * self.slots.stride + largest
         cupy.cuda.runtime.memsetAsync(self._results, 0xFF, extent, self._gpu.stream.ptr)
 
     def count_wrong(self) -> int:
@@ -239,4 +247,4 @@ class Buffers:
             return int(self._wrong.get(stream=self._gpu.stream)[0])
 
     def _grid(self, count: int) -> tuple[int, int]:
-        return max(1, min(_MOST_BLOCKS, -(-count // _THREADS))), self._used
+        return max(1, min(_MOST_BLOCKS, -(-count // _THREADS))), self.used

@@ -28,6 +28,9 @@ from ncclprobe.names import Collective
 
 SUM = 0
 """``ncclSum``."""
+MOST_CHANNELS = 64
+"""A configuration that names the least has to name the most. Source: NCCL 2.28.9, src/include/device.h (MAXCHANNELS)
+and src/init.cc (``parseCommConfig``)."""
 ALLTOALL_SINCE = 22800
 """The version that brought ``ncclAlltoAll``; sends and receives in one group do the same before."""
 INSTALL = "pip install 'ncclprobe[cuda13]' (or cuda12)"
@@ -100,7 +103,7 @@ class Nccl:
         config = self._bindings.Config()
         config.blocking = 1
         if min_channels is not None:
-            config.min_ctas = min_channels
+            config.min_ctas, config.max_ctas = min_channels, MOST_CHANNELS
         with self.translated("ncclCommInitRankConfig"):
             handle = self._bindings.comm_init_rank_config(nranks, bytearray(unique_id), rank, config.ptr)
         return Communicator(self, self._bindings, handle, rank, nranks)

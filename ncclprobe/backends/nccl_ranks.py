@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
-import tempfile
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
 
 from ncclprobe.backends.geometry import elements_per_rank, geometry
 from ncclprobe.backends.mpi_names import Choices
-from ncclprobe.backends.nccl_device import Buffers, Gpu, Operation, Slots, slots_of
+from ncclprobe.backends.nccl_device import ALIGNMENT, Buffers, Gpu, Operation, Slots, slots_of
 from ncclprobe.backends.nccl_library import Communicator, Nccl, Watchdog, gpu_count
+from ncclprobe.backends.nccl_log import NcclLog
 from ncclprobe.backends.nccl_names import channels_in, difference, operations_in
 from ncclprobe.backends.nccl_settings import RankSettings, placement
 from ncclprobe.errors import BackendError, LaunchError, MeasurementTimeout, UsageError
@@ -28,54 +30,31 @@ LOG_SINCE = 22400
 """The version from which NCCL's log tells what ran."""
 CHECK_EVERY_S = 0.05
 """Between two looks at what went wrong behind an operation."""
+LONG_S = 0.02
+"""A sample that takes longer is preceded by the smallest all-reduce alone, a shorter one by one of its own: the host's
+20 us between that and the first operation are then at most a thousandth."""
 
 
 class Refused(BackendError):
     """NCCL cannot run the cell here, or ran something else."""
 
 
-class NcclLog:
-    """NCCL's own log, in a private folder; on rank 0 it says what ran. Make it before NCCL is first called."""
+class Proof(NamedTuple):
+    """That a cell runs at a point."""
 
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="ncclprobe-")
-        self._path = pathlib.Path(self._folder.name, "nccl.log")
-        self._read, self._quiet = 0, False
-        os.environ.update(NCCL_DEBUG="INFO", NCCL_DEBUG_SUBSYS="INIT,TUNING", NCCL_DEBUG_FILE=str(self._path))
-
-    def new(self) -> str:
-        """Return what was written since the last call."""
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._read)
-                content = file.read()
-        except OSError:
-            return ""
-        self._read += len(content)
-        return content.decode("utf-8", "replace")
-
-    def set_quiet(self, library: Nccl, *, quiet: bool) -> None:
-        """Have NCCL write a line an operation, or nothing: it takes microseconds, which eager times would show."""
-        if quiet == self._quiet:
-            return
-        os.environ["NCCL_DEBUG"] = "WARN" if quiet else "INFO"
-        if library.reread_debug():
-            self._quiet, self._read = quiet, 0
-
-    def remove(self) -> None:
-        """Remove the folder."""
-        self._folder.cleanup()
-
-
-class Run(NamedTuple):
-    """What runs a cell at a point."""
-
-    replay: Operation | None
-    """The graph; None where operations are enqueued one by one."""
-    operations: int
-    """In the graph."""
     ran: Cell | None
     """What NCCL's log says that it runs."""
+    each_s: float
+    """What one operation took on the slowest rank."""
+
+
+class Captured(NamedTuple):
+    """A graph of a cell's operations."""
+
+    replay: Operation
+    """Launches it."""
+    operations: int
+    """In it."""
 
 
 class NcclRank:
@@ -148,7 +127,9 @@ class NcclRank:
             raise LaunchError(f"NCCL did not load the tuner plugin {self._settings.plugin}; see docs/nccl-backend.md")
         self._channels = int(self.largest((max(channels_in(self._log.new()), default=0),))[0])
         self._make_buffers(points)
-        self._runs: dict[tuple[Point, Cell], Run] = {}
+        self._align = self._alignment()
+        self._proofs: dict[tuple[Point, Cell], Proof] = {}
+        self._graphs: dict[tuple[Point, Cell], Captured] = {}
         self._gang.patience_s = self._settings.timeout_s + TROUBLE_S
 
     def _communicator(self, min_channels: int) -> Communicator:
@@ -174,6 +155,17 @@ class NcclRank:
         receive = allocate(size)
         return (receive if self._settings.gpu.in_place else allocate(size)), receive
 
+    def _alignment(self) -> Operation:
+        """Return the smallest all-reduce, captured: after it all ranks go on at the same time."""
+        address, stream = self._gpu.allocate(2 * ALIGNMENT), int(self._gpu.stream.ptr)
+        smallest = self._communicator(0).operation(
+            Collective.ALL_REDUCE, address, address + ALIGNMENT, 2, "float32", stream
+        )
+        with self._communicator(0).translated("aligning the ranks"):
+            smallest()
+            self._gpu.wait()
+            return self._gpu.graph([smallest])
+
     def _buffers_of(self, point: Point, slots: Slots, arenas: tuple[int, int]) -> Buffers:
         shape = geometry(point, self.rank, self.nranks)
         in_place = self._settings.gpu.in_place
@@ -185,20 +177,46 @@ class NcclRank:
         """Put a sample's data into the buffers that it is going to use, and rubbish where results go."""
         self._salt = salt
         buffers = self._buffers[point]
-        captured = self._settings.captures(point.size_bytes)
-        buffers.fill(salt, buffers.slots.count if captured else min(operations, buffers.slots.count))
+        buffers.fill(salt, min(operations, buffers.slots.count))
+
+    def unproven(self, point: Point, cell: Cell) -> bool:
+        """Return whether nothing shows yet that a cell runs at a point: NCCL decides by size."""
+        return (point, cell) not in self._proofs
+
+    def prove(self, point: Point, cell: Cell) -> float:
+        """Run one operation, which connects its peers and shows that it runs as asked, and return its seconds.
+
+        Raises:
+            Refused: NCCL cannot run the cell here, or would run something else; on every rank alike.
+            MeasurementTimeout: It did not end in time; the communicator is aborted on every rank.
+        """
+        self.ran = None
+        with self._limited(point, cell):
+            proof = self._proofs[point, cell] = self._proven(point, cell)
+            if self._settings.gpu.in_place:
+                self._once_more(point, cell, None)
+        self.ran = proof.ran
+        return proof.each_s
 
     def run(self, point: Point, cell: Cell, operations: int) -> float:
         """Run a cell's operations one after the other and return this rank's seconds for all of them.
 
         Raises:
-            Refused: NCCL cannot run the cell here, or would run something else.
+            Refused: NCCL ran something else.
             MeasurementTimeout: It did not end in time; the communicator is aborted on every rank.
         """
+        if (point, cell) not in self._proofs:
+            self.prove(point, cell)
         self.ran = None
+        with self._limited(point, cell):
+            return self._run(point, cell, operations)
+
+    @contextlib.contextmanager
+    def _limited(self, point: Point, cell: Cell) -> Iterator[None]:
+        """Watch over a sample."""
         with self._watchdog.limit(self._settings.timeout_s):
             try:
-                return self._run(point, cell, operations)
+                yield
             except MeasurementTimeout:  # word of another rank
                 raise
             except BackendError as problem:
@@ -211,39 +229,43 @@ class NcclRank:
         return self._buffers[point].count_wrong()
 
     def _run(self, point: Point, cell: Cell, operations: int) -> float:
-        if (point, cell) not in self._runs:
-            self._runs[point, cell] = self._proven(point, cell)
-        replay, captured, self.ran = self._runs[point, cell]
-        if replay is None:
-            seconds = self._eager(point, cell, operations)
+        proof, graph = self._proofs[point, cell], self._graph(point, cell, operations)
+        self.ran = proof.ran
+        before = self._align if proof.each_s * operations > LONG_S else None
+        if graph is None:
+            self._quieten()
+            seconds = self._eager(point, cell, operations, before)
         else:
-            times = -(-operations // captured)
-            seconds = self._gpu.seconds(lambda _: replay(), times) * operations / (times * captured)
+            times = -(-operations // graph.operations)
+            seconds = self._gpu.seconds(lambda _: graph.replay(), times, before)
+            seconds *= operations / (times * graph.operations)
         if self._settings.gpu.in_place:
-            self._once_more(point, cell, replay)
+            self._once_more(point, cell, graph)
         return seconds
 
-    def _eager(self, point: Point, cell: Cell, operations: int) -> float:
-        """Time operations that are enqueued one by one, with the cell in force and NCCL's log off."""
-        if self._log is not None and self._library is not None:
-            self._log.set_quiet(self._library, quiet=True)
+    def _eager(self, point: Point, cell: Cell, operations: int, before: Operation | None) -> float:
+        """Time operations that are enqueued one by one, with the cell in force."""
         enqueue, asked = self._operations(point, cell), self._tuner.state.asked
         self._force(point, cell)
         try:
             with self._communicators[0].translated(f"running {cell.label}"):
-                seconds = self._gpu.seconds(lambda number: enqueue[number % len(enqueue)](), operations)
+                seconds = self._gpu.seconds(lambda number: enqueue[number % len(enqueue)](), operations, before)
         finally:
             self._tuner.release()
         self._judge_answers(cell, point, self._tuner.answers(after=max(asked, self._tuner.state.asked - 1)))
         return seconds
 
-    def _once_more(self, point: Point, cell: Cell, replay: Operation | None) -> None:
+    def _quieten(self) -> None:
+        if self._log is not None and self._library is not None:
+            self._log.set_quiet(self._library, quiet=True)
+
+    def _once_more(self, point: Point, cell: Cell, graph: Captured | None) -> None:
         """In place, run on fresh data exactly once: timed operations have summed up their own results."""
         buffers = self._buffers[point]
-        buffers.fill(self._salt, buffers.slots.count)
+        buffers.fill(self._salt, buffers.used)
         self._force(point, cell)
         try:
-            for operation in [replay] if replay else self._operations(point, cell):
+            for operation in [graph.replay] if graph else self._operations(point, cell)[: buffers.used]:
                 operation()
             self._gpu.wait()
         finally:
@@ -251,18 +273,32 @@ class NcclRank:
 
     # ---- cells
 
-    def _proven(self, point: Point, cell: Cell) -> Run:
-        """Return what runs a cell, one operation having shown that it does.
+    def _proven(self, point: Point, cell: Cell) -> Proof:
+        """Return what one operation shows.
 
         Raises:
             Refused: On every rank alike, where one of them cannot run it or NCCL runs something else.
         """
-        ran, refusal = self._try(point, cell)
-        if any(reasons := self._gang.gather(refusal.encode())):
-            raise Refused(next(filter(None, reasons)).decode())
+        ran, refusal, first_s = self._try(point, cell)
+        heard = [msgspec.msgpack.decode(one, type=tuple[str, float]) for one in self._gather((refusal, first_s))]
+        if reasons := [reason for reason, _ in heard if reason]:
+            raise Refused(reasons[0])
+        each_s = max(seconds for _, seconds in heard)
+        if each_s < LONG_S:  # the first one's time holds the connecting, too
+            each_s = self.largest((self._eager(point, cell, 1, None),))[0]
+        return Proof(ran, each_s)
+
+    def _graph(self, point: Point, cell: Cell, operations: int) -> Captured | None:
+        """Return a graph of as many operations as there are buffers, or as a sample has; None in eager mode."""
         if not self._settings.captures(point.size_bytes):
-            return Run(None, 0, ran)
-        operations, asked = self._operations(point, cell), self._tuner.state.asked
+            return None
+        wanted = min(operations, self._buffers[point].slots.count)
+        if (point, cell) not in self._graphs or self._graphs[point, cell].operations < wanted:
+            self._graphs[point, cell] = self._capture(point, cell, wanted)
+        return self._graphs[point, cell]
+
+    def _capture(self, point: Point, cell: Cell, wanted: int) -> Captured:
+        operations, asked = self._operations(point, cell)[:wanted], self._tuner.state.asked
         self._force(point, cell)
         try:
             with self._communicators[0].translated(f"capturing {cell.label}"):
@@ -270,10 +306,10 @@ class NcclRank:
         finally:
             self._tuner.release()
         self._judge_answers(cell, point, self._tuner.answers(after=asked))
-        return Run(graph, len(operations), ran)
+        return Captured(graph, len(operations))
 
-    def _try(self, point: Point, cell: Cell) -> tuple[Cell | None, str]:
-        """Run one operation, which connects its peers, and return what ran and why the cell is refused."""
+    def _try(self, point: Point, cell: Cell) -> tuple[Cell | None, str, float]:
+        """Run one operation, and return what ran, why the cell is refused, and the seconds with the connecting."""
         library, log = self._library, self._log
         if library is None or log is None:
             raise LaunchError("a sample before any preparation")
@@ -283,18 +319,18 @@ class NcclRank:
             asked = self._tuner.state.asked
             self._force(point, cell)
             with self._communicators[0].translated(cell.label):
-                self._operations(point, cell)[0]()
-            self._gpu.wait()
+                operation = self._operations(point, cell)[0]
+                seconds = self._gpu.seconds(lambda _: operation(), 1, lambda: None)
             self._judge_answers(cell, point, self._tuner.answers(after=asked))
         except BackendError as problem:
             if self._watchdog.passed:
                 raise
-            return None, str(problem)
+            return None, str(problem), 0.0
         finally:
             self._tuner.release()
         found = list(operations_in(log.new())) if library.version >= LOG_SINCE else []
         ran = found[-1].cell if found else None
-        return ran, difference(cell, ran) if ran is not None else ""
+        return ran, difference(cell, ran) if ran is not None else "", seconds
 
     def _force(self, point: Point, cell: Cell) -> None:
         collective = Collective(point.collective)

@@ -93,6 +93,8 @@ class Launch(Record, frozen=True, kw_only=True):
     """For the orders of blocks and cells, and a simulator's draws."""
     env: tuple[tuple[str, str], ...] = ()
     """Variables of this launch's processes."""
+    thorough: bool = False
+    """Take every sample, even of cells that are several times slower than the default."""
 
     def warmup_blocks(self) -> tuple[Block, ...]:
         """Return each cell at the smallest point that has it, and the default at every point.

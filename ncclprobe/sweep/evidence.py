@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ncclprobe.records.base import Record
-from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Launch, Measurement, Point, Status
+from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Environment, Launch, Measurement, Point, Status
 from ncclprobe.stats import biweight, pair_scale
+from ncclprobe.sweep.pace import HOPELESS
 
 Floats = npt.NDArray[np.float64]
 
@@ -84,9 +85,30 @@ class Evidence:
         seconds, count = self._samples[point]
         return seconds / count if count else 0.0
 
+    def under(self, env: Environment) -> Evidence:
+        """Return what was measured in the processes of an environment, as if there were no others."""
+        own = Evidence()
+        own.launches = dict(self.launches)
+        own.out = {cell.under(()): why for cell, why in self.out.items() if cell.env == env}
+        own.refused = {(p, cell.under(())): why for (p, cell), why in self.refused.items() if cell.env == env}
+        for key, blocks in self._logs.items():
+            for number, block in blocks.items():
+                own._logs[key][number] = {cell.under(()): log for cell, log in block.items() if cell.env == env}
+        return own
+
     def usable(self, point: Point, cell: Cell) -> bool:
         """Return whether nothing speaks against measuring a cell at a point."""
         return cell not in self.out and (point, cell) not in self.refused
+
+    def hopeless(self, point: Point, cell: Cell) -> bool:
+        """Return whether a cell took HOPELESS times the default's time in every block so far."""
+        times = [
+            math.exp(block[cell] - block[DEFAULT_CELL])
+            for index in self.launches
+            for block in self._logs.get((point, index), {}).values()
+            if cell in block and DEFAULT_CELL in block
+        ]
+        return min(times, default=0.0) >= HOPELESS
 
     def log_times(self, point: Point, cell: Cell) -> Iterator[Floats]:
         """Yield a cell's log times in µs at a point, an array a launch."""

@@ -195,6 +195,7 @@ class Race:
             timeout_s=self.plan.timeout_s,
             seed=self.plan.seed,
             env=self.plan.env,
+            thorough=confirm or self.plan.exhaustive,
         )
 
     def _within_budget(self, blocks: list[Block]) -> list[Block]:
@@ -231,12 +232,17 @@ class Race:
         for point, state in self._points.items():
             if state.due is None or (exploring and state.stage is Stage.CONFIRM):
                 continue
-            cells = state.active if state.stage is Stage.EXPLORE else [state.finalist or DEFAULT_CELL]
+            cells = self._contenders(point) if state.stage is Stage.EXPLORE else [state.finalist or DEFAULT_CELL]
             block = self._fit_block(Block(point=point, cells=(DEFAULT_CELL, *cells), repeat=state.due.pairs))
             left = state.due.launches - 1
             state.due = state.due.with_(launches=left) if left and block else None
             blocks += [block] if block else []
         return blocks
+
+    def _contenders(self, point: Point) -> list[Cell]:
+        """Return the cells in the race that are not several times slower than the default."""
+        active = self._points[point].active
+        return [cell for cell in active if self.plan.exhaustive or not self.evidence.hopeless(point, cell)]
 
     # ---- looks
 
@@ -262,7 +268,7 @@ class Race:
         for point in points:
             state = self._points[point]
             look = self.looks[min(state.looks, len(self.looks) - 1)]
-            state.active = [cell for cell in state.active if (point, cell) in estimates]
+            state.active = [cell for cell in self._contenders(point) if (point, cell) in estimates]
             known = {cell: estimates[point, cell] for cell in state.active}
             for cell, found in known.items():
                 self._note(point, cell, found, look.alpha)

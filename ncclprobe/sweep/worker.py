@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import math
 import sys
 import time
 from collections.abc import Generator, Iterator
@@ -20,6 +19,7 @@ from ncclprobe.backends.mpi_names import Choices
 from ncclprobe.errors import BackendError, LaunchError, MeasurementTimeout
 from ncclprobe.launchers.channel import Channel
 from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Launch, Measurement, Point, Status
+from ncclprobe.sweep.pace import Pace, wanted_operations
 from ncclprobe.sweep.schedule import Step, schedule
 
 RANK_SIDES = {
@@ -27,11 +27,6 @@ RANK_SIDES = {
     "nccl": "ncclprobe.backends.nccl_ranks:NcclRank",
 }
 """Backend -> module and class of its rank side, made from the worker's further arguments."""
-
-SAMPLE_S = 500e-6
-"""A sample lasts at least about so long: clocks and the barrier's own spread are then small beside it."""
-MOST_OPERATIONS = 1024
-"""In one sample."""
 
 
 class RankSide(Protocol):
@@ -72,6 +67,19 @@ class RankSide(Protocol):
 
     def fill(self, point: Point, salt: int, operations: int) -> None:
         """Put a sample's data into the buffers that it is going to use, and rubbish where results go."""
+        ...
+
+    def unproven(self, point: Point, cell: Cell) -> bool:
+        """Return whether a cell is to be proven at a point before it is timed there."""
+        ...
+
+    def prove(self, point: Point, cell: Cell) -> float:
+        """Run as few operations as connect a cell's peers and show that it runs; return this rank's seconds for one.
+
+        Raises:
+            BackendError: As for ``run``.
+            MeasurementTimeout: As for ``run``.
+        """
         ...
 
     def run(self, point: Point, cell: Cell, operations: int) -> float:
@@ -131,8 +139,7 @@ class Worker:
 
     def __init__(self, side: RankSide, launch: Launch) -> None:
         self._side, self._launch = side, launch
-        self._operations: dict[Point, int] = {}
-        self._used: set[tuple[str, Cell]] = set()
+        self._pace = Pace()
         self._out: set[Cell] = set()
         self._refused: set[tuple[Point, Cell]] = set()
         self._salt = abs(launch.seed)
@@ -143,7 +150,7 @@ class Worker:
         self._side.prepare(tuple(dict.fromkeys(block.point for block in self._launch.blocks)))
         try:
             for step in schedule(self._launch):
-                if step.point not in self._operations:
+                if not self._pace.knows(step.point):
                     yield from self._calibrate(step.point)
                 for cell in step.cells:
                     yield from self._cell(step, cell)
@@ -151,21 +158,22 @@ class Worker:
             yield self._timed_out(problem)
 
     def _cell(self, step: Step, cell: Cell) -> Iterator[Message]:
-        """Run a cell's sample unless it is out, after one operation to connect its peers if it never ran before."""
-        first = (step.point.collective, cell) not in self._used
-        if first and not step.warmup and self._usable(step.point, cell):
-            yield from self._sample(step.with_(warmup=True), cell, 1)
+        """Run a cell's sample unless it is out, after one operation where that has to show that the cell runs."""
+        if not step.warmup and self._usable(step.point, cell) and self._side.unproven(step.point, cell):
+            yield from self._sample(step.with_(warmup=True), cell, None)
         if self._usable(step.point, cell):
-            yield from self._sample(step, cell, 1 if step.warmup else self._operations[step.point])
+            yield from self._sample(step, cell, None if step.warmup else self._pace.operations(step.point, cell))
 
     def _usable(self, point: Point, cell: Cell) -> bool:
-        return cell not in self._out and (point, cell) not in self._refused
+        if cell in self._out or (point, cell) in self._refused:
+            return False
+        return self._launch.thorough or not self._pace.hopeless(point, cell)
 
-    def _sample(self, step: Step, cell: Cell, operations: int) -> Iterator[Message]:
-        """Fill, run, check, and tell."""
+    def _sample(self, step: Step, cell: Cell, operations: int | None) -> Iterator[Message]:
+        """Fill, run, check, and tell; without a number of operations, it proves that the cell runs."""
         self._salt += 1
         self._sampling = step, cell
-        self._side.fill(step.point, self._salt, operations)
+        self._side.fill(step.point, self._salt, operations or 1)
         yield Begun(point=step.point, cell=cell, block=step.block, warmup=step.warmup)
         begin = time.perf_counter()
         seconds, message = self._run(step.point, cell, operations)
@@ -176,18 +184,20 @@ class Worker:
         wrong = 0 if refused else self._side.total(self._side.count_wrong(step.point))
         status = Status.REFUSED if refused else Status.WRONG if wrong else Status.OK
         self._note(step.point, cell, status)
+        if status is Status.OK:
+            self._pace.note(step.point, cell, slowest, operations)
         yield Measured(
             measurement=Measurement(
                 launch=self._launch.index,
                 point=step.point,
                 block=step.block,
                 cells=(cell,),
-                times_us=(None if refused else slowest / operations * 1e6,),
+                times_us=(None if refused else slowest / (operations or 1) * 1e6,),
                 statuses=(status,),
                 wrong=(wrong,),
                 spent_s=max(slowest, spent),
                 warmup=step.warmup,
-                operations=operations,
+                operations=operations or 1,
                 message=message or (f"{wrong} wrong elements" if wrong else ""),
                 ran=(self._side.ran,) if self._side.ran is not None else (),
             )
@@ -217,9 +227,11 @@ class Worker:
             )
         )
 
-    def _run(self, point: Point, cell: Cell, operations: int) -> tuple[float, str]:
+    def _run(self, point: Point, cell: Cell, operations: int | None) -> tuple[float, str]:
         """Return the seconds that this rank took, and why it was refused."""
         try:
+            if operations is None:
+                return self._side.prove(point, cell), ""
             return self._side.run(point, cell, operations), ""
         except MeasurementTimeout:
             raise
@@ -231,25 +243,22 @@ class Worker:
             self._out.add(cell)
         elif status is Status.REFUSED:
             self._refused.add((point, cell))
-        else:
-            self._used.add((point.collective, cell))
 
     def _calibrate(self, point: Point) -> Iterator[Message]:
-        """Find how many operations of the default make a sample long enough, doubling their number.
+        """Find how many operations of the default make a sample long enough.
 
         The lesser of two times decides: one that was interrupted would make samples too short.
         """
         step = Step(point=point, block=0, cells=(), warmup=True)
-        yield from self._sample(step, DEFAULT_CELL, 1)
+        yield from self._sample(step, DEFAULT_CELL, None)
         operations = 1
         while self._usable(point, DEFAULT_CELL):
             times = yield from self._times_us(step, operations)
-            shortest = operations * min(times, default=0.0) / 1e6
-            if not 0 < shortest < SAMPLE_S or operations == MOST_OPERATIONS:
+            wanted = wanted_operations(min(times, default=0.0) / 1e6, operations)
+            if wanted == operations:
                 break
-            wanted = math.ceil(SAMPLE_S / shortest * operations)
-            operations = min(MOST_OPERATIONS, max(2 * operations, wanted))
-        self._operations[point] = operations
+            operations = wanted
+        self._pace.set(point, operations)
 
     def _times_us(self, step: Step, operations: int) -> Generator[Message, None, list[float]]:
         """Return the times of two of the default's samples."""

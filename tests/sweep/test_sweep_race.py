@@ -83,6 +83,22 @@ def test_slower_cells_leave_early_and_cost_little():
         assert race.ratios[at, cell].high < 1
 
 
+def test_cells_that_take_several_times_as_long_are_launched_once():
+    slow = {(size, cell): 0.2 for size in SIZES for cell in (LL, LL128)}
+    race = raced(world(slow | {(size, RING): 1.10 for size in SIZES}))
+    assert sizes_won(race) == dict.fromkeys(SIZES, RING)
+    for at, cell in itertools.product(POINTS, (LL, LL128)):
+        assert status_of(race, at, cell)[0] is Status.ELIMINATED
+        assert [len(times) for times in race.evidence.log_times(at, cell)] == [rules.FIRST_PAIRS / 2]
+        assert (at, cell) not in race.ratios, "a single launch has no interval"
+
+
+def test_an_exhaustive_race_launches_every_cell_again():
+    race = raced(world({(SIZES[0], LL): 0.2}), exhaustive=True)
+    assert len(list(race.evidence.log_times(POINTS[0], LL))) > 1
+    assert all(launch.thorough for launch in race.evidence.launches.values())
+
+
 def test_a_gain_too_small_to_be_worth_it_changes_nothing():
     assert raced(world({(size, RING): 1.004 for size in SIZES})).winners == {}
 

@@ -1,0 +1,75 @@
+"""How many operations a sample has, and which cells are not worth another sample in this launch. Pure.
+
+All times are the maximum over ranks, so that every rank decides alike.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ncclprobe.records.sweep import Cell, Point
+
+SAMPLE_S = 500e-6
+"""A sample lasts at least about so long: clocks and the barrier's own spread are then small beside it."""
+MOST_OPERATIONS = 1024
+"""In one sample."""
+SLOWER = 2.0
+"""A cell whose operation takes so many times the default's has fewer of them in a sample."""
+HOPELESS = 3.0
+"""A cell that takes so many times the default's time each time that it is looked at, twice, is not measured again: more
+than launches differ by, and two wild times in a row are needed to misjudge it."""
+
+
+def wanted_operations(each_s: float, operations: int) -> int:
+    """Return how many operations the next sample should have, the same number where that is enough.
+
+    Args:
+        each_s: What one of them took.
+        operations: In the sample that showed it.
+    """
+    shortest = operations * each_s
+    if not 0 < shortest < SAMPLE_S:
+        return operations
+    return min(MOST_OPERATIONS, max(2 * operations, math.ceil(SAMPLE_S / each_s)))
+
+
+class Pace:
+    """Knows what the cells of one launch have taken so far."""
+
+    def __init__(self) -> None:
+        self._operations: dict[Point, int] = {}
+        self._default_s: dict[tuple[Point, bool], float] = {}
+        self._ratios: dict[tuple[Point, Cell], list[float]] = {}
+
+    def knows(self, point: Point) -> bool:
+        """Return whether the default's number of operations is set."""
+        return point in self._operations
+
+    def set(self, point: Point, operations: int) -> None:
+        """Set how many operations the default's samples have."""
+        self._operations[point] = operations
+
+    def note(self, point: Point, cell: Cell, seconds: float, operations: int | None) -> None:
+        """Take in a sample, or with None an operation that ran alone; each is compared with the default's of its kind.
+
+        Args:
+            point: Where.
+            cell: Which.
+            seconds: Of the whole sample.
+            operations: In it.
+        """
+        each_s, alone = seconds / (operations or 1), operations is None
+        if cell.is_default:
+            self._default_s[point, alone] = each_s
+        elif default_s := self._default_s.get((point, alone)):
+            self._ratios.setdefault((point, cell), []).append(each_s / default_s)
+
+    def operations(self, point: Point, cell: Cell) -> int:
+        """Return how many operations a cell's sample has: about as long as the default's, never more of them."""
+        most, ratios = self._operations[point], self._ratios.get((point, cell), [1.0])
+        return max(1, math.ceil(most / ratios[-1])) if ratios[-1] >= SLOWER else most
+
+    def hopeless(self, point: Point, cell: Cell) -> bool:
+        """Return whether a cell was several times slower than the default each time that it was looked at, twice."""
+        ratios = self._ratios.get((point, cell), [])
+        return len(ratios) > 1 and min(ratios) >= HOPELESS

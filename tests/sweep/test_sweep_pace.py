@@ -1,0 +1,73 @@
+"""How many operations samples have, and when a cell is given up."""
+
+from __future__ import annotations
+
+import pytest
+from sweep_worlds import LL, RING, point
+
+from ncclprobe.records.sweep import DEFAULT_CELL
+from ncclprobe.sweep.pace import MOST_OPERATIONS, Pace, wanted_operations
+
+AT = point(1024)
+
+
+@pytest.mark.parametrize(
+    ("each_s", "operations", "wanted"),
+    [
+        (600e-6, 1, 1),
+        (100e-6, 1, 5),
+        (100e-6, 5, 5),
+        (150e-6, 3, 6),
+        (5e-6, 1, 100),
+        (5e-6, 90, 180),
+        (1e-9, 600, MOST_OPERATIONS),
+        (1e-9, MOST_OPERATIONS, MOST_OPERATIONS),
+        (0.0, 7, 7),
+    ],
+)
+def test_a_sample_lasts_half_a_millisecond(each_s: float, operations: int, wanted: int) -> None:
+    assert wanted_operations(each_s, operations) == wanted
+
+
+def paced(*ratios: float, cell=RING) -> Pace:
+    """Return a pace at which the default's samples have 100 operations and the cell's took so many times as long."""
+    pace = Pace()
+    assert not pace.knows(AT)
+    pace.set(AT, 100)
+    pace.note(AT, DEFAULT_CELL, 20e-6, None)
+    pace.note(AT, DEFAULT_CELL, 100 * 5e-6, 100)
+    for number, ratio in enumerate(ratios):
+        pace.note(AT, cell, ratio * (20e-6 if number == 0 else 5e-6 * 10), None if number == 0 else 10)
+    assert pace.knows(AT)
+    return pace
+
+
+@pytest.mark.parametrize(
+    ("ratios", "operations", "hopeless"),
+    [
+        ((), 100, False),
+        ((0.5,), 100, False),
+        ((1.9,), 100, False),
+        ((2.0,), 50, False),
+        ((30.0,), 4, False),
+        ((1000.0,), 1, False),
+        ((30.0, 1.0), 100, False),
+        ((3.0, 3.1), 33, True),
+        ((2.9, 30.0), 4, False),
+        ((30.0, 2.9), 35, False),
+        ((30.0, 31.0, 1.0), 100, False),
+    ],
+)
+def test_slow_cells_run_less_and_are_given_up(ratios: tuple[float, ...], operations: int, hopeless: bool) -> None:
+    pace = paced(*ratios)
+    assert (pace.operations(AT, RING), pace.hopeless(AT, RING)) == (operations, hopeless)
+    assert (pace.operations(AT, LL), pace.hopeless(AT, LL)) == (100, False)
+    assert not pace.hopeless(AT, DEFAULT_CELL)
+
+
+def test_a_time_that_the_default_has_none_of_says_nothing() -> None:
+    pace = Pace()
+    pace.set(AT, 10)
+    pace.note(AT, RING, 1.0, None)
+    pace.note(AT, RING, 1.0, 1)
+    assert (pace.operations(AT, RING), pace.hopeless(AT, RING)) == (10, False)
