@@ -40,6 +40,8 @@ class BackendOptions(Record, frozen=True, kw_only=True):
     """Numbers of channels that are asked for; a backend that takes any offers these beside the library's own."""
     gpu: GpuOptions = GpuOptions()
     """How GPUs are measured."""
+    ahead: bool = False
+    """Whether the next launch's processes may be started while one is measured; ``close`` is called in the end."""
 
 
 class Capabilities(Record, frozen=True, kw_only=True):
@@ -90,4 +92,8 @@ class Backend(Protocol):
         Raises:
             LaunchError: The ranks could not be started or died.
         """
+        ...
+
+    def close(self) -> None:
+        """End what was started ahead; nothing is measured afterwards."""
         ...

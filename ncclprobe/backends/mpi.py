@@ -63,6 +63,9 @@ class MpiBackend:
         """Return the variables that make a whole program run a collective as a cell does."""
         return cell_environment(self._describe().library, collective, cell)
 
+    def close(self) -> None:
+        """Return; nothing is started ahead."""
+
     def measure(self, launch: Launch) -> Iterator[Measurement]:
         """Start fresh ranks, run the launch's blocks and yield each sample as it comes.
 

@@ -14,23 +14,24 @@ from ncclprobe.backends.base import BackendOptions, Capabilities
 from ncclprobe.backends.geometry import elements_per_rank
 from ncclprobe.backends.messages import Described, Request, encode
 from ncclprobe.backends.mpi_names import Choices
+from ncclprobe.backends.nccl_crew import Crew
 from ncclprobe.backends.nccl_library import Nccl, gpu_count
 from ncclprobe.backends.nccl_names import COLLECTIVES, DTYPES, FP8_SINCE, cell_environment, cells, version_number
 from ncclprobe.backends.nccl_settings import NODES_VARIABLE, RankSettings, passed_on
-from ncclprobe.backends.watch import WORKER, decoded, measurements
+from ncclprobe.backends.watch import WORKER, decoded
 from ncclprobe.errors import LaunchError, UsageError
 from ncclprobe.findings import Finding, info, warning
 from ncclprobe.launchers import make_launcher
 from ncclprobe.launchers.base import Job, Launcher, python_job
-from ncclprobe.launchers.gang import TROUBLE_S, Meeting
+from ncclprobe.launchers.gang import Meeting
 from ncclprobe.launchers.run import START_TIMEOUT_S, run_ranks
 from ncclprobe.launchers.spawn import SpawnLauncher
 from ncclprobe.names import Collective
 from ncclprobe.records.sweep import Cell, Launch, Measurement, Point
 from ncclprobe.tuner.build import plugin_path
 
-GRACE_S = 5 * TROUBLE_S
-"""How much longer than a sample may take the ranks may be silent: they watch themselves, and then tell each other."""
+AHEAD_CORES = 4
+"""Cores a rank from which on the next launch's processes are started ahead."""
 TUNER_VARIABLE = "NCCL_TUNER_PLUGIN"
 FOREIGN_TUNERS = {"ofi": "AWS OFI NCCL", "gcp": "Google's", "gib": "Google's", "tcpx": "Google's"}
 """Word in a plugin's name -> whose it is. Source: NCCL 2.28.9, docs env.rst; the plugins' own READMEs."""
@@ -48,6 +49,7 @@ class NcclBackend:
         self._launcher: Launcher = SpawnLauncher() if options.launcher == "local" else make_launcher(options.launcher)
         self._choices: Choices | None = None
         self._plugin: str | None = None
+        self._spare: Crew | None = None
 
     def capabilities(self, collective: Collective) -> Capabilities:
         """Return NCCL's cells for a collective.
@@ -89,8 +91,18 @@ class NcclBackend:
         version = version_number(self._describe().library)
         for block in launch.blocks:
             check(block.point, launch.nranks, version)
-        with Meeting(launch.nranks, here=self._options.launcher == "local") as meeting:
-            yield from measurements(self._job(launch, meeting), self._launcher, launch, self.name, GRACE_S)
+        crew, self._spare = self._crew(launch), None
+        with crew:
+            for measurement in crew.measurements(launch):
+                if self._spare is None and self._starts_ahead(launch):
+                    self._spare = self._new_crew(launch)
+                yield measurement
+
+    def close(self) -> None:
+        """End the ranks that were started ahead for a launch that never came."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.end()
 
     def _nnodes(self, nranks: int) -> int | None:
         if self._options.launcher != "local":
@@ -118,11 +130,29 @@ class NcclBackend:
                 return message.choices
         raise LaunchError("a rank ended without saying which NCCL it has; run `ncclprobe scan` on its host")
 
-    def _job(self, launch: Launch, meeting: Meeting) -> Job:
+    def _crew(self, launch: Launch) -> Crew:
+        """Return ranks for a launch: those that were started ahead, where they fit and have not waited too long."""
+        spare, self._spare = self._spare, None
+        if spare is not None and spare.fits(self._job(launch)):
+            return spare
+        if spare is not None:
+            spare.end()
+        return self._new_crew(launch)
+
+    def _starts_ahead(self, launch: Launch) -> bool:
+        """Return whether the next launch's ranks import their libraries now: only where that takes no rank's core."""
+        cores = len(os.sched_getaffinity(0))
+        return self._options.ahead and self._options.launcher == "local" and cores >= AHEAD_CORES * launch.nranks
+
+    def _new_crew(self, launch: Launch) -> Crew:
+        return Crew(self._job(launch), self._launcher, here=self._options.launcher == "local")
+
+    def _job(self, launch: Launch) -> Job:
+        cells = [cell for block in launch.blocks for cell in block.cells]
         settings = RankSettings(
             timeout_s=launch.timeout_s,
             plugin=self._built(),
-            most_channels=max((cell.nchannels or 0 for block in launch.blocks for cell in block.cells), default=0),
+            most_channels=max([*self._options.channels, *(cell.nchannels or 0 for cell in cells)], default=0),
             gpu=self._options.gpu,
         )
         own = passed_on(os.environ) | dict(launch.env) | {TUNER_VARIABLE: settings.plugin}
@@ -131,7 +161,7 @@ class NcclBackend:
             (self.name, settings.text()),
             nranks=launch.nranks,
             hosts=self._options.hosts,
-            env=(*own.items(), *meeting.environment),
+            env=tuple(own.items()),
         )
 
     def _built(self) -> str:

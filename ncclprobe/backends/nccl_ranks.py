@@ -7,7 +7,6 @@ import os
 import pathlib
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import msgspec
 
@@ -17,12 +16,13 @@ from ncclprobe.backends.nccl_device import ALIGNMENT, Buffers, Gpu, Operation, S
 from ncclprobe.backends.nccl_library import Communicator, Nccl, Watchdog, gpu_count
 from ncclprobe.backends.nccl_log import NcclLog
 from ncclprobe.backends.nccl_names import channels_in, difference, operations_in
+from ncclprobe.backends.nccl_proof import Captured, Proof, Refused, judge_answers
 from ncclprobe.backends.nccl_settings import RankSettings, placement
 from ncclprobe.errors import BackendError, LaunchError, MeasurementTimeout, UsageError
 from ncclprobe.launchers.gang import TROUBLE_S, Gang
 from ncclprobe.names import Collective
 from ncclprobe.records.sweep import Cell, Point
-from ncclprobe.records.tuner import TUNED_COLLECTIVES, Answer
+from ncclprobe.records.tuner import TUNED_COLLECTIVES
 from ncclprobe.tuner.live import LiveTuner
 from ncclprobe.units import format_size
 
@@ -33,28 +33,6 @@ CHECK_EVERY_S = 0.05
 LONG_S = 0.02
 """A sample that takes longer is preceded by the smallest all-reduce alone, a shorter one by one of its own: the host's
 20 us between that and the first operation are then at most a thousandth."""
-
-
-class Refused(BackendError):
-    """NCCL cannot run the cell here, or ran something else."""
-
-
-class Proof(NamedTuple):
-    """That a cell runs at a point."""
-
-    ran: Cell | None
-    """What NCCL's log says that it runs."""
-    each_s: float
-    """What one operation took on the slowest rank."""
-
-
-class Captured(NamedTuple):
-    """A graph of a cell's operations."""
-
-    replay: Operation
-    """Launches it."""
-    operations: int
-    """In it."""
 
 
 class NcclRank:
@@ -130,6 +108,7 @@ class NcclRank:
         self._align = self._alignment()
         self._proofs: dict[tuple[Point, Cell], Proof] = {}
         self._graphs: dict[tuple[Point, Cell], Captured] = {}
+        self._ways: set[tuple[str, str, str, bool]] = set()
         self._gang.patience_s = self._settings.timeout_s + TROUBLE_S
 
     def _communicator(self, min_channels: int) -> Communicator:
@@ -252,7 +231,7 @@ class NcclRank:
                 seconds = self._gpu.seconds(lambda number: enqueue[number % len(enqueue)](), operations, before)
         finally:
             self._tuner.release()
-        self._judge_answers(cell, point, self._tuner.answers(after=max(asked, self._tuner.state.asked - 1)))
+        judge_answers(cell, point, self._tuner.answers(after=max(asked, self._tuner.state.asked - 1)))
         return seconds
 
     def _quieten(self) -> None:
@@ -283,10 +262,16 @@ class NcclRank:
         heard = [msgspec.msgpack.decode(one, type=tuple[str, float]) for one in self._gather((refusal, first_s))]
         if reasons := [reason for reason, _ in heard if reason]:
             raise Refused(reasons[0])
-        each_s = max(seconds for _, seconds in heard)
-        if each_s < LONG_S:  # the first one's time holds the connecting, too
-            each_s = self.largest((self._eager(point, cell, 1, None),))[0]
-        return Proof(ran, each_s)
+        if self._connected(point, cell):
+            return Proof(ran, max(seconds for _, seconds in heard))
+        return Proof(ran, self.largest((self._eager(point, cell, 1, None),))[0])
+
+    def _connected(self, point: Point, cell: Cell) -> bool:
+        """Return whether a cell's peers were connected before, so that the first operation took what others take."""
+        way = (point.collective, cell.algo, cell.proto, self._is_wide(cell))
+        known = way in self._ways
+        self._ways.add(way)
+        return known
 
     def _graph(self, point: Point, cell: Cell, operations: int) -> Captured | None:
         """Return a graph of as many operations as there are buffers, or as a sample has; None in eager mode."""
@@ -305,7 +290,7 @@ class NcclRank:
                 graph = self._gpu.graph(operations)
         finally:
             self._tuner.release()
-        self._judge_answers(cell, point, self._tuner.answers(after=asked))
+        judge_answers(cell, point, self._tuner.answers(after=asked))
         return Captured(graph, len(operations))
 
     def _try(self, point: Point, cell: Cell) -> tuple[Cell | None, str, float]:
@@ -321,7 +306,7 @@ class NcclRank:
             with self._communicators[0].translated(cell.label):
                 operation = self._operations(point, cell)[0]
                 seconds = self._gpu.seconds(lambda _: operation(), 1, lambda: None)
-            self._judge_answers(cell, point, self._tuner.answers(after=asked))
+            judge_answers(cell, point, self._tuner.answers(after=asked))
         except BackendError as problem:
             if self._watchdog.passed:
                 raise
@@ -344,30 +329,19 @@ class NcclRank:
         except UsageError as problem:
             raise Refused(str(problem)) from problem
 
-    def _judge_answers(self, cell: Cell, point: Point, answers: tuple[Answer, ...]) -> None:
-        """Compare what the plugin was asked and answered with what was wished.
-
-        Raises:
-            Refused: NCCL has no such entry, or did not ask.
-        """
-        if cell.is_default:
-            return
-        if not answers:
-            raise Refused(f"{cell.label}: NCCL did not ask the tuner plugin about {point.collective}")
-        for answer in answers:
-            if answer.refused:
-                raise Refused(f"{cell.label}: NCCL says {answer.refused.value}")
-
     def _operations(self, point: Point, cell: Cell) -> list[Operation]:
         """Return what enqueues an operation on each slot."""
-        wide = self._channels and (cell.nchannels or 0) > self._channels
-        communicator = self._communicator(self._settings.most_channels if wide else 0)
+        communicator = self._communicator(self._settings.most_channels if self._is_wide(cell) else 0)
         collective, count = Collective(point.collective), elements_per_rank(point, self.nranks)
         stream = int(self._gpu.stream.ptr)
         return [
             communicator.operation(collective, send, receive, count, point.dtype, stream)
             for send, receive in self._buffers[point].addresses()
         ]
+
+    def _is_wide(self, cell: Cell) -> bool:
+        """Return whether a cell asks for more channels than NCCL's own."""
+        return 0 < self._channels < (cell.nchannels or 0)
 
     # ---- trouble
 

@@ -68,6 +68,9 @@ class SimulatedBackend:
         """Return NCCL's variables for a cell."""
         return cell_environment(collective, cell)
 
+    def close(self) -> None:
+        """Return; nothing is started ahead."""
+
     def measure(self, launch: Launch) -> Iterator[Measurement]:
         """Draw the launch's samples; a hang ends the iterator, as it ends real ranks.
 

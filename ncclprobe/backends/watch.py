@@ -9,7 +9,7 @@ import msgspec
 from ncclprobe.backends.messages import Begun, Measured, Message, Request, Timed, decode, encode
 from ncclprobe.errors import BackendError, LaunchError, MeasurementTimeout
 from ncclprobe.launchers.base import Job, Launcher
-from ncclprobe.launchers.run import START_TIMEOUT_S, run_ranks
+from ncclprobe.launchers.run import START_TIMEOUT_S, Waiting, run_ranks
 from ncclprobe.records.sweep import Launch, Measurement, Status
 from ncclprobe.units import format_seconds, format_size
 
@@ -18,7 +18,7 @@ WORKER = "ncclprobe.sweep.worker"
 
 
 def measurements(
-    job: Job, launcher: Launcher, launch: Launch, backend: str, grace_s: float = 0.0
+    job: Job, launcher: Launcher, launch: Launch, backend: str, grace_s: float = 0.0, waiting: Waiting | None = None
 ) -> Iterator[Measurement]:
     """Start a launch's ranks and yield its measurements as they come; end them after a hang.
 
@@ -28,6 +28,7 @@ def measurements(
         launch: What the ranks are to measure.
         backend: Its name.
         grace_s: How much longer than a sample may take silence may last, for ranks that watch themselves.
+        waiting: The job's ranks, started ahead.
 
     Raises:
         LaunchError: The ranks could not be started or died.
@@ -35,7 +36,7 @@ def measurements(
     watch = Watch(launch, grace_s)
     request = encode(Request(backend=backend, launch=launch))
     try:
-        for line in run_ranks(job, launcher, request=request, timeout_s=watch.limit_s):
+        for line in run_ranks(job, launcher, request=request, timeout_s=watch.limit_s, waiting=waiting):
             if (measurement := watch.hear(decoded(line))) is not None:
                 yield measurement
                 if Status.TIMEOUT in measurement.statuses:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 from typing import Any
@@ -149,7 +150,8 @@ def swept(directory: RunDirectory) -> SweepDocument:
     backend, capabilities, plan = _plan(options)
     note(f"{capabilities.library}, {capabilities.nranks} ranks: {len(plan.cells)} cells at {len(plan.points)} sizes")
     race = Race(plan)
-    run_race(race, backend, directory, LaunchProgress())
+    with contextlib.closing(backend):
+        run_race(race, backend, directory, LaunchProgress())
     document = _judged(race, backend, capabilities, directory.dropped)
     directory.finish(document)
     return document
@@ -167,6 +169,7 @@ def _plan(options: SweepOptions) -> tuple[Backend, Capabilities, RacePlan]:
             seed=options.seed,
             channels=tuple(filter(None, options.channels)),
             gpu=GpuOptions(mode=options.mode, in_place=options.in_place, memory=options.memory),
+            ahead=True,
         ),
     )
     collective = Collective(options.collective)

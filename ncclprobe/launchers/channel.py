@@ -1,4 +1,4 @@
-"""How ranks and the process that started them talk: one request in on stdin, records out on rank 0's stdout.
+"""How ranks and the process that started them talk: requests in on stdin, records out on rank 0's stdout.
 
 A record is the byte RS, JSON, and a newline, so that it is found among anything else that a launcher, a library or a
 site's profile prints to the same stdout. An empty record asks for the next chunk of the request: hydra gives up where
@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 import platform
+import queue
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 
 from ncclprobe.ranks import rank_from
@@ -70,6 +71,37 @@ class Channel:
             request += self._chunk()
         threading.Thread(target=self._end_with_starter, daemon=True).start()
         return request.rstrip(b"\n")
+
+    def requests(self, idle_s: float) -> Iterator[bytes]:
+        """Yield one request after another, and nothing (``b""``) whenever none came for a while; on rank 0 only.
+
+        A thread reads stdin all the time: this process ends when the starting one does, also while it is busy.
+        """
+        chunks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        threading.Thread(target=self._read_all, args=(chunks,), daemon=True).start()
+        while True:
+            request = b""
+            while not request.endswith(b"\n"):
+                self.send(b"")
+                chunk = yield from self._idling(chunks, idle_s)
+                while len(chunk) < CHUNK_BYTES and not chunk.endswith(b"\n"):
+                    chunk += chunks.get()
+                request += chunk
+            yield request.rstrip(b"\n")
+
+    @staticmethod
+    def _idling(chunks: queue.SimpleQueue[bytes], idle_s: float) -> Generator[bytes, None, bytes]:
+        """Return the next part of stdin, having yielded nothing now and then while it did not come."""
+        while True:
+            try:
+                return chunks.get(timeout=idle_s)
+            except queue.Empty:
+                yield b""
+
+    def _read_all(self, chunks: queue.SimpleQueue[bytes]) -> None:
+        while part := os.read(0, CHUNK_BYTES):
+            chunks.put(part)
+        self._end()
 
     @staticmethod
     def _chunk() -> bytes:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import selectors
 import time
 from collections.abc import Callable, Iterator
-from typing import IO
+from types import TracebackType
+from typing import IO, Self
 
 from ncclprobe import processes
 from ncclprobe.errors import LaunchError, MeasurementTimeout
@@ -28,6 +30,7 @@ def run_ranks(
     request: bytes = b"",
     timeout_s: float | Callable[[], float],
     start_timeout_s: float = START_TIMEOUT_S,
+    waiting: Waiting | None = None,
 ) -> Iterator[bytes]:
     """Start a job's ranks and yield the JSON texts that rank 0 sends through its ``Channel``, as they come.
 
@@ -39,13 +42,15 @@ def run_ranks(
         request: One line of JSON for rank 0's ``Channel.receive``, without its newline.
         timeout_s: The longest silence between two records, or what says so after each record.
         start_timeout_s: The longest silence before the first.
+        waiting: The job's ranks, started ahead.
 
     Raises:
         MeasurementTimeout: The silence lasted too long; all ranks were ended.
         LaunchError: The ranks could not be started, died, or ended with an error.
         MissingDependencyError: The launcher's program is absent.
     """
-    ranks = _Ranks(job, launcher, request)
+    ranks = waiting.ranks if waiting is not None else _Ranks(job, launcher)
+    ranks.send(request)
     try:
         limit_s = start_timeout_s
         while True:
@@ -59,12 +64,96 @@ def run_ranks(
         ranks.end()
 
 
+class Waiting:
+    """Ranks that were started ahead and wait for their request, with all that does not depend on it done.
+
+    Attributes:
+        job: What they run.
+        since: When they were started, on the monotonic clock.
+    """
+
+    def __init__(self, job: Job, launcher: Launcher) -> None:
+        """Start them.
+
+        Raises:
+            LaunchError: They could not be started.
+            MissingDependencyError: The launcher's program is absent.
+        """
+        self.job, self.since = job, time.monotonic()
+        self.ranks = _Ranks(job, launcher)
+
+    def end(self) -> None:
+        """Leave none of them."""
+        self.ranks.end()
+
+
+class Session:
+    """Started ranks that serve one request after another; rank 0 takes them from ``Channel.requests``.
+
+    Close it, or use it with ``with``: no rank is left then.
+    """
+
+    def __init__(self, job: Job, launcher: Launcher) -> None:
+        """Start the ranks.
+
+        Raises:
+            LaunchError: They could not be started.
+            MissingDependencyError: The launcher's program is absent.
+        """
+        self._ranks = _Ranks(job, launcher)
+        self._records: collections.deque[bytes] = collections.deque()
+
+    def send(self, request: bytes) -> None:
+        """Send one line of JSON, without its newline; the one before it must have been answered."""
+        self._ranks.send(request)
+
+    def receive(self, limit_s: float) -> bytes:
+        """Return the next JSON text that rank 0 sends.
+
+        Raises:
+            MeasurementTimeout: None came within ``limit_s`` seconds; all ranks were ended.
+            LaunchError: The ranks ended.
+        """
+        while not self._records:
+            try:
+                lines = self._ranks.read(limit_s)
+            except MeasurementTimeout:
+                self.close()
+                raise
+            if lines is None:
+                self._ranks.finish()
+                raise LaunchError("the ranks ended before their answer")
+            self._records.extend(lines)
+        return self._records.popleft()
+
+    def finish(self, request: bytes, limit_s: float) -> None:
+        """Send a last request, wait for the ranks' own end, and end what is left."""
+        self.send(request)
+        with contextlib.suppress(MeasurementTimeout, LaunchError):
+            while self._ranks.read(limit_s) is not None:
+                pass
+            self._ranks.finish()
+        self.close()
+
+    def close(self) -> None:
+        """End what still runs."""
+        self._ranks.end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 class _Ranks:
     """A started job."""
 
-    def __init__(self, job: Job, launcher: Launcher, request: bytes) -> None:
+    def __init__(self, job: Job, launcher: Launcher) -> None:
         self._job, self._launcher = job, launcher
-        self._pending = request + b"\n"
+        self._pending, self._asked = b"", False
         self._process = processes.start(
             launcher.command(job), env={**os.environ, **launcher.environment(job)}, stdin=processes.PIPE
         )
@@ -85,6 +174,7 @@ class _Ranks:
             events = self._selector.select(max(0.0, deadline - time.monotonic()))
             received = [record for key, _ in events for record in self._serve(key)]
             if b"" in received:
+                self._asked = True
                 self._send_chunk()
             if records := list(filter(None, received)):
                 return records
@@ -129,8 +219,16 @@ class _Ranks:
             self._tail.append(line.decode("utf-8", "replace").rstrip())
         return record
 
+    def send(self, request: bytes) -> None:
+        """Have a request sent as rank 0 asks for it."""
+        self._pending += request + b"\n"
+        self._send_chunk()
+
     def _send_chunk(self) -> None:
         """Send what rank 0 asked for. The pipe stays open afterwards: its end tells the ranks to end."""
+        if not self._asked or not self._pending:
+            return
+        self._asked = False
         try:
             sent = os.write(_pipe(self._process.stdin).fileno(), self._pending[:CHUNK_BYTES])
         except BrokenPipeError:

@@ -39,18 +39,28 @@ def _broken(race: Race) -> Iterator[Finding]:
 
 
 def _refused(race: Race) -> Iterator[Finding]:
-    cells: dict[Cell, list[int]] = {}
-    for point, cell in race.evidence.refused:
-        cells.setdefault(cell, []).append(point.size_bytes)
+    cells: dict[Cell, dict[int, str]] = {}
+    for (point, cell), why in race.evidence.refused.items():
+        cells.setdefault(cell, {})[point.size_bytes] = why
+    narrow = {cell: sizes for cell, sizes in cells.items() if all(_ran_fewer(cell, why) for why in sizes.values())}
     for cell, sizes in cells.items():
-        where = "every size" if len(sizes) == len(race.plan.points) else _sizes(sizes)
-        why = next((message for (_, c), message in race.evidence.refused.items() if c == cell and message), "")
-        yield info(
-            "cell-refused",
-            cell.label,
-            f"the library refuses {cell.label} at {where}" + (f": {why}" if why else ""),
-            "It was left out there; nothing needs to be done.",
-        )
+        if cell not in narrow or len(narrow) == 1:
+            where = "every size" if len(sizes) == len(race.plan.points) else _sizes(list(sizes))
+            why = next(filter(None, sizes.values()), "")
+            yield _left_out(cell.label, f"the library refuses {cell.label} at {where}" + (f": {why}" if why else ""))
+    if len(narrow) > 1:
+        largest = format_size(max(size for sizes in narrow.values() for size in sizes))
+        what = f"{len(narrow)} cells ask for more channels than the library uses at some sizes up to {largest}"
+        yield _left_out("channels", f"{what} ({', '.join(cell.label for cell in narrow)})")
+
+
+def _ran_fewer(cell: Cell, why: str) -> bool:
+    """Return whether a cell was refused for its number of channels alone."""
+    return cell.nchannels is not None and f" ran {cell.algo}/{cell.proto}/" in why
+
+
+def _left_out(subject: str, message: str) -> Finding:
+    return info("cell-refused", subject, message, "Left out there; nothing needs to be done.")
 
 
 def _unsettled(race: Race) -> Iterator[Finding]:

@@ -16,7 +16,6 @@ from ncclprobe.backends.nccl import NcclBackend, check, default_ranks, doubts
 from ncclprobe.backends.nccl_library import Nccl, Watchdog
 from ncclprobe.backends.nccl_settings import NODES_VARIABLE, RankSettings
 from ncclprobe.errors import BackendError, MissingDependencyError, UsageError
-from ncclprobe.launchers.gang import MEET_VARIABLE, Meeting
 from ncclprobe.names import Collective
 from ncclprobe.records.sweep import DEFAULT_CELL, Block, Cell, Launch, Point
 
@@ -262,11 +261,9 @@ def test_ranks_are_told_all_they_need(bindings: Bindings, monkeypatch: pytest.Mo
         index=0, stage="explore", nranks=2, blocks=(Block(point=POINT, cells=cells),), warmups=1, timeout_s=4, seed=1,
         env=(("NCCL_NTHREADS", "256"),),
     )  # fmt: skip
-    with Meeting(2, here=True) as meeting:
-        job = backend._job(launch, meeting)
+    job = backend._job(launch)
     assert job.program[1:4] == ("-m", "ncclprobe.sweep.worker", "nccl")
     settings = msgspec.json.decode(job.program[4], type=RankSettings)
     assert settings == RankSettings(timeout_s=4, plugin="/ours.so", most_channels=32, gpu=GpuOptions(mode="graph"))
     env = dict(job.env)
     assert (env["NCCL_TUNER_PLUGIN"], env["NCCL_NVLS_ENABLE"], env["NCCL_NTHREADS"]) == ("/ours.so", "0", "256")
-    assert env[MEET_VARIABLE].endswith("@127.0.0.1")

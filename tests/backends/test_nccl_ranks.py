@@ -6,6 +6,7 @@ import os
 import pathlib
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -127,3 +128,46 @@ def test_a_rank_that_stops_is_named(backend: NcclBackend) -> None:
     *_, last = measurements
     assert last.statuses == (Status.TIMEOUT,)
     assert f"rank 1 on {os.uname().nodename} stopped" in last.message
+
+
+def _ranks() -> set[int]:
+    """Return the ranks that run, without what started them."""
+    found = processes.descendants(os.getpid())
+    commands = {pid: pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() for pid in found}
+    return {pid for pid, command in commands.items() if b"worker" in command and b"spawn" not in command}
+
+
+def _wait_for_ranks(count: int) -> set[int]:
+    deadline = time.monotonic() + 20
+    while len(found := _ranks()) != count:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.01)
+    return found
+
+
+@pytest.fixture
+def ahead(backend: NcclBackend, monkeypatch: pytest.MonkeyPatch) -> Iterator[NcclBackend]:
+    monkeypatch.setattr(backend_module, "AHEAD_CORES", 0)
+    backend._options = backend._options.with_(ahead=True)
+    yield backend
+    backend.close()
+    assert _ranks() == set()
+
+
+def test_ranks_that_were_started_ahead_take_the_next_launch(ahead: NcclBackend) -> None:
+    assert _statuses(list(ahead.measure(_launch((TREE,))))) == {"default": {Status.OK}, "Tree/LL": {Status.OK}}
+    waiting, spare = _wait_for_ranks(2), ahead._spare
+    second = ahead.measure(_launch((RING,), index=1))
+    measured = [next(second)]
+    assert (spare is not None, ahead._spare is not None, ahead._spare is spare) == (True, True, False)
+    measured += second
+    assert _statuses(measured) == {"default": {Status.OK}, "Ring/Simple": {Status.OK}}
+    assert not waiting & _wait_for_ranks(2), "those that waited have measured and are gone; others wait now"
+
+
+def test_ranks_that_were_started_for_something_else_are_not_used(ahead: NcclBackend) -> None:
+    list(ahead.measure(_launch((TREE,))))
+    waiting = _wait_for_ranks(2)
+    measured = list(ahead.measure(_launch((TREE,), index=1, env=(("NCCL_NTHREADS", "256"),))))
+    assert _statuses(measured) == {"default": {Status.OK}, "Tree/LL": {Status.OK}}
+    assert not waiting & _wait_for_ranks(2)

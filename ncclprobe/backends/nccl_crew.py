@@ -1,0 +1,70 @@
+"""Ranks of the ``nccl`` backend with the place where they meet; they may be started before their launch is known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from ncclprobe.backends.watch import measurements
+from ncclprobe.launchers.base import Job, Launcher
+from ncclprobe.launchers.gang import MEET_TIMEOUT_S, TROUBLE_S, Meeting
+from ncclprobe.launchers.run import Waiting
+from ncclprobe.records.sweep import Launch, Measurement
+
+GRACE_S = 5 * TROUBLE_S
+"""How much longer than a sample may take the ranks may be silent: they watch themselves, and then tell each other."""
+FRESH_S = MEET_TIMEOUT_S / 2
+"""Ranks that have waited longer are not used: they give up at twice of it."""
+
+
+class Crew:
+    """Started ranks that wait for their launch. End it, or use it with ``with``: none of them is left then."""
+
+    def __init__(self, job: Job, launcher: Launcher, *, here: bool) -> None:
+        """Start the ranks.
+
+        Args:
+            job: What they run, without what tells them where they meet.
+            launcher: Starts it.
+            here: Whether all of them run on this machine.
+
+        Raises:
+            LaunchError: They could not be started.
+            MissingDependencyError: The launcher's program is absent.
+        """
+        self._job, self._launcher = job, launcher
+        self._meeting = Meeting(job.nranks, here=here)
+        with_meeting = job.with_(env=(*job.env, *self._meeting.environment))
+        self._meeting.__enter__()
+        try:
+            self._waiting = Waiting(with_meeting, launcher)
+        except BaseException:
+            self._meeting.__exit__(None, None, None)
+            raise
+
+    def fits(self, job: Job) -> bool:
+        """Return whether these ranks run a job, and are not about to give up waiting."""
+        return job == self._job and time.monotonic() - self._waiting.since < FRESH_S
+
+    def measurements(self, launch: Launch) -> Iterator[Measurement]:
+        """Yield what the ranks measure; once only.
+
+        Raises:
+            LaunchError: They died.
+        """
+        return measurements(self._waiting.job, self._launcher, launch, "nccl", GRACE_S, self._waiting)
+
+    def end(self) -> None:
+        """Leave no rank, and nothing that listens."""
+        self._waiting.end()
+        self._meeting.__exit__(None, None, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
