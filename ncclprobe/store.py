@@ -25,6 +25,7 @@ import msgspec
 from ncclprobe import __version__
 from ncclprobe.errors import ParseError, RunDirectoryError
 from ncclprobe.records.base import Document, Record, now
+from ncclprobe.records.normal import Hardware
 
 MANIFEST, JOURNAL, DOCUMENT = "manifest.json", "journal.jsonl", "document.json"
 RESUMABLE = ("sweep", "validate-e2e", "tune")
@@ -67,6 +68,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     """Variables that matter to what is measured."""
     options: dict[str, Any] = {}
     """What --resume needs to go on in the same way."""
+    hardware: Hardware | None = None
+    """Of the nodes that ranks run on, as it was seen before the start; None where nothing was looked at."""
 
 
 def relevant_environment(environment: dict[str, str]) -> dict[str, str]:

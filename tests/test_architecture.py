@@ -19,7 +19,8 @@ DOCS = ROOT / "docs"
 
 FEATURES = frozenset({"scan", "inspect", "sweep", "nodes", "workload", "tuner", "e2e", "report"})
 PURE = frozenset({
-    "", "bandwidth", "captured", "errors", "findings", "names", "nodesets", "ranks", "records", "stats", "units",
+    "", "bandwidth", "captured", "errors", "findings", "hardware", "names", "nodesets", "ranks", "records", "stats",
+    "units",
 })  # fmt: skip
 PLUGIN = frozenset({"ncclprobe.tuner.build", "ncclprobe.tuner.compiling", "ncclprobe.tuner.live"})
 """The compiled plugin lies with the tuner, and the modules that reach it lie below the backends."""
@@ -39,7 +40,7 @@ BELOW = {
 STARRED = frozenset({
     "processes", "store",
     "scan.collect", "scan.fleet", "scan.gpus", "scan.limits", "scan.source", "scan.sysfs",
-    "sweep.run",
+    "sweep.published", "sweep.run",
     "tuner.build", "tuner.live",
     "e2e.command", "e2e.proxy", "e2e.proxy_worker", "e2e.run",
     "backends.fabric", "backends.mpi", "backends.mpi_ranks", "backends.mpit",

@@ -12,6 +12,7 @@ import msgspec
 
 from ncclprobe.backends import BACKENDS, auto_backend, make_backend
 from ncclprobe.backends.base import Backend, BackendOptions, Capabilities, GpuOptions
+from ncclprobe.cli.normal import seen_hardware, with_normality
 from ncclprobe.cli.output import drawn_seed, finish, note, refuse_options_with_resume, shared_options
 from ncclprobe.cli.progress import LaunchProgress
 from ncclprobe.errors import UsageError
@@ -83,11 +84,22 @@ def _numbers(context: click.Context, option: click.Parameter, text: str | None) 
     help="GPUs: buffers from cudaMalloc, as in PyTorch, or ncclMemAlloc, as in nccl-tests.",
 )  # fmt: skip
 @click.option("--exhaustive", is_flag=True, help="Measure every cell as often as the plain design would; drop nothing.")
+@click.option(
+    "--scan", type=click.Path(exists=True, path_type=pathlib.Path), metavar="RUN",
+    help="A scan of the nodes, for what their hardware allows  [default: a look at this one]",
+)  # fmt: skip
 @click.option("--resume", type=click.Path(path_type=pathlib.Path), metavar="DIR", help="Go on with this run.")
 @shared_options
 @click.pass_context
 def command(
-    context: click.Context, /, *, resume: pathlib.Path | None, out: pathlib.Path | None, as_json: bool, **given: Any
+    context: click.Context,
+    /,
+    *,
+    resume: pathlib.Path | None,
+    out: pathlib.Path | None,
+    scan: pathlib.Path | None,
+    as_json: bool,
+    **given: Any,
 ) -> int:
     """Measure cells (algorithm, protocol, channels) against the library's own choice, and say whether to change.
 
@@ -101,7 +113,7 @@ def command(
     if resume is not None:
         refuse_options_with_resume(context)
     options = None if resume else sweep_options(**given)
-    with open_run(options, resume or out) as directory:
+    with open_run(options, resume or out, scan) as directory:
         document = swept(directory)
     return finish(document, lambda: sweep_text(document, str(directory.path)), as_json=as_json)
 
@@ -129,8 +141,14 @@ def sweep_options(
     )
 
 
-def open_run(options: SweepOptions | None, path: pathlib.Path | None) -> RunDirectory:
-    """Return a new run directory for these options; without options, the one to go on with."""
+def open_run(options: SweepOptions | None, path: pathlib.Path | None, scan: pathlib.Path | None = None) -> RunDirectory:
+    """Return a new run directory for these options; without options, the one to go on with.
+
+    Args:
+        options: What was asked for.
+        path: Of the run directory.
+        scan: A scan of the nodes that take part; None looks at this machine.
+    """
     if options is None:
         return RunDirectory.resume(path or pathlib.Path(), NAME)
     manifest = Manifest(
@@ -139,6 +157,7 @@ def open_run(options: SweepOptions | None, path: pathlib.Path | None) -> RunDire
         seed=options.seed,
         environment=relevant_environment(dict(os.environ)),
         options=msgspec.to_builtins(options),
+        hardware=seen_hardware(options, scan),
     )
     _plan(options)
     return RunDirectory.create(path or default_directory(NAME), manifest)
@@ -152,7 +171,7 @@ def swept(directory: RunDirectory) -> SweepDocument:
     race = Race(plan)
     with contextlib.closing(backend):
         run_race(race, backend, directory, LaunchProgress())
-    document = _judged(race, backend, capabilities, directory.dropped)
+    document = with_normality(_judged(race, backend, capabilities, directory.dropped), directory.manifest)
     directory.finish(document)
     return document
 

@@ -63,6 +63,8 @@ class Hca(Record, frozen=True, kw_only=True):
     """``0000:1a:00.0``."""
     numa_node: int | None = None
     """None where unknown; never -1."""
+    pcie_gbps: float | None = None
+    """Its PCIe link in GB/s, one direction; None where the source doesn't show it."""
     transport: str | None = None
     """As reported (``InfiniBand`` on RoCE, too); Omni-Path and EFA say otherwise."""
     bond: bool = False
@@ -84,6 +86,8 @@ class Gpu(Record, frozen=True, kw_only=True):
     """None where unknown."""
     nvlinks: int | None = None
     """Links of this GPU in total; None where the source does not show them."""
+    pcie_gbps: float | None = None
+    """Its PCIe link in GB/s, one direction, at the highest rate it can have; None where the source doesn't show it."""
     nearest_hcas: tuple[str, ...] = ()
     """Names of the HCAs at the smallest distance, PIX or PXB before PHB and NODE; empty where only SYS."""
 

@@ -6,6 +6,7 @@ import enum
 
 from ncclprobe.names import DEFAULT
 from ncclprobe.records.base import Document, Record
+from ncclprobe.records.normal import Normality
 
 
 class Cell(Record, frozen=True, kw_only=True):
@@ -273,3 +274,5 @@ class SweepDocument(Document, frozen=True, kw_only=True):
     """The answer."""
     cost: Cost
     """What it took."""
+    normal: Normality | None = None
+    """What the default's bandwidths are to be compared with; None where nothing is known of the nodes' hardware."""

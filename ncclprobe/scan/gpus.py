@@ -13,7 +13,7 @@ import pynvml
 
 from ncclprobe.findings import Finding, warning
 from ncclprobe.records.scan import Gpu
-from ncclprobe.scan.sysfs import ROOT, numa_node, pci_device, read_text
+from ncclprobe.scan.sysfs import ROOT, numa_node, pci_device, pcie_rate, read_text
 
 Value = TypeVar("Value")
 
@@ -85,6 +85,7 @@ def _gpu(index: int, handle: Any, root: pathlib.Path) -> Gpu:
         pci_bus_id=pci_bus_id,
         numa_node=_numa_node(handle, pci_bus_id, root),
         nvlinks=_nvlinks(handle),
+        pcie_gbps=None if pci_bus_id is None else pcie_rate(pci_device(root, pci_bus_id)),
     )
 
 

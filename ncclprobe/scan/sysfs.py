@@ -10,6 +10,7 @@ import pathlib
 import re
 from collections.abc import Iterator
 
+from ncclprobe.hardware import pcie_gbps
 from ncclprobe.names import LinkLayer
 from ncclprobe.nodesets import natural_key
 from ncclprobe.records.scan import Gid, Hca, Port
@@ -64,6 +65,16 @@ def numa_node(device: pathlib.Path) -> int | None:
     return int(number) if number.isdigit() else None
 
 
+def pcie_rate(device: pathlib.Path) -> float | None:
+    """Return what a device's PCIe link carries in GB/s, one direction, None where sysfs does not say.
+
+    The lanes are those in use; the rate is the highest that the device has, as idle ones lower theirs.
+    """
+    speed = re.match(r"[\d.]+(?= GT/s)", read_text(device / "max_link_speed"))
+    width = read_text(device / "current_link_width")
+    return pcie_gbps(float(speed[0]), int(width)) if speed and width.isdigit() and int(width) else None
+
+
 def hca_device(root: pathlib.Path, name: str) -> pathlib.Path:
     """Return the folder of an HCA's PCI device."""
     return root / "sys/class/infiniband" / name / "device"
@@ -89,6 +100,7 @@ def _hca(root: pathlib.Path, folder: pathlib.Path) -> Hca:
         vendor_part_id=values.integer(read_text(device / "device")),
         pci_bus_id=path[-1] if path and re.fullmatch(r"[0-9a-f]{4,}:[0-9a-f:.]+", path[-1]) else None,
         numa_node=numa_node(device),
+        pcie_gbps=pcie_rate(device),
         transport=_TRANSPORTS.get(read_text(folder / "node_type").partition(":")[0]),
         bond=values.is_bond(folder.name) or any(_is_bond(root, port.netdev) for port in ports),
     )

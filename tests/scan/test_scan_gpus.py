@@ -48,6 +48,7 @@ def machine(tmp_path: pathlib.Path) -> Machine:
     for number in (1, 2):
         switch = (f"pci0000:{number}0", f"0000:{number}0:01.0", f"0000:{number}1:00.0")
         files = {"vendor": "0x10de", "class": "0x030200"}
+        files |= {"max_link_speed": "32.0 GT/s PCIe", "current_link_width": "16"} if number == 1 else {}
         machine.pci(*switch, f"0000:{number}2:00.0", f"0000:{number}b:00.0", numa=-1 if number == 1 else 0, **files)
         device = machine.pci(*switch, f"0000:{number}2:01.0", f"0000:{number}c:00.0", numa=number - 1)
         machine.port(machine.hca(f"mlx5_{number}", device))
@@ -65,6 +66,7 @@ def test_gpus_with_their_links_and_nearest_hcas(library: pathlib.Path, machine: 
             "pci_bus_id": "0000:1b:00.0",
             "numa_node": 1,
             "nvlinks": 18,
+            "pcie_gbps": 32 * 128 / 130 / 8 * 16,
             "nearest_hcas": ["mlx5_1"],
         },
         common
@@ -74,6 +76,7 @@ def test_gpus_with_their_links_and_nearest_hcas(library: pathlib.Path, machine: 
             "pci_bus_id": "0000:2b:00.0",
             "numa_node": 0,
             "nvlinks": 0,
+            "pcie_gbps": None,
             "nearest_hcas": ["mlx5_2"],
         },
     ]
@@ -81,6 +84,17 @@ def test_gpus_with_their_links_and_nearest_hcas(library: pathlib.Path, machine: 
     (lost,) = read["findings"]  # type: ignore[misc]
     assert (lost["code"], lost["subject"].partition("/")[2]) == ("gpu-unreadable", "GPU2")
     assert "GPU is lost" in lost["message"]
+
+
+def test_a_glance_sees_gpus_and_hcas(library: pathlib.Path, machine: Machine) -> None:
+    code = (
+        "import sys, pathlib; from ncclprobe.scan.collect import glanced; host = glanced(pathlib.Path(sys.argv[1]));"
+        "print([(gpu.index, gpu.nvlinks) for gpu in host.gpus], [(hca.name, len(hca.ports)) for hca in host.hcas])"
+    )
+    environment = os.environ | {"LD_LIBRARY_PATH": str(library), "PYTHONPATH": str(pathlib.Path(__file__).parents[2])}
+    command = [sys.executable, "-c", code, str(machine.root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=60)
+    assert done.stdout == "[(0, 18), (1, 0)] [('mlx5_1', 1), ('mlx5_2', 1)]\n"
 
 
 @pytest.mark.parametrize("fault", ["init", "driver"])

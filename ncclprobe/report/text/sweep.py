@@ -11,9 +11,11 @@ from tabulate import tabulate
 from ncclprobe.names import DEFAULT
 from ncclprobe.records.sweep import CellResult, Ratio, Status, SweepDocument, TableRow, Verdict
 from ncclprobe.report.text.findings import WIDTH, findings_text
+from ncclprobe.report.text.normal import normal_text, shares
 from ncclprobe.units import format_seconds, format_size
 
 _COLUMNS = ("size", "default", "busbw", "best other", "time", "vs default", "")
+_SHARE, _AFTER_BUSBW = "of limit", 3
 _CHANGE = "*"
 
 
@@ -27,6 +29,7 @@ def sweep_text(document: SweepDocument, path: str = "") -> str:
     parts = [
         textwrap.fill(verdict_sentence(document), WIDTH, break_on_hyphens=False),
         _sizes_table(document),
+        normal_text(document.normal),
         _chosen_table(document.choice.table),
         _environment(document.choice.env),
         _effort(document),
@@ -53,9 +56,17 @@ def _percent(ratio: Ratio) -> str:
 
 def _sizes_table(document: SweepDocument) -> str:
     rows = [_size_row(document, size, cells) for size, cells in _by_size(document)]
-    align = ("right",) * 3 + ("left",) + ("right",) * 2 + ("left",)
-    table = tabulate(rows, headers=_COLUMNS, disable_numparse=True, colalign=align)
+    columns: tuple[str, ...] = _COLUMNS
+    align: tuple[str, ...] = ("right",) * 3 + ("left",) + ("right",) * 2 + ("left",)
+    if found := shares(document.normal):
+        rows = [_inserted(row, found.get(size, "-")) for row, (size, _) in zip(rows, _by_size(document), strict=True)]
+        columns, align = _inserted(columns, _SHARE), _inserted(align, "right")
+    table = tabulate(rows, headers=columns, disable_numparse=True, colalign=align)
     return f"{table}\n{_CHANGE} change it" if document.choice.table else table
+
+
+def _inserted(row: tuple[str, ...], text: str) -> tuple[str, ...]:
+    return (*row[:_AFTER_BUSBW], text, *row[_AFTER_BUSBW:])
 
 
 def _by_size(document: SweepDocument) -> Iterator[tuple[int, list[CellResult]]]:
