@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Mapping
 from typing import Self
 
 from ncclprobe import processes
@@ -17,8 +20,9 @@ class SrunLauncher:
 
     name = "srun"
 
-    def __init__(self, program: str, mpi: str | None) -> None:
-        self._program, self._mpi = program, mpi
+    def __init__(self, program: str, mpi: str | None, cpus: tuple[int, ...] = ()) -> None:
+        """Take srun's path, its kind of MPI, and the CPUs of each host of the allocation that this process is in."""
+        self._program, self._mpi, self._cpus = program, mpi, cpus
 
     @classmethod
     def find(cls) -> Self:
@@ -30,7 +34,7 @@ class SrunLauncher:
         program = processes.which("srun")
         if program is None:
             raise MissingDependencyError("there is no srun on PATH; this is no Slurm cluster, use --launcher mpirun")
-        return cls(program, _mpi_type())
+        return cls(program, _mpi_type(), allocated_cpus(os.environ))
 
     def command(self, job: Job) -> list[str]:
         """Return the command's tokens; ``env`` sets the variables, since --export cannot take a comma in a value.
@@ -44,11 +48,29 @@ class SrunLauncher:
             tokens += ["--nodes", str(len(job.hosts)), "--nodelist", ",".join(job.hosts)]
         if job.hosts or job.ranks_per_host:
             tokens += ["--ntasks-per-node", str(job.per_host), "--distribution", "block"]
+        if self._is_crowded(job):
+            tokens.append("--overcommit")
         return [*tokens, "env", *(f"{name}={value}" for name, value in job.env), *job.program]
 
     def environment(self, job: Job) -> dict[str, str]:
         """Return what srun needs itself: nothing."""
         return {}
+
+    def _is_crowded(self, job: Job) -> bool:
+        """Return whether the allocation has fewer CPUs than ranks, which srun refuses unless it is told."""
+        if not self._cpus:
+            return False
+        placed = bool(job.hosts or job.ranks_per_host)
+        return job.per_host > min(self._cpus) if placed else job.nranks > sum(self._cpus)
+
+
+def allocated_cpus(environment: Mapping[str, str]) -> tuple[int, ...]:
+    """Return the CPUs of each host of the allocation, from ``8(x2),4``; none outside of an allocation.
+
+    Source: Slurm 22.05, salloc(1), SLURM_JOB_CPUS_PER_NODE
+    """
+    groups = re.findall(r"(\d+)(?:\(x(\d+)\))?(?:,|$)", environment.get("SLURM_JOB_CPUS_PER_NODE", ""))
+    return tuple(int(cpus) for cpus, times in groups for _ in range(int(times or 1)))
 
 
 def _mpi_type() -> str | None:

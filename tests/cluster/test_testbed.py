@@ -8,37 +8,22 @@ import sys
 import time
 
 import pytest
-from testbed import Cluster
+from testbed import Cluster, command_line, namespace, pids
 
 pytestmark = pytest.mark.cluster
 
 
-def _network(pid: object) -> str:
-    """Return which network a process is in, nothing where it has ended."""
-    try:
-        return str(pathlib.Path(f"/proc/{pid}/ns/net").readlink())
-    except OSError:
-        return ""
-
-
 def _networks(cluster: Cluster) -> set[str]:
-    return {_network(host.pid) for host in cluster.hosts}
+    return {namespace(host.pid, "net") for host in cluster.hosts}
 
 
 def _left(networks: set[str], folder: pathlib.Path) -> list[str]:
     """Return processes in one of the networks, the folder, and mounts and processes that name it."""
-    processes = [path for path in pathlib.Path("/proc").iterdir() if path.name.isdigit()]
-    found = [f"in a network: {path.name}" for path in processes if _network(path.name) in networks]
-    found += [f"names it: {path.name}" for path in processes if folder.name in _command_line(path)]
+    running = pids()
+    found = [f"in a network: {command_line(pid)}" for pid in running if namespace(pid, "net") in networks]
+    found += [f"names it: {pid}" for pid in running if folder.name in command_line(pid)]
     found += ["mount"] if folder.name in pathlib.Path("/proc/mounts").read_text() else []
     return [*found, *(["folder"] if folder.exists() else [])]
-
-
-def _command_line(process: pathlib.Path) -> str:
-    try:
-        return (process / "cmdline").read_text("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 def _answers(cluster: Cluster, one: str, other: str) -> bool:
@@ -52,6 +37,7 @@ def test_hosts_have_names_addresses_and_processes_of_their_own(cluster: Cluster)
     assert cluster.must("node2", "ls", "/sys/class/net").split() == ["e0", "lo"]
     assert len(_networks(cluster)) == 4
     assert cluster.must("node3", "cat", "/proc/1/comm") == "sleep\n"
+    assert [line.partition(" ")[0] for line in cluster.processes("node3")] == ["sshd:"]
 
 
 def test_hosts_reach_each_other_by_name(cluster: Cluster) -> None:
@@ -110,7 +96,7 @@ def test_only_files_are_left_of_a_killed_process(tmp_path: pathlib.Path) -> None
         text=True,
     )
     assert process.stdout is not None
-    networks = {_network(process.stdout.readline().strip())}
+    networks = {namespace(int(process.stdout.readline()), "net")}
     process.kill()
     process.communicate()
     (folder,) = tmp_path.iterdir()

@@ -165,6 +165,12 @@ class Cluster:
         self._exits.callback(_end, process)
         return process
 
+    def processes(self, host: str) -> list[str]:
+        """Return the command lines of what runs on a host, its first process left out."""
+        first = self._hosts[host].pid
+        others = [pid for pid in pids() if pid != first and namespace(pid, "pid") == namespace(first, "pid")]
+        return sorted(filter(None, map(command_line, others)))
+
     def slurm(self) -> pathlib.Path:
         """Start Slurm on all hosts, its controller on the first, and return the path for SLURM_CONF."""
         self.environment["SLURM_CONF"] = str(self.folder / "slurm.conf")
@@ -281,6 +287,27 @@ class Cluster:
                 self._on(where, "tc", "qdisc", "del", "dev", device, "root")
             for tokens in _queue(device, rate, by_address):
                 self._on(where, *tokens)
+
+
+def pids() -> list[int]:
+    """Return the processes of the whole machine."""
+    return [int(path.name) for path in pathlib.Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def namespace(pid: int, kind: str) -> str:
+    """Return which ``net`` or ``pid`` namespace a process is in, nothing where it has ended."""
+    try:
+        return str(pathlib.Path(f"/proc/{pid}/ns/{kind}").readlink())
+    except OSError:
+        return ""
+
+
+def command_line(pid: int) -> str:
+    """Return a process's tokens, with blanks between them; nothing where it has ended."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_text("utf-8", "replace").replace("\0", " ").strip()
+    except OSError:
+        return ""
 
 
 def missing() -> str:

@@ -13,7 +13,7 @@ from ncclprobe.launchers.local import LocalLauncher
 from ncclprobe.launchers.mpirun import Flavour, MpirunLauncher, flavour_of
 from ncclprobe.launchers.pbs import PbsLauncher, parse_nodefile
 from ncclprobe.launchers.scripts import Batch, pbs_script, slurm_script
-from ncclprobe.launchers.srun import SrunLauncher
+from ncclprobe.launchers.srun import SrunLauncher, allocated_cpus
 from ncclprobe.ranks import RankInfo, rank_from
 
 PLAIN = Job(program=("python", "-m", "m"), nranks=4)
@@ -60,6 +60,22 @@ SPREAD = PLAIN.with_(hosts=("a", "b"), env=(("X", "1, 2"), ("Y", "")))
             SrunLauncher("srun", None),
             PLAIN,
             "srun --ntasks 4 --kill-on-bad-exit=1 --input=0 --unbuffered env python -m m",
+        ),
+        (
+            SrunLauncher("srun", None, (1, 2)),
+            PLAIN,
+            "srun --ntasks 4 --kill-on-bad-exit=1 --input=0 --unbuffered --overcommit env python -m m",
+        ),
+        (
+            SrunLauncher("srun", None, (2, 2)),
+            PLAIN,
+            "srun --ntasks 4 --kill-on-bad-exit=1 --input=0 --unbuffered env python -m m",
+        ),
+        (
+            SrunLauncher("srun", None, (4, 1)),
+            PLAIN.with_(ranks_per_host=2),
+            "srun --ntasks 4 --kill-on-bad-exit=1 --input=0 --unbuffered --ntasks-per-node 2 --distribution block"
+            " --overcommit env python -m m",
         ),
         (
             PbsLauncher("mpiexec", Flavour.HYDRA, ("n1", "n2")),
@@ -116,6 +132,14 @@ def test_pbs_reads_its_hosts(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("PBS_NODEFILE", str(tmp_path / "nodes"))
     monkeypatch.setattr(pbs, "find_mpiexec", lambda: "/bin/true")
     assert make_launcher("pbs").command(PLAIN)[3:7] == ["-hosts", "n2,n1", "-ppn", "2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"), [("", ()), ("4", (4,)), ("8(x2),4", (8, 8, 4)), ("1,72(x3)", (1, 72, 72, 72))]
+)
+def test_cpus_of_an_allocation(text: str, cpus: tuple[int, ...]) -> None:
+    assert allocated_cpus({"SLURM_JOB_CPUS_PER_NODE": text}) == cpus
+    assert allocated_cpus({}) == ()
 
 
 def test_srun_absent(monkeypatch) -> None:

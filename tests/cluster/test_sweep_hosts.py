@@ -1,0 +1,123 @@
+"""A sweep whose ranks are on four hosts really crosses their network, however the ranks are started."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import time
+
+import pytest
+from testbed import Cluster
+
+pytestmark = [pytest.mark.cluster, pytest.mark.mpi]
+
+ALL = ("--hosts", "node[1-4]")
+SALLOC = ("salloc", "--quiet", "--nodes", "4")
+SWEEP = ("ncclprobe", "sweep", "--backend", "mpi", "--algo", "Ring", "--sizes", "1M", "--json", "--seed", "1")
+WORKER = "ncclprobe.sweep.worker"
+
+
+def _default_us(cluster: Cluster, *options: str, before: tuple[str, ...] = (), nranks: int = 4, **env: str) -> float:
+    """Return the median time of the library's own all-reduce of 1 MiB, whose every sample was right."""
+    out = cluster.folder / f"sweep-{time.time_ns()}"
+    command = [*before, *SWEEP, "--nranks", str(nranks), "--budget", "1", "--out", str(out), *options]
+    ended = cluster.run("node1", command, env=env)
+    assert ended.status == 0, ended.stderr
+    document = json.loads(ended.stdout)
+    default = document["cells"][0]
+    assert (document["nranks"], default["algo"], default["status"], default["wrong"]) == (nranks, "default", "ok", 0)
+    return default["time_us"]["median"]
+
+
+@pytest.fixture(scope="module")
+def healthy_us(four_hosts: Cluster) -> float:
+    """Return what it takes while no link is throttled."""
+    return _default_us(four_hosts, "--launcher", "mpirun", *ALL)
+
+
+def _nodefile(cluster: Cluster) -> str:
+    path = cluster.folder / "nodefile"
+    path.write_text("".join(f"{name}\n{name}\n" for name in cluster.names))
+    return str(path)
+
+
+def _running(cluster: Cluster) -> list[str]:
+    """Return where a rank runs."""
+    return [name for name in cluster.names if any(WORKER in line for line in cluster.processes(name))]
+
+
+def _wait_for(cluster: Cluster, where: list[str]) -> list[str]:
+    """Return where a rank runs, as soon as it is where it is waited for."""
+    deadline = time.monotonic() + 30
+    while (found := _running(cluster)) != where and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
+def test_a_throttled_host_slows_a_sweep_by_mpirun(cluster: Cluster, healthy_us: float) -> None:
+    cluster.slow("node3", "200mbit")
+    assert _default_us(cluster, "--launcher", "mpirun", *ALL) > 2 * healthy_us
+
+
+def test_a_throttled_host_slows_a_sweep_by_pbs(cluster: Cluster, healthy_us: float) -> None:
+    cluster.slow("node4", "200mbit")
+    assert _default_us(cluster, "--launcher", "pbs", PBS_NODEFILE=_nodefile(cluster)) > 2 * healthy_us
+
+
+def test_a_throttled_link_slows_a_sweep_of_its_hosts_alone(cluster: Cluster) -> None:
+    cluster.slow_link("node2", "node3", "100mbit")
+    others_us = _default_us(cluster, "--launcher", "mpirun", "--hosts", "node[1-2]", nranks=2)
+    assert _default_us(cluster, "--launcher", "mpirun", "--hosts", "node[2-3]", nranks=2) > 2 * others_us
+
+
+@pytest.mark.slurm
+@pytest.mark.parametrize(
+    ("launcher", "before", "options"),
+    [("srun", (), ALL), ("srun", SALLOC, ()), ("mpirun", SALLOC, ())],
+    ids=["srun", "srun in an allocation", "mpirun in an allocation"],
+)
+def test_a_throttled_host_slows_a_sweep_through_slurm(
+    slurm_cluster: Cluster, healthy_us: float, launcher: str, before: tuple[str, ...], options: tuple[str, ...]
+) -> None:
+    slurm_cluster.slow("node3", "200mbit")
+    assert _default_us(slurm_cluster, "--launcher", launcher, *options, before=before) > 2 * healthy_us
+
+
+@pytest.mark.slurm
+def test_an_allocation_takes_more_ranks_than_cpus(slurm_cluster: Cluster) -> None:
+    assert _default_us(slurm_cluster, "--launcher", "srun", before=SALLOC, nranks=8) > 0
+
+
+@pytest.mark.slurm
+@pytest.mark.parametrize("launcher", ["mpirun", "srun"])
+def test_a_killed_sweep_leaves_no_rank_on_any_host(slurm_cluster: Cluster, launcher: str) -> None:
+    out = slurm_cluster.folder / f"killed-{launcher}"
+    slurm_cluster.start("node1", [*SWEEP, "--launcher", launcher, *ALL, "--budget", "60", "--out", str(out)])
+    assert _wait_for(slurm_cluster, ["node1", "node2", "node3", "node4"]) == ["node1", "node2", "node3", "node4"]
+    slurm_cluster.must("node1", "pkill", "-KILL", "-f", f"ncclprobe sweep .*{out}")
+    assert _wait_for(slurm_cluster, []) == []
+
+
+@pytest.mark.slurm
+@pytest.mark.parametrize("launcher", ["mpirun", "srun"])
+def test_a_cut_host_ends_a_sweep_and_keeps_its_rank_until_healed(slurm_cluster: Cluster, launcher: str) -> None:
+    out = slurm_cluster.folder / f"cut-{launcher}"
+    sweep = [*SWEEP, "--launcher", launcher, *ALL, "--budget", "60", "--timeout", "2", "--out", str(out)]
+    process = slurm_cluster.start("node1", sweep)
+    _wait_for_samples(out)
+    slurm_cluster.cut("node3")
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 3, stderr
+    assert "timeout" in {cell["status"] for cell in json.loads(stdout)["cells"]}
+    assert _wait_for(slurm_cluster, ["node3"]) == ["node3"]
+    slurm_cluster.heal("node3")
+    assert _wait_for(slurm_cluster, []) == []
+
+
+def _wait_for_samples(out: pathlib.Path) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if (out / "journal.jsonl").exists() and '"measurement"' in (out / "journal.jsonl").read_text():
+            return
+        time.sleep(0.05)
+    pytest.fail(f"no sample in {out} within 30 s")
