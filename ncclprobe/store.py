@@ -28,7 +28,7 @@ from ncclprobe.records.base import Document, Record, now
 from ncclprobe.records.normal import Hardware
 
 MANIFEST, JOURNAL, DOCUMENT = "manifest.json", "journal.jsonl", "document.json"
-RESUMABLE = ("sweep", "validate-e2e", "tune")
+RESUMABLE = ("nodes", "sweep", "validate-e2e", "tune")
 """Commands that have --resume."""
 ENVIRONMENT_PREFIXES = (
     "NCCL_",

@@ -40,10 +40,11 @@ BELOW = {
 STARRED = frozenset({
     "processes", "store",
     "scan.collect", "scan.fleet", "scan.gpus", "scan.limits", "scan.source", "scan.sysfs",
+    "nodes.hosts", "nodes.worker",
     "sweep.published", "sweep.run",
     "tuner.build", "tuner.live",
     "e2e.command", "e2e.proxy", "e2e.proxy_worker", "e2e.run",
-    "backends.fabric", "backends.mpi", "backends.mpi_ranks", "backends.mpit",
+    "backends.fabric", "backends.mpi", "backends.mpi_fleet", "backends.mpi_ranks", "backends.mpit",
     "backends.nccl", "backends.nccl_device", "backends.nccl_library", "backends.nccl_log", "backends.nccl_ranks",
     "launchers.base", "launchers.channel", "launchers.gang", "launchers.mpirun", "launchers.pbs",
     "launchers.run", "launchers.spawn", "launchers.srun",

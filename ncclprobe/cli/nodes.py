@@ -1,32 +1,44 @@
-"""``ncclprobe nodes``: which node, link or rail is slow, from past results or from rounds of a simulated fabric."""
+"""``ncclprobe nodes``: which node, link or rail is slow, from past results or from rounds on hosts or a simulation."""
 
 from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Iterable
+from typing import Any
 
 import click
-import numpy as np
 
-from ncclprobe.backends.fabric import read_fabric
-from ncclprobe.cli.output import drawn_seed, finish, shared_options
+from ncclprobe.cli.nodes_run import BUDGET, ROUNDS, NodesOptions, fleet_described, judged, keep, run_nodes
+from ncclprobe.cli.output import drawn_seed, finish, refuse_options_with_resume, shared_options
 from ncclprobe.errors import UsageError
-from ncclprobe.nodes.active import Plan, run
-from ncclprobe.nodes.csv import parse_results
-from ncclprobe.nodes.document import of_outcome, of_results
-from ncclprobe.nodes.simulated import SimulatedFleet
-from ncclprobe.records.nodes import GroupValue, NodesDocument, Round
+from ncclprobe.launchers import LAUNCHERS
+from ncclprobe.nodes.hosts import FleetOptions, allocated_hosts
+from ncclprobe.nodesets import expand
 from ncclprobe.report.text.nodes import nodes_text
 from ncclprobe.store import Manifest, RunDirectory, command_line, default_directory, relevant_environment
+from ncclprobe.units import parse_size
 
 NAME = "nodes"
-ROUNDS, BUDGET = 8, 12.0
+BACKENDS = ("auto", "nccl", "mpi")
+SIZES = {"nccl": "128M", "mpi": "8M"}
+ON_HOSTS = ("hosts", "launcher", "backend", "size", "nranks_per_node", "timeout")
+"""Options about real hosts."""
 
 
 @click.command(NAME)
 @click.option("--from", "results", type=click.Path(path_type=pathlib.Path), metavar="CSV", help="Judge past results.")
 @click.option("--lower-is-better", is_flag=True, help="The values of --from are times.")
+@click.option("--hosts", metavar="NODESET", help="Measure these hosts: dgx[001-016]  [default: the job's]")
+@click.option("--launcher", type=click.Choice(list(LAUNCHERS)), help="Starts ranks on them  [default: mpirun]")
+@click.option(
+    "--backend", type=click.Choice(BACKENDS), help="What runs on them  [default: auto: nccl if all have GPUs]"
+)
+@click.option("--size", metavar="BYTES", help=f"Of the all-reduce  [default: {SIZES['mpi']}; nccl: {SIZES['nccl']}]")
+@click.option("--nranks-per-node", type=click.IntRange(1), help="Ranks on each  [default: 1; nccl: one a GPU]")
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+    help="Of a group in a round, and of a host's answer  [default: 20]",
+)  # fmt: skip
 @click.option("--fabric", type=click.Path(path_type=pathlib.Path), metavar="TOML", help="Measure a simulated fabric.")
 @click.option("--rounds", type=click.IntRange(1), help=f"Of disjoint pairs of all nodes  [default: {ROUNDS}]")
 @click.option("--budget", type=click.FloatRange(1), help=f"Measurements a node, on average  [default: {BUDGET:g}]")
@@ -37,18 +49,21 @@ ROUNDS, BUDGET = 8, 12.0
     show_default=True,
     help="The smallest slowdown of interest.",
 )
+@click.option("--resume", type=click.Path(path_type=pathlib.Path), metavar="DIR", help="Go on with this run.")
 @shared_options
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
+    *,
     results: pathlib.Path | None,
-    fabric: pathlib.Path | None,
-    rounds: int | None,
-    budget: float | None,
+    lower_is_better: bool,
     threshold: float,
+    resume: pathlib.Path | None,
     out: pathlib.Path | None,
     seed: int | None,
-    *,
-    lower_is_better: bool,
     as_json: bool,
+    **given: Any,
 ) -> int:
     """Name the slow node, link or rail, with its slowdown and the evidence in a sentence.
 
@@ -57,75 +72,77 @@ def command(
 
     \b
     ncclprobe nodes --from results.csv
-    ncclprobe nodes --from latencies.csv --lower-is-better
+    ncclprobe nodes --hosts 'dgx[001-016]' --launcher srun
     ncclprobe nodes --fabric fabric.toml --seed 1
     """  # noqa: D301 (click reads the backspace)
-    _refuse_contradictions(results, fabric, rounds, budget, lower_is_better=lower_is_better)
+    if resume is not None:
+        refuse_options_with_resume(context)
+        with RunDirectory.resume(resume, NAME) as directory:
+            document = run_nodes(directory)
+        return finish(document, lambda: nodes_text(document, str(resume)), as_json=as_json)
+    _refuse_contradictions(results, given, lower_is_better=lower_is_better)
+    if given["fabric"]:
+        fleet_described(given["fabric"])
+    options = NodesOptions(
+        threshold=threshold,
+        rounds=given["rounds"] or ROUNDS,
+        budget=given["budget"] or BUDGET,
+        fabric=str(given["fabric"].absolute()) if given["fabric"] else None,
+        fleet=None if results is not None or given["fabric"] else fleet_options(**{n: given[n] for n in ON_HOSTS}),
+    )
     manifest = Manifest(
         command=NAME,
         argv=command_line(),
         seed=drawn_seed(seed),
         environment=relevant_environment(dict(os.environ)),
-        options={"threshold": threshold, "rounds": rounds or ROUNDS, "budget": budget or BUDGET},
+        options=options.stored(),
     )
     if results is not None:
-        document = _judged(results, threshold, lower_is_better=lower_is_better)
-        path = _kept(document, out, manifest)
+        document = judged(results, threshold, lower_is_better=lower_is_better)
+        path = keep(document, out, manifest)
     else:
-        document, path = measured(fabric or pathlib.Path(), out or default_directory(NAME), manifest)
+        with RunDirectory.create(out or default_directory(NAME), manifest) as directory:
+            document, path = run_nodes(directory), str(directory.path)
     return finish(document, lambda: nodes_text(document, path), as_json=as_json)
 
 
-def _refuse_contradictions(
-    results: pathlib.Path | None,
-    fabric: pathlib.Path | None,
-    rounds: int | None,
-    budget: float | None,
-    *,
-    lower_is_better: bool,
-) -> None:
-    if (results is None) == (fabric is None):
-        raise UsageError("say what to judge: --from CSV for past results, or --fabric TOML for a simulated fabric")
-    if results is not None and (rounds is not None or budget is not None):
+def _refuse_contradictions(results: pathlib.Path | None, given: dict[str, Any], *, lower_is_better: bool) -> None:
+    on_hosts = [f"--{name.replace('_', '-')}" for name in ON_HOSTS if given[name] is not None]
+    ways = [results is not None, given["fabric"] is not None, bool(on_hosts)]
+    if sum(ways) != 1:
+        raise UsageError(
+            "say what to judge: --from CSV for past results, --hosts NODESET (or --launcher in a job) for real hosts,"
+            " or --fabric TOML for a simulated fabric"
+        )
+    if results is not None and (given["rounds"] is not None or given["budget"] is not None):
         raise UsageError("--from measures nothing; leave --rounds and --budget away")
-    if fabric is not None and lower_is_better:
+    if results is None and lower_is_better:
         raise UsageError("--lower-is-better is about the values of --from; leave it away")
 
 
-def _judged(path: pathlib.Path, threshold: float, *, lower_is_better: bool) -> NodesDocument:
-    """Return the verdicts on a CSV of past results."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise UsageError(f"cannot read {path} ({problem}); name a CSV in UTF-8") from problem
-    return of_results(parse_results(text, str(path), lower_is_better=lower_is_better), str(path), threshold)
+def fleet_options(
+    *,
+    hosts: str | None,
+    launcher: str | None,
+    backend: str | None,
+    size: str | None,
+    nranks_per_node: int | None,
+    timeout: float | None,
+) -> FleetOptions:
+    """Return what is to be measured on which hosts.
 
-
-def _kept(document: NodesDocument, out: pathlib.Path | None, manifest: Manifest) -> str:
-    """Write the document to a run directory if one was asked for, and return its path."""
-    if out is None:
-        return ""
-    with RunDirectory.create(out, manifest) as directory:
-        directory.finish(document)
-    return str(out)
-
-
-def measured(path: pathlib.Path, out: pathlib.Path, manifest: Manifest) -> tuple[NodesDocument, str]:
-    """Return the verdicts on a simulated fabric, every value being journalled as it comes."""
-    fabric = read_fabric(path)
-    if len(fabric.nodes) < 2:
-        raise UsageError(f"{path} describes one node; with nothing to compare it with, nothing can be said of it")
-    fleet = SimulatedFleet(fabric, manifest.seed)
-    with RunDirectory.create(out, manifest) as directory:
-
-        def measure(planned: Round) -> Iterable[GroupValue]:
-            for value in fleet.measure(planned):
-                directory.append(value, "group-value")
-                yield value
-
-        plan = Plan(**manifest.options)
-        outcome = run(fabric.nodes, fleet.rails, measure, plan, np.random.default_rng([manifest.seed, 0]))
-        source = f"simulated fabric {fabric.name}"
-        document = of_outcome(outcome, fabric.nodes, fabric.gpus_per_node, source, manifest.seed)
-        directory.finish(document)
-    return document, str(out)
+    Raises:
+        UsageError: There are fewer than two hosts, or nobody says which.
+    """
+    name = launcher or ("srun" if "SLURM_JOB_ID" in os.environ and not hosts else "mpirun")
+    nodes = expand(hosts) if hosts else allocated_hosts(name, os.environ)
+    if len(nodes) < 2:
+        raise UsageError(f"{nodes[0]} alone can be compared with nothing; name two hosts or more with --hosts")
+    return FleetOptions(
+        backend=backend or "auto",
+        launcher=name,
+        hosts=nodes,
+        ranks_per_node=nranks_per_node,
+        size_bytes=parse_size(size) if size else None,
+        timeout_s=timeout or 20.0,
+    )

@@ -11,8 +11,8 @@ import msgspec
 
 from ncclprobe.backends.fabric import read_fabric
 from ncclprobe.cli.course import Course, Skipped, fresh
-from ncclprobe.cli.nodes import BUDGET as NODES_BUDGET
-from ncclprobe.cli.nodes import ROUNDS, measured
+from ncclprobe.cli.nodes_run import BUDGET as NODES_BUDGET
+from ncclprobe.cli.nodes_run import ROUNDS, measured
 from ncclprobe.cli.sweep import open_run, swept
 from ncclprobe.cli.validate_e2e import TABLE_FILE, TABLE_VARIABLE, run_trials
 from ncclprobe.errors import RunDirectoryError

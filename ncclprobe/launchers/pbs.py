@@ -29,7 +29,7 @@ class PbsLauncher:
     name = "pbs"
 
     def __init__(self, program: str, flavour: Flavour, hosts: tuple[str, ...]) -> None:
-        self._program, self._flavour, self._hosts = program, flavour, hosts
+        self._program, self._flavour, self.hosts = program, flavour, hosts
 
     @classmethod
     def find(cls) -> Self:
@@ -59,9 +59,9 @@ class PbsLauncher:
         Raises:
             UsageError: The job names a host that PBS did not give.
         """
-        if strangers := [host for host in job.hosts if host not in self._hosts]:
-            raise UsageError(f"{strangers[0]} is not among this PBS job's hosts: {', '.join(self._hosts)}")
-        placed = job.with_(hosts=job.hosts or self._hosts)
+        if strangers := [host for host in job.hosts if host not in self.hosts]:
+            raise UsageError(f"{strangers[0]} is not among this PBS job's hosts: {', '.join(self.hosts)}")
+        placed = job.with_(hosts=job.hosts or self.hosts)
         return mpiexec_command(self._program, self._flavour, placed, _OWN_HOSTS[self._flavour])
 
     def environment(self, job: Job) -> dict[str, str]:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 from ncclprobe.findings import Finding, info, warning
 from ncclprobe.nodes.active import Outcome, cost
 from ncclprobe.nodes.attribute import judge
+from ncclprobe.nodes.checks import by_groups, explained, judge_checks
 from ncclprobe.nodes.csv import Results
-from ncclprobe.nodes.findings import reading_findings, verdict_findings
+from ncclprobe.nodes.exclusion import excluded
+from ncclprobe.nodes.findings import check_findings, reading_findings, verdict_findings
 from ncclprobe.nodesets import natural_key
-from ncclprobe.records.nodes import NodesCost, NodesDocument
+from ncclprobe.records.nodes import (
+    CheckValue,
+    GroupValue,
+    HostGone,
+    NodesCost,
+    NodesDocument,
+    NodeStatus,
+    NodeVerdict,
+)
 
 
 def of_results(results: Results, source: str, threshold: float) -> NodesDocument:
@@ -25,6 +36,7 @@ def of_results(results: Results, source: str, threshold: float) -> NodesDocument
     )
     return NodesDocument(
         nodes=judgement.nodes,
+        exclude=excluded(judgement.nodes),
         links=judgement.links,
         rails=judgement.rails,
         findings=findings,
@@ -46,16 +58,42 @@ def _time_findings(results: Results, source: str) -> Iterator[Finding]:
         yield info("time-not-used", source, "not every row has a time; the column is not used", hint)
 
 
-def of_outcome(outcome: Outcome, nodes: Sequence[str], gpus_per_node: int, source: str, seed: int) -> NodesDocument:
+@dataclasses.dataclass(frozen=True)
+class Inside:
+    """What is known of nodes beside the values of their groups."""
+
+    checks: tuple[CheckValue, ...] = ()
+    """What they measured of themselves."""
+    gone: tuple[HostGone, ...] = ()
+    """Those that do not answer."""
+
+
+NOTHING = Inside()
+
+
+def of_outcome(
+    outcome: Outcome,
+    nodes: Sequence[str],
+    gpus_per_node: int,
+    source: str,
+    seed: int,
+    inside: Inside = NOTHING,
+    threshold: float = 0.05,
+) -> NodesDocument:
     """Return the verdicts on a fleet that was measured."""
-    judgement = outcome.judgement
+    judgement = dataclasses.replace(outcome.judgement, nodes=_with_reasons(outcome.judgement.nodes, inside.gone))
+    checks = judge_checks(inside.checks, threshold)
+    told = tuple(explained(verdict, checks.get(verdict.node, ())) for verdict in judgement.nodes)
+    judgement = dataclasses.replace(judgement, nodes=by_groups(judgement.nodes, told))
     return NodesDocument(
-        nodes=judgement.nodes,
+        nodes=told,
+        exclude=excluded(told),
         links=judgement.links,
         rails=judgement.rails,
         findings=(
             *verdict_findings(judgement),
-            *reading_findings(judgement, outcome.values, nodes),
+            *check_findings(told),
+            *reading_findings(judgement, _of_groups(outcome.values), nodes),
             *_course_findings(outcome, nodes),
         ),
         cost=cost(outcome, len(nodes), gpus_per_node),
@@ -64,13 +102,37 @@ def of_outcome(outcome: Outcome, nodes: Sequence[str], gpus_per_node: int, sourc
     )
 
 
+def _with_reasons(nodes: Sequence[NodeVerdict], gone: Sequence[HostGone]) -> tuple[NodeVerdict, ...]:
+    """Return the verdicts, an unreachable node's with what happened when it was asked."""
+    whys = {host.node: host.why for host in gone}
+    return tuple(
+        verdict.with_(evidence=f"{verdict.node}: {whys[verdict.node]}")
+        if verdict.status is NodeStatus.UNREACHABLE and verdict.node in whys
+        else verdict
+        for verdict in nodes
+    )
+
+
+def _of_groups(values: Sequence[GroupValue]) -> tuple[GroupValue, ...]:
+    """Return the values without those that only say that a host does not answer."""
+    return tuple(value for value in values if len(value.nodes) > 1 or value.status == "ok")
+
+
 def _course_findings(outcome: Outcome, nodes: Sequence[str]) -> Iterator[Finding]:
-    pairs, possible = {frozenset(value.nodes) for value in outcome.values}, len(nodes) * (len(nodes) - 1) // 2
+    gone = {verdict.node for verdict in outcome.judgement.nodes if verdict.status is NodeStatus.UNREACHABLE}
+    pairs = {frozenset(value.nodes) for value in outcome.values if len(value.nodes) == 2}
+    pairs = {pair for pair in pairs if not pair & gone}
+    number = len(nodes) - len(gone)
+    possible = number * (number - 1) // 2
     if outcome.exhausted:
-        message = f"{len(outcome.judgement.unclear)} suspects were not cleared within the budget"
-        yield warning("budget-spent", "nodes", message, "give a larger --budget, or measure the suspects alone")
+        number = len(outcome.judgement.unclear)
+        message = (
+            f"{number} nodes, links or rails could not be cleared: their intervals reach beyond what is of interest"
+        )
+        hint = "give a larger --budget; where values scatter much, a larger --threshold, or measure suspects alone"
+        yield warning("budget-spent", "nodes", message, hint)
     if len(pairs) < possible:
-        rounds = len(nodes) - 1 + len(nodes) % 2
+        rounds = number - 1 + number % 2
         message = f"{len(pairs)} of {possible} links were measured; a slow one among the others would not be seen"
         yield info(
             "links-not-covered", "links", message, f"--rounds {rounds} --budget {2 * rounds} measures each of them"

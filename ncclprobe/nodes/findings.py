@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from ncclprobe.findings import Finding, error, info, warning
 from ncclprobe.nodes.attribute import Judgement
+from ncclprobe.nodes.checks import check_sentence
 from ncclprobe.nodes.design import Kind
 from ncclprobe.nodes.evidence import LEAST_ROWS
 from ncclprobe.nodesets import fold
@@ -43,9 +45,14 @@ def _subject(verdict: Verdict) -> str:
     return "–".join(verdict.nodes) if isinstance(verdict, LinkVerdict) else verdict.rail
 
 
+def _exclude(node: str) -> str:
+    """Return the option that leaves a node out, quoted for a shell: a name may come from anyone's file."""
+    return shlex.quote(f"--exclude={node}")
+
+
 def _slow_node(subject: str, message: str) -> Finding:
     return error(
-        "slow-node", subject, message, f"leave it out of jobs (Slurm: --exclude={subject}) and have it checked"
+        "slow-node", subject, message, f"leave it out of jobs (Slurm: {_exclude(subject)}) and have it checked"
     )
 
 
@@ -60,7 +67,7 @@ def _slow_rail(subject: str, message: str) -> Finding:
 
 
 def _unreachable_node(subject: str, message: str) -> Finding:
-    hint = f"leave it out of jobs (Slurm: --exclude={subject}); see whether it is up and its ports are active"
+    hint = f"leave it out of jobs (Slurm: {_exclude(subject)}); see whether it is up and its ports are active"
     return error("unreachable-node", subject, message, hint)
 
 
@@ -105,6 +112,18 @@ def _failed(judgement: Judgement) -> Iterator[Finding]:
         shown = ", ".join(list(groups)[:SHOWN]) + (", …" if len(groups) > SHOWN else "")
         message = f"{len(failures.unexplained)} groups failed or hung, and no node is behind more than one of them"
         yield warning("failed-groups", shown, message, "measure these groups again")
+
+
+def check_findings(nodes: Iterable[NodeVerdict]) -> Iterator[Finding]:
+    """Yield each GPU and host whose own checks are below the fleet's."""
+    for verdict in nodes:
+        for check in verdict.checks:
+            if check.status is NodeStatus.SLOW and check.gpu is not None:
+                hint = "look at its clocks, throttling reasons and other processes (nvidia-smi -q -d PERFORMANCE)"
+                yield error("slow-gpu", f"{verdict.node}/gpu{check.gpu}", check_sentence(check), hint)
+            elif check.status is NodeStatus.SLOW:
+                hint = "look for other processes, clocks, missing memory modules and NUMA settings on it"
+                yield error("slow-host", verdict.node, check_sentence(check), hint)
 
 
 def _inseparable(judgement: Judgement) -> Iterator[Finding]:

@@ -16,6 +16,49 @@ class NodeStatus(enum.StrEnum):
     UNREACHABLE = "unreachable"
 
 
+class Check(enum.StrEnum):
+    """What a node measures of itself, without any other node."""
+
+    HOST_MEMORY = "host-memory"
+    """Copies within host memory, GB/s."""
+    HOST_COMPUTE = "host-compute"
+    """Products of matrices on a core, GFLOP/s."""
+    GPU_MEMORY = "gpu-memory"
+    """Copies within a GPU's memory, GB/s."""
+    GPU_COMPUTE = "gpu-compute"
+    """Products of matrices on a GPU, TFLOP/s."""
+    INTRA_NODE = "intra-node"
+    """An all-reduce between the node's own ranks, GB/s (busbw)."""
+
+
+class Cause(enum.StrEnum):
+    """Which part of a slow node is slow, as far as its own checks tell."""
+
+    HOST = "host"
+    """Its memory, its cores, or the way between its ranks."""
+    GPU = "gpu"
+    """A GPU."""
+    NETWORK = "network"
+    """Neither: the node's own checks are as fast as the fleet's."""
+
+
+class CheckVerdict(Record, frozen=True, kw_only=True):
+    """A node's own check, compared with the fleet's."""
+
+    check: Check
+    """Which."""
+    gpu: int | None
+    """Which GPU of the node, from 0; None where the check is about no single one."""
+    status: NodeStatus
+    """ok, slow or suspect."""
+    slowdown: Interval
+    """0.15 means 15 % below the median of the others."""
+    value: float
+    """The median of its measurements."""
+    unit: str
+    """Of the value."""
+
+
 class NodeVerdict(Record, frozen=True, kw_only=True):
     """One node."""
 
@@ -27,6 +70,10 @@ class NodeVerdict(Record, frozen=True, kw_only=True):
     """0.15 means 15 % below a healthy node, at 95 %; None only for an unreachable node."""
     evidence: str
     """A sentence for people."""
+    cause: Cause | None = None
+    """Of a slow node; None where nothing is known of its inside."""
+    checks: tuple[CheckVerdict, ...] = ()
+    """Its own checks; empty where nothing was measured inside nodes."""
 
 
 class LinkVerdict(Record, frozen=True, kw_only=True):
@@ -84,6 +131,8 @@ class NodesDocument(Document, frozen=True, kw_only=True):
     """The file that was read, or the fabric that was measured."""
     seed: int | None = None
     """Of an active run."""
+    exclude: tuple[str, ...] = ()
+    """Nodes to leave out of jobs: the slow and the unreachable ones."""
 
 
 class GroupValue(Record, frozen=True, kw_only=True):
@@ -107,6 +156,34 @@ class GroupValue(Record, frozen=True, kw_only=True):
     """What the value is the median of, in its unit; empty where only the value is known."""
     seconds: float = 0.0
     """How long the group took in all, warm-ups included; 0 for results of the past."""
+
+
+class CheckValue(Record, frozen=True, kw_only=True):
+    """One measured value of a node's inside."""
+
+    node: str
+    """Its name."""
+    check: Check
+    """What was measured."""
+    gpu: int | None = None
+    """Which GPU of the node, from 0."""
+    value: float
+    """Larger is better."""
+    unit: str
+    """Of the value."""
+    round: int
+    """Before which round of groups."""
+
+
+class HostGone(Record, frozen=True, kw_only=True):
+    """A host that does not answer."""
+
+    node: str
+    """Its name."""
+    why: str
+    """What happened when it was asked."""
+    round: int
+    """Before or in which round that was found."""
 
 
 class Group(Record, frozen=True, kw_only=True):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tabulate import tabulate
 
@@ -15,6 +16,9 @@ from ncclprobe.report.text.findings import WIDTH, findings_text
 
 MOST_OK = 16
 """Of larger fleets only the nodes that stand out have a row."""
+
+MOST_NAMES = 4
+"""More are not spelled out one by one."""
 
 ORDER = (NodeStatus.UNREACHABLE, NodeStatus.SLOW, NodeStatus.SUSPECT, NodeStatus.OK)
 
@@ -35,6 +39,7 @@ def nodes_text(document: NodesDocument, path: str = "") -> str:
         _table(document),
         _evidence(document),
         _wrapped(dict.fromkeys(f"{finding.subject}: {finding.hint}" for finding in hints)),
+        "\n".join(exclusion_lines(document.exclude)),
         findings_text(notes),
         _cost(document),
         f"Run directory: {path}" if path else "",
@@ -96,13 +101,25 @@ def _evidence(document: NodesDocument) -> str:
     return _wrapped(verdict.evidence for verdict in _shown(document) if verdict.status is not NodeStatus.OK)
 
 
+def exclusion_lines(names: Sequence[str]) -> Iterator[str]:
+    """Yield what leaves nodes out of jobs, quoted for a shell and never broken; nothing where there are none.
+
+    Source: Slurm 22.05, sbatch(1), --exclude; OpenPBS 22, pbsnodes(8B), -o
+    """
+    if names:
+        yield f"Slurm: {shlex.quote(f'--exclude={fold(names)}')}"
+        here = f"pbsnodes -o {shlex.join(names)}"
+        yield f"PBS, as its operator: {here if len(names) <= MOST_NAMES else 'pbsnodes -o, names in exclude.pbs'}"
+
+
 def _cost(document: NodesDocument) -> str:
     cost = document.cost
     if cost.rounds == 0:
         return f"{document.source}: {cost.measurements_per_node:.1f} values a node"
     return _wrapped(
         [
-            f"{document.source}: {cost.rounds} rounds, {cost.measurements_per_node:.1f} measurements and "
-            f"{cost.gpu_minutes_per_node:.2f} GPU-minutes a node, seed {document.seed}"
+            f"{document.source}: {cost.rounds} rounds, {cost.measurements_per_node:.1f} measurements"
+            f"{f' and {cost.gpu_minutes_per_node:.2f} GPU-minutes' if cost.gpu_minutes_per_node else ''} a node, "
+            f"seed {document.seed}"
         ]
     )

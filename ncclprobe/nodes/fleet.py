@@ -1,0 +1,282 @@
+"""Real hosts measured in rounds: ranks are started once, watched, and started anew without hosts that are gone.
+
+An MPI job ends or hangs as a whole when a host does. So every wait has an end; after one, the ranks are ended, each
+host is asked apart whether it answers, and those that do go on with what is left of the round.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Self
+
+from ncclprobe.bandwidth import busbw
+from ncclprobe.errors import BackendError, LaunchError
+from ncclprobe.launchers.gang import Meeting
+from ncclprobe.launchers.run import Session
+from ncclprobe.names import Collective
+from ncclprobe.nodes.hosts import FleetOptions, Hosts, ranks_of, settled
+from ncclprobe.nodes.messages import (
+    Answer,
+    Checked,
+    CheckInside,
+    Done,
+    FleetSettings,
+    Grouped,
+    Measure,
+    Ready,
+    Stop,
+    answer_in,
+    encode,
+)
+from ncclprobe.nodesets import fold
+from ncclprobe.records.nodes import Check, CheckValue, Group, GroupValue, HostGone, Round
+from ncclprobe.units import Bytes, Seconds, format_size
+
+WINDOW_S = 0.25
+"""A group takes samples for so long in a round."""
+GRACE_S = 5.0
+"""Beyond the ranks' own limit, until their silence counts."""
+START_S, START_PER_HOST_S = 60.0, 0.05
+"""What the start of all ranks may take on hosts that have answered."""
+FINISH_S = 5.0
+"""What ranks may take to leave."""
+CHECKS = 5
+"""Rounds of the survey before which nodes check themselves."""
+BARREN_STARTS = 3
+"""Starts of ranks in a row without a value though all their hosts answer, after which the run ends with an error."""
+MOST_STARTS = 12
+"""Starts in all: a run's time has an end however many hosts go one by one."""
+
+UNIT = "GB/s"
+GPU_CHECKS = (Check.GPU_MEMORY, Check.GPU_COMPUTE)
+"""Of one GPU each; the others are about the whole node."""
+
+
+class HostFleet:
+    """Measures groups of hosts. Use it with ``with``: no rank is left behind.
+
+    Attributes:
+        options: What is measured; what depends on the hosts is settled once they were asked.
+        library: What runs the all-reduce; empty before the first start.
+    """
+
+    def __init__(
+        self, options: FleetOptions, *, keep: Callable[[CheckValue | HostGone], None], note: Callable[[str], None]
+    ) -> None:
+        """Plan it; nothing runs before the first round.
+
+        Args:
+            options: What to measure on which hosts.
+            keep: Takes what nodes measured of themselves, and hosts that do not answer.
+            note: Takes a line for people now and then.
+        """
+        self.options, self._keep, self._note = options, keep, note
+        self.library = ""
+        self._gone: dict[str, str] = {}
+        self._asked = False
+        self._told: set[str] = set()
+        self._checked: set[int] = set()
+        self._hung = ""
+        self._starts, self._barren = 0, 0
+        self._exits = contextlib.ExitStack()
+        self._session: Session | None = None
+        self._ranks: dict[str, tuple[int, ...]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._session is not None:
+            self._session.finish(encode(Stop()), FINISH_S)
+        self._end()
+
+    @property
+    def ngpus(self) -> int:
+        """Return how many GPUs of each node are held."""
+        return (self.options.ranks_per_node or 0) if self.options.backend == "nccl" else 0
+
+    @property
+    def description(self) -> str:
+        """Return what was measured, for people."""
+        what = f"{self.options.backend} all-reduce of {format_size(self.options.size_bytes or 0)}"
+        ranks = self.options.ranks_per_node or 1
+        return f"{what} on {fold(self.options.hosts)}, {ranks} rank{'s' * (ranks > 1)} each, by {self.options.launcher}"
+
+    @property
+    def alive(self) -> tuple[str, ...]:
+        """Return the hosts that answer."""
+        return tuple(host for host in self.options.hosts if host not in self._gone)
+
+    def measure(self, planned: Round) -> Iterator[GroupValue]:
+        """Yield a value for each group of a round as it comes, and one for each host that turned out to be gone.
+
+        Raises:
+            LaunchError: No ranks can be started though all hosts answer.
+        """
+        if not self._asked:
+            self._ask()
+        left = list(planned.groups)
+        inside = planned.stage == "survey" and planned.index < CHECKS
+        while True:
+            yield from self._missing(planned.index)
+            left = [group for group in left if not set(group.nodes) & set(self._gone)]
+            if not left:
+                return
+            if self._session is None and self._starts >= MOST_STARTS:
+                yield from (_failed(group, planned.index, "failed") for group in left)
+                return
+            for group, value in self._tried(tuple(left), planned.index, inside=inside):
+                left.remove(group)
+                yield value
+
+    # ---- rounds
+
+    def _tried(self, groups: Sequence[Group], index: int, *, inside: bool) -> Iterator[tuple[Group, GroupValue]]:
+        """Yield what one attempt gives; where ranks die or hang, the hosts are asked.
+
+        Raises:
+            LaunchError: Ranks die again and again though all hosts answer.
+        """
+        try:
+            if inside and index not in self._checked:
+                self._check(index)
+            for group, value in self._measured(groups, index):
+                self._barren = 0
+                yield group, value
+            if self._hung:
+                self._recover(f"{self._hung} did not end in time")
+        except (LaunchError, BackendError) as problem:
+            self._recover(str(problem).splitlines()[0])
+            if self._barren >= BARREN_STARTS:
+                raise
+
+    def _measured(self, groups: Sequence[Group], index: int) -> Iterator[tuple[Group, GroupValue]]:
+        """Yield what groups measured at the same time, those that hung last."""
+        session, self._hung = self._started(), ""
+        members = [tuple(sorted(rank for node in group.nodes for rank in self._ranks[node])) for group in groups]
+        session.send(encode(Measure(groups=tuple(members))))
+        heard = {}
+        for answer in self._answers(session):
+            if isinstance(answer, Grouped):
+                heard[answer.group] = answer
+                if answer.outcome.status == "ok":
+                    yield groups[answer.group], self._value(groups[answer.group], answer, index, len(members[0]))
+        for number, group in enumerate(groups):
+            answered = heard.get(number)
+            status = "timeout" if answered is None else answered.outcome.status
+            if status == "timeout":
+                self._hung = "–".join(group.nodes)
+            if status != "ok":
+                if answered is not None and status == "failed":
+                    self._note(f"{'–'.join(group.nodes)}: {answered.outcome.message}")
+                yield group, _failed(group, index, status, self.options.timeout_s)
+
+    def _answers(self, session: Session) -> Iterator[Answer]:
+        """Yield what rank 0 says until all has been said."""
+        limit_s = self.options.timeout_s + GRACE_S
+        while not isinstance(answer := answer_in(session.receive(limit_s)), Done):
+            yield answer
+
+    def _value(self, group: Group, answer: Grouped, index: int, nranks: int) -> GroupValue:
+        size = Bytes(self.options.size_bytes or 0)
+        rates = [busbw(Collective.ALL_REDUCE, size, Seconds(time), nranks) for time in answer.outcome.times_s]
+        return GroupValue(
+            nodes=group.nodes,
+            value=statistics.median(rates),
+            unit=UNIT,
+            rail=group.rail,
+            round=index,
+            samples=tuple(rates),
+            seconds=answer.seconds,
+        )
+
+    def _missing(self, index: int) -> Iterator[GroupValue]:
+        """Yield a failed value of its own for each host that is newly gone."""
+        for host in [host for host in self._gone if host not in self._told]:
+            self._told.add(host)
+            self._keep(HostGone(node=host, why=self._gone[host], round=index))
+            yield GroupValue(nodes=(host,), value=0.0, unit=UNIT, round=index, status="failed")
+
+    def _check(self, index: int) -> None:
+        """Have nodes measure themselves, and keep what they say."""
+        session = self._started()
+        self._checked.add(index)
+        several = tuple(ranks for ranks in self._ranks.values() if len(ranks) > 1)
+        session.send(encode(CheckInside(groups=several)))
+        for value in check_values([a for a in self._answers(session) if isinstance(a, Checked)], self._ranks, index):
+            self._keep(value)
+
+    # ---- ranks
+
+    def _started(self) -> Session:
+        """Return the ranks of all hosts that answer, started if they are not yet."""
+        if self._session is not None:
+            return self._session
+        self._starts += 1
+        self._barren += 1
+        hosts = Hosts(self.options)
+        timeout_s = self.options.timeout_s
+        settings = FleetSettings(
+            size_bytes=self.options.size_bytes or 0,
+            window_s=WINDOW_S,
+            timeout_s=timeout_s,
+            patience_s=timeout_s + 2 * GRACE_S,
+        )
+        meeting = None
+        if self.options.backend == "nccl":
+            nranks = (self.options.ranks_per_node or 1) * len(self.alive)
+            meeting = self._exits.enter_context(Meeting(nranks, here=hosts.here))
+        session = Session(hosts.job(self.alive, settings, meeting), hosts.launcher())
+        self._exits.callback(session.close)
+        self._session = session
+        ready = answer_in(session.receive(START_S + START_PER_HOST_S * len(self.alive)))
+        if not isinstance(ready, Ready):
+            raise LaunchError("the ranks began with something else than their names")
+        self._ranks, self.library = ranks_of(self.alive, ready.names), ready.library
+        return session
+
+    def _recover(self, why: str) -> None:
+        """End the ranks and ask the hosts which of them answer."""
+        self._note(f"{why}; asking each host")
+        self._end()
+        self._ask()
+
+    def _end(self) -> None:
+        self._session = None
+        self._exits.close()
+        self._exits = contextlib.ExitStack()
+
+    def _ask(self) -> None:
+        self._asked = True
+        answers, silent = Hosts(self.options).ask(self.alive)
+        self._barren = 0 if silent else self._barren
+        for host, why in silent.items():
+            self._gone[host] = why
+            self._note(f"{host} does not answer")
+        self.options = settled(self.options, answers)
+
+
+def _failed(group: Group, index: int, status: str, seconds: float = 0.0) -> GroupValue:
+    return GroupValue(
+        nodes=group.nodes, value=0.0, unit=UNIT, rail=group.rail, round=index, status=status, seconds=seconds
+    )
+
+
+def check_values(answers: Iterable[Checked], ranks: dict[str, tuple[int, ...]], index: int) -> Iterator[CheckValue]:
+    """Yield what nodes measured of themselves: GPUs one by one, the mean over ranks of what is the whole node's."""
+    node_of = {rank: node for node, own in ranks.items() for rank in own}
+    whole: dict[tuple[str, Check, str], list[float]] = defaultdict(list)
+    for answer in sorted(answers, key=lambda answer: answer.rank):
+        node = node_of[answer.rank]
+        for own in answer.values:
+            check = Check(own.check)
+            if check in GPU_CHECKS:
+                gpu = ranks[node].index(answer.rank)
+                yield CheckValue(node=node, check=check, gpu=gpu, value=own.value, unit=own.unit, round=index)
+            else:
+                whole[node, check, own.unit].append(own.value)
+    for (node, check, unit), values in whole.items():
+        yield CheckValue(node=node, check=check, value=statistics.fmean(values), unit=unit, round=index)
