@@ -4,11 +4,12 @@
 #   scripts/gpu_acceptance.sh FOLDER OUT [STEP...]
 #
 # FOLDER holds whl/ (wheels that the machine lacks) and nccl-tests/ (its sources). Results go to OUT as they come:
-# log.txt, and results.tgz with everything else. Steps, in order of importance: smoke tests fidelity sweep live nodes.
+# log.txt, and results.tgz with everything else. Steps, in order of importance: smoke tests fidelity sweep live nodes
+# alike. With MPICH's wheel in whl/, nccl-tests' processes are one a GPU, as ours are; without it, its threads are.
 set -u
 folder=$(cd "$1" && pwd) out=$2
 shift 2
-steps=${*:-smoke tests fidelity sweep live nodes}
+steps=${*:-smoke tests fidelity sweep live nodes alike}
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=/tmp/ncclprobe-acceptance
 mkdir -p "$out" "$work/results" "$work/build" "$work/home/lib"
@@ -39,11 +40,22 @@ ln -sf "$nccl/lib/libnccl.so.2" "$work/home/lib/libnccl.so"
 export LD_LIBRARY_PATH="$nccl/lib:${LD_LIBRARY_PATH:-}"
 capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d '. ')
 cuda=$(dirname "$(dirname "$(readlink -f "$(command -v nvcc)")")")
-(cp -r "$folder/nccl-tests" "$work/nccl-tests" && make -s -j8 -C "$work/nccl-tests/src" BUILDDIR="$work/build" \
-  NCCL_HOME="$work/home" CUDA_HOME="$cuda" \
-  NVCC_GENCODE="-gencode=arch=compute_$capability,code=sm_$capability" "$work/build/all_reduce_perf") \
-  > "$work/results/build.txt" 2>&1 &
-build=$!
+build() { # folder, further variables...
+  local into=$1
+  shift
+  cp -r "$folder/nccl-tests" "$work/source-$(basename "$into")"
+  make -s -j8 -C "$work/source-$(basename "$into")/src" BUILDDIR="$into" NCCL_HOME="$work/home" CUDA_HOME="$cuda" \
+    NVCC_GENCODE="-gencode=arch=compute_$capability,code=sm_$capability" "$@" "$into/all_reduce_perf"
+}
+build "$work/build" > "$work/results/build.txt" 2>&1 &
+builds=$!
+beside=(--nccl-tests "$work/build/all_reduce_perf")
+if [ -x "$work/site/bin/mpiexec" ]; then
+  export LD_LIBRARY_PATH="$work/site/lib:$LD_LIBRARY_PATH"
+  build "$work/build-mpi" MPI=1 MPI_HOME="$work/site" > "$work/results/build-mpi.txt" 2>&1 &
+  builds="$builds $!"
+  beside=(--nccl-tests "$work/build-mpi/all_reduce_perf" --mpiexec "$work/site/bin/mpiexec")
+fi
 
 probe() { # seconds, name, options of sweep...
   local limit=$1 name=$2
@@ -56,15 +68,20 @@ for one in $steps; do
   smoke) probe 60 smoke --algo Ring,Tree --proto LL,Simple --sizes 8,1M,64M --budget 8 ;;
   tests) step 200 tests python3 -m pytest -q --maxfail=8 --durations=8 -m gpu "$root/tests/gpu" -p no:cacheprovider -c "$root/pyproject.toml" ;;
   fidelity)
-    wait $build || tail -20 "$work/results/build.txt"
-    [ "$gpus" -ge 2 ] && step 150 fidelity python3 "$root/scripts/nccl_fidelity.py" --what graph,eager \
-      --nccl-tests "$work/build/all_reduce_perf" --out "$work/results"
+    # shellcheck disable=SC2086
+    wait $builds || tail -20 "$work"/results/build*.txt
+    [ "$gpus" -ge 2 ] &&
+      step 150 fidelity python3 "$root/scripts/nccl_fidelity.py" --what graph,eager "${beside[@]}" --out "$work/results"
     ;;
   sweep)
-    wait $build
-    probe 60 sweep --algo Tree,Ring --proto LL,LL128,Simple --channels default,1,4,8,16 --sizes 8:1G:8 --budget 15
+    # shellcheck disable=SC2086
+    wait $builds
+    grid=(--algo Tree,Ring --proto LL,LL128,Simple --channels default,1,4,8,16 --sizes 8:1G:8)
+    time probe 60 sweep "${grid[@]}" --budget 17
+    time probe 60 sweep_short "${grid[@]}" --budget 9.5
+    probe 60 channels --algo Ring --channels default,16,24,32 --sizes 256K:256M:8 --budget 15
     # shellcheck disable=SC2016
-    [ "$gpus" -ge 2 ] && step 110 loop bash -c 'time for channels in 0 1 4 8 16; do for algo in Tree Ring; do
+    [ "$gpus" -ge 2 ] && step 130 loop bash -c 'time for channels in 0 1 4 8 16; do for algo in Tree Ring; do
       for proto in LL LL128 Simple; do
         limit=; [ $channels -gt 0 ] && limit="NCCL_MIN_NCHANNELS=$channels NCCL_MAX_NCHANNELS=$channels"
         env $limit NCCL_ALGO=allreduce:$algo NCCL_PROTO=allreduce:$proto "$0" -b 8 -e 1G -f 8 -t 2 -g 1 -n 20 -w 5 -c 0 \
@@ -75,7 +92,16 @@ for one in $steps; do
     [ "$gpus" -ge 2 ] && mkdir -p "$work/results/live" &&
       step 110 live python3 "$root/scripts/nccl_fidelity.py" --what live --rounds 1 --out "$work/results/live"
     ;;
-  nodes) NCCLPROBE_NODES=2 probe 70 nodes --algo Tree,Ring --sizes 8:16M:8 --budget 40 ;;
+  nodes)
+    export NCCLPROBE_NODES=2
+    probe 70 nodes --algo Tree,Ring --sizes 8:16M:8 --budget 40
+    step 100 applied python3 "$root/scripts/nccl_table_applied.py" "$work/results/nodes" --out "$work/results/applied"
+    unset NCCLPROBE_NODES
+    ;;
+  alike)
+    # What NCCL runs of itself on two GPUs, asked for by name: a winner is a false one. 25 sweeps each of small and large.
+    [ "$gpus" -ge 2 ] && step 480 alike python3 "$root/scripts/nccl_alike.py" --out "$work/results/alike"
+    ;;
   esac
 done
 say end

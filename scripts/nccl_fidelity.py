@@ -2,7 +2,8 @@
 
     python scripts/nccl_fidelity.py --nccl-tests BUILD/all_reduce_perf --out DIR [--what graph,eager,live]
 
-`graph` and `eager` interleave our launches with runs of all_reduce_perf (one thread a GPU) and compare NCCL's default;
+`graph` and `eager` interleave our launches with runs of all_reduce_perf (one thread a GPU, or with --mpiexec one
+process a GPU, as ours are) and compare NCCL's default;
 `live` compares cells forced in one communicator with launches whose NCCL_ALGO and NCCL_PROTO are set. Tables go to
 stdout, every figure to DIR/fidelity.json. Bounds: graph 1 % or 0.3 us, eager 5 % or 1.5 us, live 3 % (mean 1 %).
 """
@@ -17,6 +18,7 @@ import re
 import statistics
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 from tabulate import tabulate
@@ -38,6 +40,7 @@ Times = dict[int, list[float]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nccl-tests", type=pathlib.Path, help="all_reduce_perf, built on this machine")
+    parser.add_argument("--mpiexec", help="starts all_reduce_perf built with MPI=1, a process a GPU, not a thread")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--what", default="graph,eager,live")
     parser.add_argument("--largest", default="8G")
@@ -92,9 +95,11 @@ def nccl_tests(options: argparse.Namespace, mode: str, dtype: str, sizes: list[i
     ):
         if not chosen:
             continue
+        ranks = ["-t", str(options.nranks)]
+        start = [options.mpiexec, "-n", str(options.nranks)] if options.mpiexec else []
         command = [
-            str(options.nccl_tests), "-b", str(chosen[0]), "-e", str(chosen[-1]), "-f", "8", "-d", dtype, "-t",
-            str(options.nranks), "-g", "1", "-c", "0", *counts,
+            *start, str(options.nccl_tests), "-b", str(chosen[0]), "-e", str(chosen[-1]), "-f", "8", "-d", dtype,
+            "-g", "1", "-c", "0", *counts, *([] if start else ranks),
         ]  # fmt: skip
         ended = processes.run(command, timeout_s=120, env=os.environ)
         if ended.returncode:
@@ -108,25 +113,44 @@ def rows_of(text: str) -> Iterator[tuple[int, float]]:
         yield int(match[1]), float(match[2])
 
 
-def measured(
-    options: argparse.Namespace, sizes: list[int], dtype: str, cells: tuple[Cell, ...], gpu: GpuOptions, *, index: int,
+class Shot(NamedTuple):
+    """One launch of ours."""
+
+    times: dict[tuple[int, Cell], list[float]]
+    """Size and cell -> times in us."""
+    ran: dict[int, Cell]
+    """Size -> what NCCL's log says that the default ran with."""
+
+
+def shot(
+    nranks: int, sizes: list[int], dtype: str, cells: tuple[Cell, ...], gpu: GpuOptions, *, index: int,
     env: tuple[tuple[str, str], ...] = (), repeat: int = 7,
-) -> dict[tuple[int, Cell], list[float]]:  # fmt: skip
-    """Return the times of one launch of ours; what was refused or wrong is told."""
-    backend = make_backend("nccl", BackendOptions(nranks=options.nranks, gpu=gpu))
+) -> Shot:  # fmt: skip
+    """Return what one launch measured; what was refused or wrong is told."""
+    backend = make_backend("nccl", BackendOptions(nranks=nranks, gpu=gpu))
     points = [Point(collective=Collective.ALL_REDUCE.value, dtype=dtype, size_bytes=size) for size in sizes]
     launch = Launch(
-        index=index, stage="explore", nranks=options.nranks, warmups=1, timeout_s=20, seed=index, env=env,
+        index=index, stage="explore", nranks=nranks, warmups=1, timeout_s=20, seed=index, env=env, thorough=True,
         blocks=tuple(Block(point=point, cells=(DEFAULT_CELL, *cells), repeat=repeat) for point in points),
     )  # fmt: skip
-    times: dict[tuple[int, Cell], list[float]] = {}
+    found = Shot({}, {})
     for one in backend.measure(launch):
         (cell,), (status,), (time_us,) = one.cells, one.statuses, one.times_us
         if status is not Status.OK:
             print(f"{cell.label} at {format_size(one.point.size_bytes)}: {status.value} {one.message}", flush=True)
         elif not one.warmup and time_us is not None:
-            times.setdefault((one.point.size_bytes, cell), []).append(time_us)
-    return times
+            found.times.setdefault((one.point.size_bytes, cell), []).append(time_us)
+        if cell.is_default and one.ran:
+            found.ran[one.point.size_bytes] = one.ran[0]
+    return found
+
+
+def measured(
+    options: argparse.Namespace, sizes: list[int], dtype: str, cells: tuple[Cell, ...], gpu: GpuOptions, *, index: int,
+    env: tuple[tuple[str, str], ...] = (), repeat: int = 7,
+) -> dict[tuple[int, Cell], list[float]]:  # fmt: skip
+    """Return the times of one launch."""
+    return shot(options.nranks, sizes, dtype, cells, gpu, index=index, env=env, repeat=repeat).times
 
 
 def live(options: argparse.Namespace) -> list[dict[str, object]]:

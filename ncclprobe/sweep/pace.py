@@ -18,6 +18,8 @@ SLOWER = 2.0
 HOPELESS = 3.0
 """A cell that takes so many times the default's time each time that it is looked at, twice, is not measured again: more
 than launches differ by, and two wild times in a row are needed to misjudge it."""
+COSTLY_S = 5e-3
+"""Samples that are shorter are all taken: they cost little, and are the noisier ones."""
 
 
 def wanted_operations(each_s: float, operations: int) -> int:
@@ -40,6 +42,7 @@ class Pace:
         self._operations: dict[Point, int] = {}
         self._default_s: dict[tuple[Point, bool], float] = {}
         self._ratios: dict[tuple[Point, Cell], list[float]] = {}
+        self._last_s: dict[tuple[Point, Cell], float] = {}
 
     def knows(self, point: Point) -> bool:
         """Return whether the default's number of operations is set."""
@@ -59,6 +62,7 @@ class Pace:
             operations: In it.
         """
         each_s, alone = seconds / (operations or 1), operations is None
+        self._last_s[point, cell] = seconds
         if cell.is_default:
             self._default_s[point, alone] = each_s
         elif default_s := self._default_s.get((point, alone)):
@@ -70,6 +74,6 @@ class Pace:
         return max(1, math.ceil(most / ratios[-1])) if ratios[-1] >= SLOWER else most
 
     def hopeless(self, point: Point, cell: Cell) -> bool:
-        """Return whether a cell was several times slower than the default each time that it was looked at, twice."""
-        ratios = self._ratios.get((point, cell), [])
-        return len(ratios) > 1 and min(ratios) >= HOPELESS
+        """Return whether a cell was several times slower than the default each time, and its samples take long."""
+        ratios, last_s = self._ratios.get((point, cell), []), self._last_s.get((point, cell), 0.0)
+        return len(ratios) > 1 and min(ratios) >= HOPELESS and last_s >= COSTLY_S

@@ -29,15 +29,15 @@ def test_a_sample_lasts_half_a_millisecond(each_s: float, operations: int, wante
     assert wanted_operations(each_s, operations) == wanted
 
 
-def paced(*ratios: float, cell=RING) -> Pace:
+def paced(*ratios: float, cell=RING, each_s: float = 5e-6) -> Pace:
     """Return a pace at which the default's samples have 100 operations and the cell's took so many times as long."""
     pace = Pace()
     assert not pace.knows(AT)
     pace.set(AT, 100)
-    pace.note(AT, DEFAULT_CELL, 20e-6, None)
-    pace.note(AT, DEFAULT_CELL, 100 * 5e-6, 100)
+    pace.note(AT, DEFAULT_CELL, 4 * each_s, None)
+    pace.note(AT, DEFAULT_CELL, 100 * each_s, 100)
     for number, ratio in enumerate(ratios):
-        pace.note(AT, cell, ratio * (20e-6 if number == 0 else 5e-6 * 10), None if number == 0 else 10)
+        pace.note(AT, cell, ratio * (4 * each_s if number == 0 else each_s * 10), None if number == 0 else 10)
     assert pace.knows(AT)
     return pace
 
@@ -59,10 +59,15 @@ def paced(*ratios: float, cell=RING) -> Pace:
     ],
 )
 def test_slow_cells_run_less_and_are_given_up(ratios: tuple[float, ...], operations: int, hopeless: bool) -> None:
-    pace = paced(*ratios)
+    pace = paced(*ratios, each_s=1e-3)
     assert (pace.operations(AT, RING), pace.hopeless(AT, RING)) == (operations, hopeless)
     assert (pace.operations(AT, LL), pace.hopeless(AT, LL)) == (100, False)
     assert not pace.hopeless(AT, DEFAULT_CELL)
+
+
+def test_short_samples_are_all_taken() -> None:
+    assert not paced(30.0, 31.0, each_s=10e-6).hopeless(AT, RING)
+    assert paced(30.0, 31.0, each_s=20e-6).hopeless(AT, RING)
 
 
 def test_a_time_that_the_default_has_none_of_says_nothing() -> None:
