@@ -39,27 +39,38 @@ class SrunLauncher:
     def command(self, job: Job) -> list[str]:
         """Return the command's tokens; ``env`` sets the variables, since --export cannot take a comma in a value.
 
+        What this process may have inherited of a step that it runs in (SLURM_NNODES, SLURM_DISTRIBUTION) is overruled.
+
         Source: Slurm 22.05, srun(1)
         """
         tokens = [self._program, "--ntasks", str(job.nranks), "--kill-on-bad-exit=1", "--input=0", "--unbuffered"]
+        tokens += ["--distribution", "block"]
         if self._mpi is not None:
             tokens.append(f"--mpi={self._mpi}")
         if job.hosts:
             tokens += ["--nodes", str(len(job.hosts)), "--nodelist", ",".join(job.hosts)]
+        elif self._cpus:
+            tokens += ["--nodes", str(min(len(self._cpus), -(-job.nranks // (job.ranks_per_host or 1))))]
         if job.hosts or job.ranks_per_host:
-            tokens += ["--ntasks-per-node", str(job.per_host), "--distribution", "block"]
-        if self._is_crowded(job):
-            tokens.append("--overcommit")
+            tokens += ["--ntasks-per-node", str(job.per_host)]
+        tokens += self._sharing(job)
         return [*tokens, "env", *(f"{name}={value}" for name, value in job.env), *job.program]
 
     def environment(self, job: Job) -> dict[str, str]:
         """Return what srun needs itself: nothing."""
         return {}
 
+    def _sharing(self, job: Job) -> list[str]:
+        """Return options for a step in an allocation: it would wait until no other step is there, the next ranks' too.
+
+        Source: Slurm 22.05, srun(1), --overlap and --overcommit
+        """
+        if not self._cpus:
+            return []
+        return ["--overlap", "--overcommit"] if self._is_crowded(job) else ["--overlap"]
+
     def _is_crowded(self, job: Job) -> bool:
         """Return whether the allocation has fewer CPUs than ranks, which srun refuses unless it is told."""
-        if not self._cpus:
-            return False
         placed = bool(job.hosts or job.ranks_per_host)
         return job.per_host > min(self._cpus) if placed else job.nranks > sum(self._cpus)
 

@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.mpi]
 
 ALL = ("--hosts", "node[1-4]")
 SALLOC = ("salloc", "--quiet", "--nodes", "4")
+STEP = ("srun", "--overlap", "--nodes", "1", "--ntasks", "1")
 SWEEP = ("ncclprobe", "sweep", "--backend", "mpi", "--algo", "Ring", "--sizes", "1M", "--json", "--seed", "1")
 WORKER = "ncclprobe.sweep.worker"
 
@@ -73,8 +74,8 @@ def test_a_throttled_link_slows_a_sweep_of_its_hosts_alone(cluster: Cluster) -> 
 @pytest.mark.slurm
 @pytest.mark.parametrize(
     ("launcher", "before", "options"),
-    [("srun", (), ALL), ("srun", SALLOC, ()), ("mpirun", SALLOC, ())],
-    ids=["srun", "srun in an allocation", "mpirun in an allocation"],
+    [("srun", (), ALL), ("srun", (*SALLOC, *STEP), ()), ("mpirun", SALLOC, ())],
+    ids=["srun", "srun in a step", "mpirun in an allocation"],
 )
 def test_a_throttled_host_slows_a_sweep_through_slurm(
     slurm_cluster: Cluster, healthy_us: float, launcher: str, before: tuple[str, ...], options: tuple[str, ...]

@@ -17,6 +17,7 @@ from ncclprobe.launchers.srun import SrunLauncher, allocated_cpus
 from ncclprobe.ranks import RankInfo, rank_from
 
 PLAIN = Job(program=("python", "-m", "m"), nranks=4)
+SRUN = "srun --ntasks 4 --kill-on-bad-exit=1 --input=0 --unbuffered --distribution block"
 SPREAD = PLAIN.with_(hosts=("a", "b"), env=(("X", "1, 2"), ("Y", "")))
 
 
@@ -53,29 +54,27 @@ SPREAD = PLAIN.with_(hosts=("a", "b"), env=(("X", "1, 2"), ("Y", "")))
         (
             SrunLauncher("srun", "pmi2"),
             SPREAD,
-            "srun --ntasks 4 --kill-on-bad-exit=1 --input=0 --unbuffered --mpi=pmi2 --nodes 2 --nodelist a,b"
-            " --ntasks-per-node 2 --distribution block env|X=1, 2|Y= python -m m",
+            f"{SRUN} --mpi=pmi2 --nodes 2 --nodelist a,b --ntasks-per-node 2 env|X=1, 2|Y= python -m m",
         ),
         (
             SrunLauncher("srun", None),
             PLAIN,
-            "srun --ntasks 4 --kill-on-bad-exit=1 --input=0 --unbuffered env python -m m",
+            f"{SRUN} env python -m m",
         ),
         (
             SrunLauncher("srun", None, (1, 2)),
             PLAIN,
-            "srun --ntasks 4 --kill-on-bad-exit=1 --input=0 --unbuffered --overcommit env python -m m",
+            f"{SRUN} --nodes 2 --overlap --overcommit env python -m m",
         ),
         (
             SrunLauncher("srun", None, (2, 2)),
             PLAIN,
-            "srun --ntasks 4 --kill-on-bad-exit=1 --input=0 --unbuffered env python -m m",
+            f"{SRUN} --nodes 2 --overlap env python -m m",
         ),
         (
             SrunLauncher("srun", None, (4, 1)),
             PLAIN.with_(ranks_per_host=2),
-            "srun --ntasks 4 --kill-on-bad-exit=1 --input=0 --unbuffered --ntasks-per-node 2 --distribution block"
-            " --overcommit env python -m m",
+            f"{SRUN} --nodes 2 --ntasks-per-node 2 --overlap --overcommit env python -m m",
         ),
         (
             PbsLauncher("mpiexec", Flavour.HYDRA, ("n1", "n2")),
