@@ -45,7 +45,8 @@ STARRED = frozenset({
     "tuner.build", "tuner.live",
     "e2e.command", "e2e.proxy", "e2e.proxy_worker", "e2e.run",
     "backends.fabric", "backends.mpi", "backends.mpi_fleet", "backends.mpi_ranks", "backends.mpit",
-    "backends.nccl", "backends.nccl_device", "backends.nccl_library", "backends.nccl_log", "backends.nccl_ranks",
+    "backends.nccl", "backends.nccl_device", "backends.nccl_fleet", "backends.nccl_library",
+    "backends.nccl_log", "backends.nccl_ranks",
     "launchers.base", "launchers.channel", "launchers.gang", "launchers.mpirun", "launchers.pbs",
     "launchers.run", "launchers.spawn", "launchers.srun",
 })  # fmt: skip

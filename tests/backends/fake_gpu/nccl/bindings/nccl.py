@@ -76,6 +76,10 @@ def comm_abort(comm: Comm) -> None:
     comm.aborted = True
 
 
+def comm_destroy(comm: Comm) -> None:
+    comm.aborted = True
+
+
 def comm_get_async_error(comm: Comm) -> int:
     return 0
 

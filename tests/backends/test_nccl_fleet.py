@@ -1,0 +1,86 @@
+"""A fleet on NCCL from end to end, with the real launcher, gang and worker; CuPy and NCCL are those of ``fake_gpu``."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import time
+
+import pytest
+
+from ncclprobe import processes
+from ncclprobe.nodes.fleet import HostFleet
+from ncclprobe.nodes.hosts import FleetOptions
+from ncclprobe.records.nodes import Check, CheckValue, Group, GroupValue, HostGone, Round
+from ncclprobe.tuner.build import plugin_path
+
+HERE = pathlib.Path(__file__).parent
+NODES = ("a", "b", "c", "d")
+
+
+@pytest.fixture
+def kept() -> list[CheckValue | HostGone]:
+    return []
+
+
+@pytest.fixture
+def fleet(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, kept: list[CheckValue | HostGone]) -> HostFleet:
+    monkeypatch.setenv("PYTHONPATH", str(HERE / "fake_gpu"))
+    monkeypatch.setenv("FAKE_NCCL_HELPERS", str(HERE.parent / "tuner"))
+    monkeypatch.setenv("FAKE_GPU_FOLDER", str(tmp_path))
+    monkeypatch.setenv("FAKE_GPUS", "4")
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+    monkeypatch.setenv("NCCL_TUNER_PLUGIN", str(plugin_path()))
+    options = FleetOptions(
+        backend="nccl", launcher="local", hosts=NODES, ranks_per_node=1, size_bytes=1 << 16, timeout_s=3.0
+    )
+    return HostFleet(options, keep=kept.append, note=lambda _: None)
+
+
+def planned(index: int, *pairs: tuple[str, str], stage: str = "survey") -> Round:
+    return Round(index=index, stage=stage, groups=tuple(Group(nodes=pair) for pair in pairs))
+
+
+def statuses(values: list[GroupValue]) -> dict[tuple[str, ...], str]:
+    return {value.nodes: value.status for value in values}
+
+
+def test_groups_of_a_round_have_a_value_each_and_gpus_check_themselves(
+    fleet: HostFleet, kept: list[CheckValue | HostGone]
+) -> None:
+    with fleet:
+        first = list(fleet.measure(planned(0, ("a", "b"), ("c", "d"))))
+        second = list(fleet.measure(planned(1, ("b", "c"), stage="confirm")))
+    assert statuses(first) == {("a", "b"): "ok", ("c", "d"): "ok"}
+    assert statuses(second) == {("b", "c"): "ok"}
+    assert all(value.unit == "GB/s" and len(value.samples) >= 3 for value in [*first, *second])
+    checked = {(value.node, value.check, value.gpu) for value in kept if isinstance(value, CheckValue)}
+    assert checked == {
+        *((node, check, None) for node in NODES for check in (Check.HOST_MEMORY, Check.HOST_COMPUTE)),
+        *((node, check, 0) for node in NODES for check in (Check.GPU_MEMORY, Check.GPU_COMPUTE)),
+    }
+
+
+def test_a_group_that_hangs_is_told_and_the_next_round_has_fresh_ranks(fleet: HostFleet) -> None:
+    with fleet:
+        assert set(statuses(list(fleet.measure(planned(0, ("a", "b"), ("c", "d"))))).values()) == {"ok"}
+        ranks = [pid for pid in processes.descendants(os.getpid()) if b"nodes.worker" in _command(pid)]
+        stopped = next(pid for pid in ranks if b"RANK=3" in _environment(pid).split(b"\0"))
+        os.kill(stopped, signal.SIGSTOP)
+        began = time.monotonic()
+        second = list(fleet.measure(planned(1, ("a", "c"), ("b", "d"))))
+        assert set(statuses(second)) == {("a", "c"), ("b", "d")}
+        assert time.monotonic() - began < 200
+    assert not [pid for pid in ranks if (pathlib.Path("/proc") / str(pid)).exists()]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _environment(pid: int) -> bytes:
+    return pathlib.Path(f"/proc/{pid}/environ").read_bytes()
