@@ -24,8 +24,8 @@ Measure = Callable[[Round], Iterable[GroupValue]]
 MOST_ROUNDS = 60
 """Rounds of confirmation at most, whatever the budget: one stubborn suspect in a large fleet costs the mean little."""
 
-MOST_AT_ONCE = 4
-"""Rounds of confirmation between two judgements at most; each judgement spends of the error budget."""
+BETWEEN_LOOKS = (2, 3, 4, 6, 8, 10, 12, 15)
+"""Rounds of confirmation between two judgements; each judgement spends of the error budget, so they get rarer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,24 +60,25 @@ class _Run:
     def __init__(self, nodes: Sequence[str], measure: Measure, plan: Plan) -> None:
         self.nodes, self.plan = tuple(nodes), plan
         self.values: list[GroupValue] = []
-        self.done = 0
+        self.done, self._spent = 0, 0
+        self.met: Counter[frozenset[str]] = Counter()
         self._measure = measure
 
     def affords(self, planned: Round) -> bool:
         """Return whether the budget covers another round."""
-        spent = sum(len(value.nodes) for value in self.values) + sum(len(group.nodes) for group in planned.groups)
+        spent = self._spent + sum(len(group.nodes) for group in planned.groups)
         return spent <= self.plan.budget * len(self.nodes) + 1e-9
 
     def take(self, planned: Round) -> None:
-        self.values.extend(self._measure(planned))
+        new = tuple(self._measure(planned))
+        self.values.extend(new)
+        self._spent += sum(len(value.nodes) for value in new)
+        self.met.update(frozenset(value.nodes) for value in new)
         self.done += 1
 
     def gone(self) -> set[str]:
         """Return the nodes that are unreachable as far as is known."""
         return set(explain(self.values).unreachable)
-
-    def met(self) -> Counter[frozenset[str]]:
-        return Counter(frozenset(value.nodes) for value in self.values)
 
     def judge(self, look: int) -> Judgement:
         """Return the judgement at the n-th look, from 1, which may spend 1/(n (n + 1)) of the error budgets.
@@ -106,10 +107,14 @@ def run(nodes: Sequence[str], rails: Sequence[str], measure: Measure, plan: Plan
         course.take(reduced)
     look = 1
     judgement = course.judge(look)
-    while judgement.unclear and _confirm(course, judgement, rails, rng, at_most=min(look, MOST_AT_ONCE)):
+    while judgement.unclear and _confirm(course, judgement, rails, rng, at_most=_between(look)):
         look += 1
         judgement = course.judge(look)
     return Outcome(tuple(course.values), judgement, course.done, bool(judgement.unclear))
+
+
+def _between(look: int) -> int:
+    return BETWEEN_LOOKS[min(look, len(BETWEEN_LOOKS)) - 1]
 
 
 def _confirm(
@@ -119,7 +124,7 @@ def _confirm(
     taken = 0
     while taken < at_most and course.done < course.plan.rounds + MOST_ROUNDS:
         passed = judgement.passed - course.gone()
-        planned = rounds.confirmation(course.done, judgement.unclear, passed, course.met(), rails, rng)
+        planned = rounds.confirmation(course.done, judgement.unclear, passed, course.met, rails, rng)
         if planned is None or not course.affords(planned):
             break
         course.take(planned)

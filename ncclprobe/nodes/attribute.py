@@ -52,7 +52,7 @@ def judge(
     Args:
         values: In order of time; values of different units are judged apart, with an error budget shared evenly.
         nodes: Every node, those without a value too.
-        threshold: The smallest slowdown of interest; estimates under three quarters of it are never named.
+        threshold: The smallest slowdown of interest; estimates under 0.65 of it are never named.
         share: Of the error budgets; less than 1 where this judgement is one of several looks.
     """
     by_unit: dict[str | None, list[GroupValue]] = defaultdict(list)

@@ -1,7 +1,8 @@
 """Group values as arrays: which observation has which nodes, link and rail in it.
 
 Letters of shapes: ``K`` observations, ``C`` components (nodes, then rails, then links), ``P`` places of a component in
-an observation (sorted by component), ``E`` epochs (rounds or times), ``G`` classes (group sizes with a level each).
+an observation (sorted by component), ``E`` epochs (rounds or times), ``G`` classes (group sizes with a level each),
+``J`` kinds (node, rail, link).
 """
 
 # ruff: noqa: N815 (a shape's letters end an array's name)
@@ -12,6 +13,7 @@ import datetime
 import enum
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,11 +36,11 @@ class Kind(enum.IntEnum):
     LINK = 2
 
 
-@dataclasses.dataclass(frozen=True, order=True)
-class Component:
+class Component(NamedTuple):
     """A node, a rail or the link between two nodes."""
 
     kind: Kind
+    """What it is."""
     names: tuple[str, ...]
     """One name; a link's two nodes in order."""
 
@@ -60,29 +62,29 @@ class Design:
     """Which level it has."""
     epoch_K: Ints
     """When it was taken, from 0 without gaps."""
+    size_K: Ints
+    """Number of its nodes."""
+    group_K: Ints
+    """Equal where the nodes are."""
     components: tuple[Component, ...]
     """Shape ``C``."""
+    kind_C: Ints
+    """Each component's kind."""
+    number_J: Ints
+    """How many nodes, rails and links there are, counting those of which this is a part."""
     observation_P: Ints
     """Index into the observations."""
     component_P: Ints
     """Index into the components, ascending."""
     start_C: Ints
     """First place of each component; every component has one or more."""
-
-    @property
-    def kind_C(self) -> Ints:  # noqa: N802
-        """Return each component's kind."""
-        return np.array([component.kind for component in self.components], dtype=np.int64)
-
-    @property
-    def count_C(self) -> Ints:  # noqa: N802
-        """Return in how many observations each component is."""
-        return np.bincount(self.component_P, minlength=len(self.components)).astype(np.int64)
+    count_C: Ints
+    """In how many observations each component is."""
 
     def places(self, component: int) -> slice:
         """Return where a component's places are."""
-        ends = self.start_C[component + 1] if component + 1 < len(self.components) else len(self.component_P)
-        return slice(int(self.start_C[component]), int(ends))
+        start = int(self.start_C[component])
+        return slice(start, start + int(self.count_C[component]))
 
 
 def make_design(values: Iterable[GroupValue], order: Sequence[str]) -> Design:
@@ -93,41 +95,72 @@ def make_design(values: Iterable[GroupValue], order: Sequence[str]) -> Design:
         order: Names of nodes; components and the ends of links follow it.
     """
     measured = tuple(value for value in values if value.status == "ok")
+    size_K = np.array([len(value.nodes) for value in measured], dtype=np.int64)
     place = {name: number for number, name in enumerate(order)}
-    rails = {value.rail for value in measured} - {None}
-    members = [_components(value, place, with_rails=len(rails) > 1) for value in measured]
-    components = tuple(sorted(set(itertools.chain.from_iterable(members)), key=lambda c: _sort_key(c, place)))
-    index = {component: number for number, component in enumerate(components)}
-    observation = np.repeat(np.arange(len(measured)), [len(row) for row in members])
-    component = np.array([index[c] for row in members for c in row], dtype=np.int64)
-    by_component = np.argsort(component, kind="stable")
-    component = component[by_component]
-    sizes = {size: number for number, size in enumerate(sorted({len(value.nodes) for value in measured}))}
+    node_M = np.array([place[name] for value in measured for name in value.nodes], dtype=np.int64)
+    families = [_nodes(node_M, size_K, order), _rails(measured), _links(node_M, size_K, order)]
+    components = tuple(itertools.chain.from_iterable(family.components for family in families))
+    before = np.cumsum([0, *(len(family.components) for family in families)])
+    observation = np.concatenate([family.observation for family in families])
+    component = np.concatenate([family.component + n for family, n in zip(families, before, strict=False)])
+    by_component = np.lexsort((observation, component))
+    count_C = np.bincount(component, minlength=len(components)).astype(np.int64)
     return Design(
         values=measured,
         log_K=np.log([value.value for value in measured]),
-        class_K=np.array([sizes[len(value.nodes)] for value in measured], dtype=np.int64),
+        class_K=np.unique(size_K, return_inverse=True)[1].astype(np.int64),
         epoch_K=_epochs(measured),
+        size_K=size_K,
+        group_K=_groups(measured),
         components=components,
-        observation_P=observation[by_component].astype(np.int64),
-        component_P=component,
-        start_C=np.searchsorted(component, np.arange(len(components))).astype(np.int64),
+        kind_C=np.repeat(np.arange(3), np.diff(before)).astype(np.int64),
+        number_J=np.diff(before).astype(np.int64),
+        observation_P=observation[by_component],
+        component_P=component[by_component],
+        start_C=np.cumsum(count_C) - count_C,
+        count_C=count_C,
     )
 
 
-def _components(value: GroupValue, place: dict[str, int], *, with_rails: bool) -> list[Component]:
-    """Return what can limit a group: its nodes, its rail, and the link where it is a pair."""
-    nodes = sorted(value.nodes, key=place.__getitem__)
-    found = [Component(Kind.NODE, (node,)) for node in nodes]
-    if with_rails and value.rail is not None:
-        found.append(Component(Kind.RAIL, (value.rail,)))
-    if len(nodes) == 2:
-        found.append(Component(Kind.LINK, tuple(nodes)))
-    return found
+class _Places(NamedTuple):
+    """Components of one kind, numbered from 0, and the observations that they are in."""
+
+    components: list[Component]
+    observation: Ints
+    component: Ints
 
 
-def _sort_key(component: Component, place: dict[str, int]) -> tuple[int, tuple[int, ...], tuple[str, ...]]:
-    return component.kind, tuple(place.get(name, 0) for name in component.names), component.names
+def _nodes(node_M: Ints, size_K: Ints, order: Sequence[str]) -> _Places:
+    """Return the places of nodes, ``M`` being the members of all groups in turn."""
+    present, component = np.unique(node_M, return_inverse=True)
+    components = [Component(Kind.NODE, (order[node],)) for node in present]
+    return _Places(components, np.repeat(np.arange(len(size_K)), size_K), component.astype(np.int64))
+
+
+def _rails(measured: Sequence[GroupValue]) -> _Places:
+    """Return the places of rails where there are two or more; with one there is nothing to compare it with."""
+    names = sorted({value.rail for value in measured if value.rail is not None})
+    number = {name: place for place, name in enumerate(names)} if len(names) > 1 else {}
+    places = [(k, number[value.rail]) for k, value in enumerate(measured) if value.rail in number]
+    where = np.array(places, dtype=np.int64).reshape(-1, 2)
+    return _Places([Component(Kind.RAIL, (name,)) for name in number], where[:, 0], where[:, 1])
+
+
+def _links(node_M: Ints, size_K: Ints, order: Sequence[str]) -> _Places:
+    """Return the places of links: of pairs, as larger groups have many."""
+    pair_K = np.flatnonzero(size_K == 2)
+    first = (np.cumsum(size_K) - size_K)[pair_K]
+    ends = np.sort(np.stack([node_M[first], node_M[first + 1]], axis=1), axis=1) if len(pair_K) else np.zeros((0, 2))
+    codes, component = np.unique(ends[:, 0] * len(order) + ends[:, 1], return_inverse=True)
+    pairs = [divmod(int(code), len(order)) for code in codes]
+    components = [Component(Kind.LINK, (order[a], order[b])) for a, b in pairs]
+    return _Places(components, pair_K.astype(np.int64), component.astype(np.int64))
+
+
+def _groups(measured: Iterable[GroupValue]) -> Ints:
+    """Return a number for each value's set of nodes."""
+    seen: dict[frozenset[str], int] = {}
+    return np.array([seen.setdefault(frozenset(value.nodes), len(seen)) for value in measured], dtype=np.int64)
 
 
 def _epochs(values: Sequence[GroupValue]) -> Ints:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ncclprobe.nodes.design import Bools, Component, Floats, Ints, Kind, make_design
-from ncclprobe.nodes.intervals import bounds, estimates, excluded, ratio_threshold
+from ncclprobe.nodes.intervals import bounds, estimates, excluded, narrowed, ratio_threshold
 from ncclprobe.nodes.model import Fit, fit
 from ncclprobe.records.base import Interval
 from ncclprobe.records.nodes import GroupValue, NodeStatus
@@ -28,7 +28,7 @@ NAMING_ALPHA = 0.01
 SUSPICION_ALPHA = 0.2
 """A healthy fleet has a component suspected in at most 20 % of runs."""
 
-NAMED_FROM, SUSPECTED_FROM = 0.75, 0.5
+NAMED_FROM, SUSPECTED_FROM = 0.65, 0.5
 """Shares of the smallest slowdown of interest from which an estimate is named or suspected."""
 
 LEAST_ROWS, LEAST_PARTNERS = 3, 2
@@ -89,8 +89,7 @@ def weigh(values: Sequence[GroupValue], order: Sequence[str], limits: Limits) ->
     if sum(value.status == "ok" for value in values) < LEAST_ROWS:
         return ()
     found = fit(make_design(values, order))
-    kind_C = found.design.kind_C
-    links = kind_C == Kind.LINK
+    links = found.design.kind_C == Kind.LINK
     families = [np.flatnonzero(~links), np.flatnonzero(links)]
     share = limits.share / (2 if len(families[1]) else 1)
     return tuple(
@@ -116,6 +115,19 @@ class _Family:
     clear: Bools
 
 
+class _Counts(NamedTuple):
+    """What a family's values are counted by, shape ``S`` each."""
+
+    rows: Ints
+    """Values in which nothing else was slower."""
+    slower: Ints
+    """Those of them nearer to the component's effect than to healthy."""
+    partners: Ints
+    """Different sets of other nodes in them; a node measured alone needs none."""
+    pairs_only: Bools
+    """Whether all its groups are pairs."""
+
+
 def _weigh_family(found: Fit, chosen: Ints, limits: Limits) -> list[Evidence]:
     """Return the evidence on components that share an error budget; of many links only on those that stand out."""
     df, number = found.state.df, len(chosen)
@@ -131,7 +143,8 @@ def _weigh_family(found: Fit, chosen: Ints, limits: Limits) -> list[Evidence]:
     family = _Family(
         found, chosen[shown], best[shown], gain[shown], low, high, named[shown], suspicious[shown], clear[shown]
     )
-    return [_evidence(family, place) for place in range(len(shown))]
+    counts, by_row = _counted(family), _ByRow(found)
+    return [_evidence(family, counts, by_row, place) for place in range(len(shown))]
 
 
 def _clear(found: Fit, chosen: Ints, best: Floats, gain: Floats, limits: Limits) -> Bools:
@@ -142,32 +155,47 @@ def _clear(found: Fit, chosen: Ints, best: Floats, gain: Floats, limits: Limits)
     return np.asarray(excluded(found, chosen, best, math.log1p(-0.9 * limits.threshold)) > CLEAR_RATIO)
 
 
-def _evidence(family: _Family, place: int) -> Evidence:
-    found, number = family.found, int(family.chosen[place])
-    component, best = found.design.components[number], float(family.best[place])
-    rivals = _rivals(found, number, best) if family.suspicious[place] else ()
-    here = found.design.places(number)
-    alone = found.limit_P[here] > best
-    rows = [found.design.values[k] for k in found.design.observation_P[here]]
-    free = [row for row, free in zip(rows, alone, strict=True) if free]
-    partners = _partners(component, free)
-    enough = len(free) >= LEAST_ROWS and (component.kind is not Kind.NODE or partners >= LEAST_PARTNERS)
-    slow = bool(family.named[place]) and enough and not rivals
-    doubtful = rivals or (family.suspicious[place] and not enough)
+def _counted(family: _Family) -> _Counts:
+    """Return the numbers of values and partners behind each component."""
+    part, number = narrowed(family.found, family.chosen), len(family.chosen)
+    component_P, observation_P = part.design.component_P, part.design.observation_P
+    free_P = part.limit_P > family.best[component_P]
+    slower_P = free_P & (part.seen_P < family.best[component_P] / 2)
+    met = np.unique(np.stack([component_P, part.design.group_K[observation_P]])[:, free_P], axis=1)[0]
+    size_P = part.design.size_K[observation_P]
+    alone = np.bincount(component_P[free_P & (size_P == 1)], minlength=number) > 0
+    partners = np.bincount(met, minlength=number)
+    return _Counts(
+        rows=np.bincount(component_P[free_P], minlength=number),
+        slower=np.bincount(component_P[slower_P], minlength=number),
+        partners=np.where(alone, np.maximum(partners, LEAST_PARTNERS), partners),
+        pairs_only=np.bincount(component_P[size_P != 2], minlength=number) == 0,
+    )
+
+
+def _evidence(family: _Family, counts: _Counts, by_row: _ByRow, place: int) -> Evidence:
+    design, number = family.found.design, int(family.chosen[place])
+    component, best = design.components[number], float(family.best[place])
+    named, suspicious = bool(family.named[place]), bool(family.suspicious[place])
+    rivals = by_row.rivals(number, best) if suspicious else ()
+    partners, rows = int(counts.partners[place]), int(counts.rows[place])
+    enough = rows >= LEAST_ROWS and (component.kind is not Kind.NODE or partners >= LEAST_PARTNERS)
+    slow = named and enough and not rivals
+    doubtful = rivals or (suspicious and not enough)
     high = math.inf if doubtful else float(family.high[place])
     return Evidence(
         component=component,
-        status=NodeStatus.SLOW if slow else NodeStatus.SUSPECT if family.suspicious[place] else NodeStatus.OK,
+        status=NodeStatus.SLOW if slow else NodeStatus.SUSPECT if suspicious else NodeStatus.OK,
         slowdown=slowdown(best, float(family.low[place]), high),
-        rows=len(free),
-        slower=int(np.sum(found.seen_P[here][alone] < best / 2)),
+        rows=rows,
+        slower=int(counts.slower[place]),
         partners=partners,
-        all_rows=len(rows),
-        pairs_only=all(len(row.nodes) == 2 for row in rows),
+        all_rows=int(design.count_C[number]),
+        pairs_only=bool(counts.pairs_only[place]),
         rivals=rivals,
         gain=float(family.gain[place]),
-        clear=slow or not (rivals or family.suspicious[place] or not family.clear[place]),
-        unit=rows[0].unit,
+        clear=slow or not (rivals or suspicious or not family.clear[place]),
+        unit=design.values[0].unit,
     )
 
 
@@ -178,38 +206,29 @@ def slowdown(best: float, low: float, high: float) -> Interval:
     return Interval(estimate=estimate, low=fastest, high=1 - math.exp(low))
 
 
-def _partners(component: Component, rows: Sequence[GroupValue]) -> int:
-    """Return how many different sets of other nodes there are; a node measured alone needs none."""
-    if component.kind is not Kind.NODE:
-        return len({row.nodes for row in rows})
-    others = {frozenset(row.nodes) - set(component.names) for row in rows}
-    return max(len(others), LEAST_PARTNERS) if frozenset() in others else len(others)
+class _ByRow:
+    """Finds what shares its values with a component."""
 
+    def __init__(self, found: Fit) -> None:
+        self._found = found
+        self._order = np.argsort(found.design.observation_P, kind="stable")
+        self._start_K = np.searchsorted(found.design.observation_P[self._order], np.arange(len(found.design.log_K) + 1))
 
-def _rivals(found: Fit, number: int, effect: float) -> tuple[Component, ...]:
-    """Return the components that would explain as well what this one explains: they are in the same telling values."""
-    design = found.design
-    here = design.places(number)
-    telling = set(design.observation_P[here][found.limit_P[here] > effect].tolist())
-    members = _members(found, telling)
-    shared = set.intersection(*(set(members[k]) for k in telling)) - {number} if telling else set()
-    return tuple(
-        design.components[other]
-        for other in sorted(shared)
-        if found.state.effect_C[other] == 0 and not _telling(found, other, effect, telling)
-    )
+    def rivals(self, number: int, effect: float) -> tuple[Component, ...]:
+        """Return what would explain as well a component: it is in the same telling values, no others."""
+        telling = self._telling(number, effect)
+        shared = set.intersection(*(self._members(k) for k in telling)) - {number} if telling else set()
+        return tuple(
+            self._found.design.components[other]
+            for other in sorted(shared)
+            if self._found.state.effect_C[other] == 0 and not self._telling(other, effect) - telling
+        )
 
+    def _members(self, observation: int) -> set[int]:
+        here = self._order[self._start_K[observation] : self._start_K[observation + 1]]
+        return set(self._found.design.component_P[here].tolist())
 
-def _members(found: Fit, observations: set[int]) -> dict[int, list[int]]:
-    """Return the components in each of some observations."""
-    members: dict[int, list[int]] = defaultdict(list)
-    for place in np.flatnonzero(np.isin(found.design.observation_P, sorted(observations))):
-        members[int(found.design.observation_P[place])].append(int(found.design.component_P[place]))
-    return members
-
-
-def _telling(found: Fit, number: int, effect: float, known: set[int]) -> set[int]:
-    """Return the observations that would show such an effect of a component: nothing else in them is slower."""
-    here = found.design.places(number)
-    observations = found.design.observation_P[here]
-    return set(observations[found.limit_P[here] > effect].tolist()) - known
+    def _telling(self, number: int, effect: float) -> set[int]:
+        """Return the observations that would show such an effect of a component: nothing else in them is slower."""
+        here = self._found.design.places(number)
+        return set(self._found.design.observation_P[here][self._found.limit_P[here] > effect].tolist())

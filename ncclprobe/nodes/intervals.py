@@ -13,7 +13,7 @@ import dataclasses
 import numpy as np
 
 from ncclprobe.nodes.design import Floats, Ints
-from ncclprobe.nodes.model import Fit, best_effects
+from ncclprobe.nodes.model import Fit, best_effects, only
 from ncclprobe.stats import t_quantile
 
 FAR = 8.0
@@ -26,18 +26,7 @@ FASTEST = 3.0
 
 def narrowed(found: Fit, chosen_S: Ints) -> Fit:
     """Return the fit with some of its components only, renumbered in this order (ascending)."""
-    design = found.design
-    new_C = np.full(len(design.components), -1)
-    new_C[chosen_S] = np.arange(len(chosen_S))
-    here_P = np.flatnonzero(new_C[design.component_P] >= 0)
-    component_P = new_C[design.component_P[here_P]]
-    part = dataclasses.replace(
-        design,
-        components=tuple(design.components[c] for c in chosen_S),
-        component_P=component_P,
-        observation_P=design.observation_P[here_P],
-        start_C=np.searchsorted(component_P, np.arange(len(chosen_S))).astype(np.int64),
-    )
+    part, here_P = only(found.design, chosen_S)
     return dataclasses.replace(
         found,
         design=part,
@@ -49,7 +38,7 @@ def narrowed(found: Fit, chosen_S: Ints) -> Fit:
 
 def estimates(found: Fit, chosen_S: Ints) -> tuple[Floats, Floats]:
     """Return the most likely effects, and how much log-likelihood they gain over no effect."""
-    best, gain = best_effects(narrowed(found, chosen_S), most=np.inf)
+    best, gain = best_effects(narrowed(found, chosen_S), most=np.inf, steps=4)
     return np.clip(best, -FAR, FASTEST), gain
 
 
@@ -63,11 +52,20 @@ def bounds(found: Fit, chosen_S: Ints, best: Floats, alpha: float) -> tuple[Floa
         return np.zeros(0), np.zeros(0)
     part = narrowed(found, chosen_S)
     floor = part.log_likelihood(best) - ratio_threshold(alpha / 2, found.state.df)
-    unit = found.state.sigma / np.sqrt(part.design.count_C)
-    none = np.zeros(len(best))
-    healthy = part.log_likelihood(none) >= floor
-    low = np.minimum(_end(part, best, -unit, floor), np.where(healthy, _end(part, none, -unit, floor), np.inf))
-    return low, np.maximum(_end(part, best, unit, floor), np.where(healthy, _end(part, none, unit, floor), -np.inf))
+    low, high = _around(part, best, floor)
+    healthy = part.log_likelihood(np.zeros(len(best))) >= floor
+    apart_S = np.flatnonzero(healthy & ((low > 0) | (high < 0)))
+    if len(apart_S):
+        other_low, other_high = _around(narrowed(part, apart_S), np.zeros(len(apart_S)), floor[apart_S])
+        low[apart_S] = np.minimum(low[apart_S], other_low)
+        high[apart_S] = np.maximum(high[apart_S], other_high)
+    return low, high
+
+
+def _around(part: Fit, effect: Floats, floor: Floats) -> tuple[Floats, Floats]:
+    """Return the ends of what the data do not exclude on both sides of effects."""
+    unit = part.state.sigma / np.sqrt(part.design.count_C)
+    return _end(part, effect, -unit, floor), _end(part, effect, unit, floor)
 
 
 def ratio_threshold(p: float, df: float) -> float:
@@ -77,7 +75,7 @@ def ratio_threshold(p: float, df: float) -> float:
 
 def _end(part: Fit, best: Floats, unit: Floats, floor: Floats) -> Floats:
     """Return the outermost effect on one side that the data do not exclude; infinite where they exclude none."""
-    steps_O = np.concatenate([[0.0], np.geomspace(0.25, FAR / np.min(np.abs(unit)), 64)])
+    steps_O = np.concatenate([[0.0], np.geomspace(0.25, FAR / np.min(np.abs(unit)), 32)])
     inside, allowed = best.copy(), np.zeros(len(best), dtype=bool)
     for step in steps_O:
         effect = best + step * unit

@@ -17,8 +17,11 @@ from ncclprobe.records.nodes import Group, Round
 
 Thing = TypeVar("Thing")
 
-CONTROLS = 4
+CONTROLS = 2
 """Pairs of passed nodes in a round of confirmation: they show what is common to all groups at that time."""
+
+PARTNERS = 64
+"""Passed nodes, in random order, of which a suspect gets the one that it met least."""
 
 RAIL_PAIRS = 2
 """Pairs in which a suspected rail is measured at a time."""
@@ -130,7 +133,7 @@ def _groups_for(
     node = component.names[0]
     if node in busy or not free:
         return []
-    partner = min(free, key=lambda other: met.get(frozenset((node, other)), 0))
+    partner = min(itertools.islice(free, PARTNERS), key=lambda other: met.get(frozenset((node, other)), 0))
     return [Group(nodes=(node, partner), rail=_any_rail(rails, rng))]
 
 
