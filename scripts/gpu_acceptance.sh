@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Shows on a machine with two GPUs what the backend `nccl` promises; on one GPU, what can be shown there.
+# Shows on a machine with two GPUs or more what the backend `nccl` promises; on one GPU, what can be shown there.
 #
 #   scripts/gpu_acceptance.sh FOLDER OUT [STEP...]
 #
 # FOLDER holds whl/ (wheels that the machine lacks) and nccl-tests/ (its sources). Results go to OUT as they come:
 # log.txt, and results.tgz with everything else. Steps, in order of importance: smoke tests fidelity sweep live nodes
-# alike. With MPICH's wheel in whl/, nccl-tests' processes are one a GPU, as ours are; without it, its threads are.
+# alike. With a site's MPI, nccl-tests has a process a GPU, as ours does; without one, a thread.
 set -u
 folder=$(cd "$1" && pwd) out=$2
 shift 2
@@ -34,6 +34,7 @@ export PYTHONPATH="$root:$work/site"
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
 nvidia-smi topo -m | tee "$work/results/topo.txt"
 gpus=$(nvidia-smi --list-gpus | wc -l)
+ranks=$((gpus > 1 ? gpus : 2))
 nccl=$(python3 -c 'import nvidia.nccl, pathlib; print(pathlib.Path(list(nvidia.nccl.__path__)[0]))')
 ln -sfn "$nccl/include" "$work/home/include"
 ln -sf "$nccl/lib/libnccl.so.2" "$work/home/lib/libnccl.so"
@@ -49,18 +50,29 @@ build() { # folder, further variables...
 }
 build "$work/build" > "$work/results/build.txt" 2>&1 &
 builds=$!
-beside=(--nccl-tests "$work/build/all_reduce_perf")
-if [ -x "$work/site/bin/mpiexec" ]; then
-  export LD_LIBRARY_PATH="$work/site/lib:$LD_LIBRARY_PATH"
-  build "$work/build-mpi" MPI=1 MPI_HOME="$work/site" > "$work/results/build-mpi.txt" 2>&1 &
+beside=(--nccl-tests "$work/build/all_reduce_perf" --nranks "$ranks")
+if command -v mpirun mpicc > /dev/null && include=$(mpicc --showme:incdirs 2> /dev/null); then # Open MPI
+  libraries=$(mpicc --showme:libdirs)
+  mkdir -p "$work/mpi"
+  ln -sfn "${include%% *}" "$work/mpi/include"
+  ln -sfn "${libraries%% *}" "$work/mpi/lib"
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_hwloc_base_binding_policy=none
+  build "$work/build-mpi" MPI=1 MPI_HOME="$work/mpi" > "$work/results/build-mpi.txt" 2>&1 &
   builds="$builds $!"
-  beside=(--nccl-tests "$work/build-mpi/all_reduce_perf" --mpiexec "$work/site/bin/mpiexec")
 fi
+choose_build() { # processes where they run
+  # shellcheck disable=SC2086
+  wait $builds || tail -20 "$work"/results/build*.txt
+  if [ -x "$work/build-mpi/all_reduce_perf" ] &&
+    timeout 60 mpirun -n "$ranks" "$work/build-mpi/all_reduce_perf" -b 8 -e 8 -g 1 > "$work/results/mpi.txt" 2>&1; then
+    beside=(--nccl-tests "$work/build-mpi/all_reduce_perf" --mpiexec mpirun --nranks "$ranks")
+  fi
+}
 
 probe() { # seconds, name, options of sweep...
   local limit=$1 name=$2
   shift 2
-  step "$limit" "$name" python3 -m ncclprobe sweep --backend nccl --nranks 2 --seed 1 --out "$work/results/$name" "$@"
+  step "$limit" "$name" python3 -m ncclprobe sweep --backend nccl --nranks "$ranks" --seed 1 --out "$work/results/$name" "$@"
 }
 
 for one in $steps; do
@@ -68,10 +80,9 @@ for one in $steps; do
   smoke) probe 60 smoke --algo Ring,Tree --proto LL,Simple --sizes 8,1M,64M --budget 8 ;;
   tests) step 200 tests python3 -m pytest -q --maxfail=8 --durations=8 -m gpu "$root/tests/gpu" -p no:cacheprovider -c "$root/pyproject.toml" ;;
   fidelity)
-    # shellcheck disable=SC2086
-    wait $builds || tail -20 "$work"/results/build*.txt
+    choose_build
     [ "$gpus" -ge 2 ] &&
-      step 150 fidelity python3 "$root/scripts/nccl_fidelity.py" --what graph,eager "${beside[@]}" --out "$work/results"
+      step 200 fidelity python3 "$root/scripts/nccl_fidelity.py" --what graph,eager "${beside[@]}" --out "$work/results"
     ;;
   sweep)
     # shellcheck disable=SC2086
@@ -84,13 +95,13 @@ for one in $steps; do
     [ "$gpus" -ge 2 ] && step 130 loop bash -c 'time for channels in 0 1 4 8 16; do for algo in Tree Ring; do
       for proto in LL LL128 Simple; do
         limit=; [ $channels -gt 0 ] && limit="NCCL_MIN_NCHANNELS=$channels NCCL_MAX_NCHANNELS=$channels"
-        env $limit NCCL_ALGO=allreduce:$algo NCCL_PROTO=allreduce:$proto "$0" -b 8 -e 1G -f 8 -t 2 -g 1 -n 20 -w 5 -c 0 \
+        env $limit NCCL_ALGO=allreduce:$algo NCCL_PROTO=allreduce:$proto "$0" -b 8 -e 1G -f 8 -t "$1" -g 1 -n 20 -w 5 -c 0 \
           > /dev/null || echo "$algo $proto $channels failed"
-      done; done; done' "$work/build/all_reduce_perf"
+      done; done; done' "$work/build/all_reduce_perf" "$ranks"
     ;;
   live)
     [ "$gpus" -ge 2 ] && mkdir -p "$work/results/live" &&
-      step 110 live python3 "$root/scripts/nccl_fidelity.py" --what live --rounds 1 --out "$work/results/live"
+      step 110 live python3 "$root/scripts/nccl_fidelity.py" --what live --rounds 1 --nranks "$ranks" --out "$work/results/live"
     ;;
   nodes)
     export NCCLPROBE_NODES=2
@@ -100,7 +111,7 @@ for one in $steps; do
     ;;
   alike)
     # What NCCL runs of itself on two GPUs, asked for by name: a winner is a false one. 25 sweeps each of small and large.
-    [ "$gpus" -ge 2 ] && step 480 alike python3 "$root/scripts/nccl_alike.py" --out "$work/results/alike"
+    [ "$gpus" -eq 2 ] && step 480 alike python3 "$root/scripts/nccl_alike.py" --out "$work/results/alike"
     ;;
   esac
 done
