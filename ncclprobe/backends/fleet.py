@@ -12,6 +12,8 @@ WARMUPS = 2
 """All-reduces of a group before its samples; the first one connects."""
 LEAST_SAMPLES, MOST_SAMPLES = 3, 64
 """Of a group in a round."""
+CRAWL = 4.0
+"""A group whose warm-up takes so many times the window takes a single sample: the others wait for it."""
 CHECK_BYTES = 32 << 20
 """Copied within host memory at a time: more than a core's caches hold."""
 CHECK_S = 0.1
@@ -92,10 +94,15 @@ class FleetRank(Protocol):
         ...
 
 
+def least_samples(window_s: float, warmup_s: float) -> int:
+    """Return how many samples a group takes at the least whose warm-up took so long."""
+    return LEAST_SAMPLES if warmup_s < CRAWL * window_s else 1
+
+
 def samples_in(window_s: float, warmup_s: float) -> int:
-    """Return how many samples a group takes whose warm-up took so long."""
+    """Return how many samples a group takes where their number is settled after the warm-up."""
     wanted = MOST_SAMPLES if warmup_s <= 0 else math.ceil(window_s / warmup_s)
-    return min(MOST_SAMPLES, max(LEAST_SAMPLES, wanted))
+    return min(MOST_SAMPLES, max(least_samples(window_s, warmup_s), wanted))
 
 
 def group_of(rank: int, groups: tuple[tuple[int, ...], ...]) -> tuple[int, ...] | None:

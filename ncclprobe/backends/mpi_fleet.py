@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from ncclprobe.backends.fleet import LEAST_SAMPLES, MOST_SAMPLES, WARMUPS, Outcome, OwnCheck, group_of
+from ncclprobe.backends.fleet import MOST_SAMPLES, WARMUPS, Outcome, OwnCheck, group_of, least_samples
 from ncclprobe.backends.host_checks import HostChecks
 from ncclprobe.errors import BackendError, MeasurementTimeout
 
@@ -115,7 +115,8 @@ class MpiFleetRank:
         self._largest(comm)
         times: list[float] = []
         end, over = time.perf_counter() + window_s, 0.0
-        while len(times) < LEAST_SAMPLES or (not over and len(times) < MOST_SAMPLES):
+        least = least_samples(window_s, warmup)
+        while len(times) < least or (not over and len(times) < MOST_SAMPLES):
             seconds = self._run(comm)
             slowest, over = self._largest(comm, seconds, float(time.perf_counter() > end))
             times.append(slowest)

@@ -25,7 +25,12 @@ from ncclprobe.records.nodes import CheckValue, GroupValue, HostGone, NodesDocum
 from ncclprobe.store import Manifest, RunDirectory, read_journal
 
 ROUNDS, BUDGET = 8, 12.0
-LINES: dict[str, type[Record]] = {"group-value": GroupValue, "check-value": CheckValue, "host-gone": HostGone}
+LINES: dict[str, type[Record]] = {
+    "fleet": FleetOptions,
+    "group-value": GroupValue,
+    "check-value": CheckValue,
+    "host-gone": HostGone,
+}
 """Kind -> record of the journal's lines."""
 _KINDS = {kind: name for name, kind in LINES.items()}
 
@@ -118,12 +123,13 @@ def _on_hosts(directory: RunDirectory, options: NodesOptions, lines: Iterable[Re
         raise UsageError("the run names no hosts")
     lines, seed = list(lines), directory.manifest.seed
 
-    def journal(record: GroupValue | CheckValue | HostGone) -> None:
+    def journal(record: GroupValue | CheckValue | HostGone | FleetOptions) -> None:
         directory.append(record, _KINDS[type(record)])
         if not isinstance(record, GroupValue):
             lines.append(record)
 
-    with HostFleet(options.fleet, keep=journal, note=note) as fleet:
+    settled = [line for line in lines if isinstance(line, FleetOptions)]
+    with HostFleet(settled[-1] if settled else options.fleet, keep=journal, note=note) as fleet:
         measure = replayed((line for line in lines if isinstance(line, GroupValue)), fleet.measure, journal)
         outcome = run(options.fleet.hosts, (), measure, _plan(options), np.random.default_rng([seed, 0]))
     inside = Inside(

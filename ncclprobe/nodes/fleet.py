@@ -64,13 +64,17 @@ class HostFleet:
     """
 
     def __init__(
-        self, options: FleetOptions, *, keep: Callable[[CheckValue | HostGone], None], note: Callable[[str], None]
+        self,
+        options: FleetOptions,
+        *,
+        keep: Callable[[CheckValue | HostGone | FleetOptions], None],
+        note: Callable[[str], None],
     ) -> None:
         """Plan it; nothing runs before the first round.
 
         Args:
             options: What to measure on which hosts.
-            keep: Takes what nodes measured of themselves, and hosts that do not answer.
+            keep: Takes what nodes measured of themselves, hosts that do not answer, and the options as settled.
             note: Takes a line for people now and then.
         """
         self.options, self._keep, self._note = options, keep, note
@@ -256,7 +260,9 @@ class HostFleet:
         for host, why in silent.items():
             self._gone[host] = why
             self._note(f"{host} does not answer")
-        self.options = settled(self.options, answers)
+        before, self.options = self.options, settled(self.options, answers)
+        if self.options != before:
+            self._keep(self.options)
 
 
 def _failed(group: Group, index: int, status: str, seconds: float = 0.0) -> GroupValue:

@@ -111,7 +111,9 @@ class Hosts:
 
 def settled(options: FleetOptions, answers: Mapping[str, Answered]) -> FleetOptions:
     """Return the options with what depends on the hosts settled: GPUs where every host has some."""
-    ngpus = min((answer.ngpus for answer in answers.values()), default=0)
+    if not answers:
+        return options
+    ngpus = min(answer.ngpus for answer in answers.values())
     backend = ("nccl" if ngpus else "mpi") if options.backend == "auto" else options.backend
     ranks = options.ranks_per_node or (max(1, ngpus) if backend == "nccl" else 1)
     return options.with_(backend=backend, ranks_per_node=ranks, size_bytes=options.size_bytes or SIZE_BYTES[backend])
