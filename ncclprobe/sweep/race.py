@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from ncclprobe.records.base import Record
 from ncclprobe.records.sweep import DEFAULT_CELL, Block, Cell, Launch, LaunchEnd, Measurement, Point, Ratio
 from ncclprobe.sweep import rules
+from ncclprobe.sweep.budget import Budget
 from ncclprobe.sweep.estimate import Estimate, Group, estimate
 from ncclprobe.sweep.evidence import Evidence
 
@@ -77,16 +78,19 @@ class _PointState:
 class Race:
     """Feed it launches and measurements; ask it for the next launch."""
 
+    _explore_share = rules.EXPLORE_BUDGET
+
     def __init__(self, plan: RacePlan) -> None:
         self.plan, self.evidence = plan, Evidence()
-        self.elapsed_s = self._wall_s = self._starts_s = 0.0
-        """Time of the finished launches."""
+        self.budget = Budget(plan.budget_s)
         self.out_of_budget = False
         self.hurried = False
         """Whether the budget ended the exploration."""
         self._cut: set[Point] = set()
         self.ratios: dict[Group, Ratio] = {}
         """Intervals that hold together, of cells that are out of the race or confirmed."""
+        self.overall: Ratio | None = None
+        """The gain over all points, where it was measured as such and not made of the points' own."""
         self.looks = rules.EXHAUSTIVE if plan.exhaustive else rules.EXPLORE
         pairs = math.ceil(rules.FIRST_PAIRS / self.looks[0].launches)
         first = Due(launches=self.looks[0].launches, pairs=pairs)
@@ -119,9 +123,12 @@ class Race:
 
     def end(self, end: LaunchEnd) -> None:
         """Note how long a launch took; a simulator's samples take longer than drawing them."""
-        self._wall_s += end.seconds
-        self._starts_s += end.start_s
-        self.elapsed_s = max(self._wall_s, self.evidence.spent_s)
+        self.budget.end(end, self.evidence.spent_s)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Return the time of the finished launches."""
+        return self.budget.elapsed_s
 
     @property
     def winners(self) -> dict[Point, Cell]:
@@ -155,37 +162,27 @@ class Race:
         return cell not in state.active and cell != state.finalist
 
     def _over_budget(self) -> bool:
-        spent = self.plan.budget_s is not None and self.elapsed_s >= self.plan.budget_s
-        if spent and not self.out_of_budget and self._open:
+        if self.budget.spent and not self.out_of_budget and self._open:
             self.out_of_budget = True
             self._close()
-        return spent
+        return self.budget.spent
 
     def _hurry(self) -> None:
         """Stop exploring when what is left of the budget is needed to confirm what was found."""
         early = len(self.evidence.launches) < self.looks[0].launches
-        if early or self.plan.budget_s is None or self.elapsed_s < rules.EXPLORE_BUDGET * self.plan.budget_s:
+        if early or not self.budget.beyond(self._explore_share):
             return
         self.hurried = True
         for state in self._points.values():
             if state.stage is Stage.EXPLORE:
                 state.due = None
 
-    @property
-    def _launch_cost_s(self) -> float:
-        """Return what starting a launch's ranks has cost on average."""
-        return self._starts_s / max(1, len(self.evidence.launches))
-
     def _affordable_launches(self, wanted: int, least: int) -> int:
-        """Return how many launches a look may take: their starts may cost a part of what is left of the budget."""
-        if self.plan.budget_s is None or not self._starts_s:
-            return wanted
-        left = rules.STARTS_BUDGET * (self.plan.budget_s - self.elapsed_s)
-        return max(least, min(wanted, math.floor(left / self._launch_cost_s)))
+        return self.budget.affordable_launches(len(self.evidence.launches), wanted, least)
 
     def _launch(self, blocks: list[Block]) -> Launch:
         confirm = all(self._points[block.point].stage is Stage.CONFIRM for block in blocks)
-        blocks = self._within_budget(blocks)
+        blocks = self.budget.cut(blocks, self.evidence)
         return Launch(
             index=len(self.evidence.launches),
             stage="confirm" if confirm else "explore",
@@ -197,15 +194,6 @@ class Race:
             env=self.plan.env,
             thorough=confirm or self.plan.exhaustive,
         )
-
-    def _within_budget(self, blocks: list[Block]) -> list[Block]:
-        """Return the blocks, repeated less where they would take longer than what is left of the budget."""
-        if self.plan.budget_s is None or not self.evidence.spent_s:
-            return blocks
-        alone = sum(block.repeat * len(block.cells) * self.evidence.sample_s(block.point) for block in blocks)
-        expected = alone * self.elapsed_s / self.evidence.spent_s
-        share = min(1.0, (self.plan.budget_s - self.elapsed_s) / expected) if expected else 1.0
-        return [block.with_(repeat=max(1, math.floor(block.repeat * share))) for block in blocks]
 
     def _unfinished(self) -> list[Block]:
         """Return what the last launch was to measure and did not, because it hung or we were killed."""
@@ -232,7 +220,7 @@ class Race:
         for point, state in self._points.items():
             if state.due is None or (exploring and state.stage is Stage.CONFIRM):
                 continue
-            cells = self._contenders(point) if state.stage is Stage.EXPLORE else [state.finalist or DEFAULT_CELL]
+            cells = self._contenders(point) if state.stage is Stage.EXPLORE else self._confirmed_cells(point)
             block = self._fit_block(Block(point=point, cells=(DEFAULT_CELL, *cells), repeat=state.due.pairs))
             left = state.due.launches - 1
             state.due = state.due.with_(launches=left) if left and block else None
@@ -243,6 +231,9 @@ class Race:
         """Return the cells in the race that are not several times slower than the default."""
         active = self._points[point].active
         return [cell for cell in active if self.plan.exhaustive or not self.evidence.hopeless(point, cell)]
+
+    def _confirmed_cells(self, point: Point) -> list[Cell]:
+        return [self._points[point].finalist or DEFAULT_CELL]
 
     # ---- looks
 
@@ -323,16 +314,9 @@ class Race:
     def _affordable(self, point: Point, pairs: float) -> float:
         """Return the plain design's n, or what the budget allows of it."""
         if point not in self._effort:
-            self._effort[point] = self._share_of_budget(pairs)
+            launches, points = self.evidence.launches, len(self.plan.points)
+            self._effort[point] = self.budget.share_of_pairs(pairs, launches, points)
         return pairs * self._effort[point]
-
-    def _share_of_budget(self, pairs: float) -> float:
-        if self.plan.budget_s is None:
-            return 1.0
-        done = sum(block.repeat for launch in self.evidence.launches.values() for block in launch.blocks)
-        a_round = (self.elapsed_s - self._starts_s) / max(1.0, done / len(self.plan.points))
-        left = self.plan.budget_s - self.elapsed_s
-        return min(1.0, max(0.02, rules.USUAL_SAVING * left / (a_round * pairs)))
 
     # ---- confirmation
 
@@ -371,7 +355,7 @@ class Race:
     def _judge(self, point: Point, state: _PointState, found: Estimate) -> None:
         """Take a look at a winner that was measured again."""
         share = rules.CONFIRM_ALPHAS[state.looks] / self._finalists
-        ratio = _ratio(found, rules.CONFIRM_LOW_ALPHA * share, rules.CONFIRM_HIGH_ALPHA * share)
+        ratio = ratio_of(found, rules.CONFIRM_LOW_ALPHA * share, rules.CONFIRM_HIGH_ALPHA * share)
         self.ratios[point, state.finalist or DEFAULT_CELL] = ratio
         state.looks += 1
         state.confirmed = math.log(ratio.low) > rules.WORTHWHILE
@@ -393,9 +377,10 @@ class Race:
     def _note(self, point: Point, cell: Cell, found: Estimate, share: float) -> None:
         """Keep a cell's interval; a single launch gives none, since it says nothing of the spread between launches."""
         if found.launches > 1:
-            self.ratios[point, cell] = _ratio(found, *self._alphas(share))
+            self.ratios[point, cell] = ratio_of(found, *self._alphas(share))
 
 
-def _ratio(e: Estimate, low_alpha: float, high_alpha: float) -> Ratio:
+def ratio_of(e: Estimate, low_alpha: float, high_alpha: float) -> Ratio:
+    """Return an estimate whose ends miss the truth below and above with these probabilities."""
     low, high = e.interval(low_alpha, high_alpha)
     return Ratio(ratio=math.exp(e.ratio), low=math.exp(max(low, -rules.WIDEST)), high=math.exp(min(high, rules.WIDEST)))
