@@ -2,7 +2,8 @@
 
 A description has ``name``, ``nodes`` (names, or their number), ``gpus_per_node``, ``rails`` (names, or their number),
 then ``[times] table = "times.csv"`` or ``[model.<algo>.<proto>]`` with ``latency_us`` and ``bandwidth_gbps``, and what
-goes wrong: ``[noise]``, ``[slow_nodes]``, ``[[slow_links]]``, ``[[slow_rails]]``, ``[[faults]]``.
+goes wrong: ``[noise]``, ``[slow_nodes]``, ``[[slow_links]]``, ``[[slow_rails]]``, ``[[faults]]``; ``[[env]]`` says what
+variables do.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import math
 import pathlib
 import re
 import tomllib
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -21,7 +23,7 @@ from ncclprobe.bandwidth import busbw_factor
 from ncclprobe.errors import ParseError, UsageError
 from ncclprobe.names import DEFAULT, Collective
 from ncclprobe.records.base import Record
-from ncclprobe.records.sweep import Cell, Point
+from ncclprobe.records.sweep import Cell, Environment, Point
 
 TABLE_COLUMNS = ("collective", "dtype", "size_bytes", "algo", "proto", "nchannels", "time_us")
 
@@ -83,6 +85,34 @@ class Fault(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return wanted == (cell.algo, cell.proto, cell.nchannels)
 
 
+class EnvEffect(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a variable of the ranks' processes does to times."""
+
+    name: str
+    """Of the variable."""
+    value: str
+    """With which it does that; a variable that is not set does nothing."""
+    factor: float
+    """Multiplies the time: 0.95 is faster."""
+    from_bytes: int = 0
+    """Smallest size concerned."""
+    to_bytes: int | None = None
+    """Largest size concerned; None for no limit."""
+    algo: str | None = None
+    """Of the cells concerned; None: of all."""
+    proto: str | None = None
+    """Of the cells concerned; None: of all."""
+    together: dict[str, str] = msgspec.field(default_factory=dict, name="with")
+    """Other variables with the values that they must have, empty for not being set."""
+
+    def concerns(self, cell: Cell, size_bytes: int, env: Mapping[str, str]) -> bool:
+        """Return whether it changes the time of a cell at a size with these variables."""
+        wanted = {self.name: self.value, **self.together}
+        fits = (self.algo or cell.algo, self.proto or cell.proto) == (cell.algo, cell.proto)
+        inside = self.from_bytes <= size_bytes <= (math.inf if self.to_bytes is None else self.to_bytes)
+        return fits and inside and all(env.get(name, "") == value for name, value in wanted.items())
+
+
 class Fabric(Record, frozen=True, kw_only=True):
     """A simulated cluster."""
 
@@ -108,6 +138,8 @@ class Fabric(Record, frozen=True, kw_only=True):
     """Slow rails."""
     faults: tuple[Fault, ...]
     """Cells that sum wrongly or hang."""
+    env: tuple[EnvEffect, ...] = ()
+    """What variables do."""
 
     @property
     def nranks(self) -> int:
@@ -121,10 +153,20 @@ class Fabric(Record, frozen=True, kw_only=True):
         rails = (rail.factor for rail in self.slow_rails)
         return min(1.0, *self.slow_nodes.values(), *links, *rails, 1.0)
 
-    def median_times(self, point: Point) -> dict[Cell, float]:
-        """Return each cell's median time in µs at a point, the default's among them; empty where it has none."""
+    def median_times(self, point: Point, env: Environment = ()) -> dict[Cell, float]:
+        """Return each cell's median time in µs at a point, the default's among them; empty where it has none.
+
+        A model's default is the cell that is fastest with no variable set, whatever variables do to it.
+        """
         table = self.times.get(point) or self._modelled(point)
-        return {cell: time / self.speed for cell, time in table.items()}
+        if not env:
+            return {cell: time / self.speed for cell, time in table.items()}
+        chosen = Cell() if point in self.times or Cell() in self.model else min(self.model, key=lambda c: table[c])
+        factors = {cell: self._factor(chosen if cell.is_default else cell, point, dict(env)) for cell in table}
+        return {cell: time / self.speed * factors[cell] for cell, time in table.items()}
+
+    def _factor(self, cell: Cell, point: Point, env: Mapping[str, str]) -> float:
+        return math.prod(effect.factor for effect in self.env if effect.concerns(cell, point.size_bytes, env))
 
     def cells(self, collective: Collective) -> tuple[Cell, ...]:
         """Return the cells that the collective can run with, the default not among them."""
@@ -189,7 +231,7 @@ def parse_fabric(content: dict[str, Any], times: dict[Point, dict[Cell, float]],
                 "times": {},
                 "model": {},
                 **{key: content.get(key, {}) for key in ("noise", "slow_nodes")},
-                **{key: content.get(key, ()) for key in ("slow_links", "slow_rails", "faults")},
+                **{key: content.get(key, ()) for key in ("slow_links", "slow_rails", "faults", "env")},
             },
             Fabric,
         )
@@ -266,6 +308,12 @@ def _check(fabric: Fabric, source: str) -> None:
     if len(known) != len(fabric.nodes) or not fabric.nodes or fabric.gpus_per_node < 1:
         raise ParseError("nodes must be named once each, and gpus_per_node be 1 or more", source=source)
     _check_noise(fabric.noise, source)
+    for effect in fabric.env:
+        if not (effect.name and effect.value and 0 < effect.factor < math.inf):
+            raise ParseError(
+                f"[[env]] {effect.name!r} needs a name, a value and a factor over 0; no value is no effect",
+                source=source,
+            )
 
 
 def _check_noise(noise: Noise, source: str) -> None:

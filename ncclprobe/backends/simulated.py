@@ -102,7 +102,7 @@ class _Draw:
         self.refused: set[tuple[Point, Cell]] = set()
 
     def _medians(self, point: Point) -> dict[Cell, float]:
-        times = self.fabric.median_times(point)
+        times = self.fabric.median_times(point, self.launch.env)
         if not times:
             size = format_size(point.size_bytes)
             raise UsageError(

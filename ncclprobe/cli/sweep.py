@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -23,15 +24,19 @@ from ncclprobe.records.sweep import Cell, SweepDocument
 from ncclprobe.report.text.sweep import sweep_text
 from ncclprobe.store import Manifest, RunDirectory, command_line, default_directory, relevant_environment
 from ncclprobe.sweep import summary
+from ncclprobe.sweep.axes import check_search, environments, parse_axes
 from ncclprobe.sweep.doubts import doubts
 from ncclprobe.sweep.plan import SweepOptions, planned_cells, planned_points
 from ncclprobe.sweep.race import Race, RacePlan
 from ncclprobe.sweep.run import run_race
+from ncclprobe.sweep.search import race_of
 from ncclprobe.tuner.choose import choose
 
 NAME = "sweep"
 DEFAULT_BUDGET_S = 120.0
-"""Of a real sweep; a simulated one measures until the answer is clear."""
+"""Of a real sweep, for each of its environments; a simulated one measures until the answer is clear."""
+MOST_BUDGETS = 15
+"""Environments of which each adds to the budget that a sweep has by itself."""
 
 
 def _names(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...]:
@@ -51,6 +56,14 @@ def _numbers(context: click.Context, option: click.Parameter, text: str | None) 
 @click.option(
     "--channels", callback=_numbers, metavar="N,...", help="default,1,4,16  [default: all, or the library's own]"
 )
+@click.option(
+    "--env", multiple=True, metavar="NAME=VALUE,...",
+    help="NCCL_NTHREADS=default,256,512: a variable of whole processes to try; several of them are combined.",
+)  # fmt: skip
+@click.option(
+    "--search", type=click.Choice(["grid", "optuna"]), default="grid", show_default=True,
+    help="Race all combinations of --env, or look for the best ones and race these.",
+)  # fmt: skip
 @click.option("--sizes", metavar="FROM:TO:FACTOR|SIZE,...", help="8:1G:8  [default: the fabric's, or 8:8M:8]")
 @click.option(
     "--collective", type=click.Choice([c.value for c in Collective]), default="all_reduce", show_default=True,
@@ -68,7 +81,7 @@ def _numbers(context: click.Context, option: click.Parameter, text: str | None) 
 @click.option("--hosts", metavar="NODESET", help="Where ranks are started: dgx[001-002]  [default: this host]")
 @click.option(
     "--budget", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
-    help=f"Wall time at most  [default: {DEFAULT_BUDGET_S:g}; none for sim]",
+    help=f"Wall time at most  [default: {DEFAULT_BUDGET_S:g}, more with --env; none for sim]",
 )  # fmt: skip
 @click.option(
     "--timeout", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, metavar="SECONDS",
@@ -108,6 +121,7 @@ def command(
 
     \b
     ncclprobe sweep --algo Tree,Ring
+    ncclprobe sweep --env NCCL_NTHREADS=default,256,512 --env NCCL_BUFFSIZE=default,8388608
     ncclprobe sweep --backend sim --fabric data/fabric_two_nodes/fabric.toml
     """  # noqa: D301 (click reads the backspace)
     if resume is not None:
@@ -120,7 +134,7 @@ def command(
 
 def sweep_options(
     *, backend: str, fabric: pathlib.Path | None, hosts: str | None, budget: float | None, timeout: float,
-    seed: int | None, **same: Any,
+    seed: int | None, env: Sequence[str] = (), **same: Any,
 ) -> SweepOptions:  # fmt: skip
     """Return what was asked for, with every default that depends on the machine settled.
 
@@ -130,11 +144,15 @@ def sweep_options(
     name = auto_backend(fabric) if backend == "auto" else backend
     if fabric is not None and name != "sim":
         raise UsageError(f"--fabric describes a simulated fabric; leave it away with --backend {name}")
+    axes = parse_axes(env, os.environ)
+    check_search(axes, same["search"], exhaustive=same["exhaustive"])
+    most = DEFAULT_BUDGET_S * min(1 + len(environments(axes)), MOST_BUDGETS)
     return SweepOptions(
         backend=name,
         fabric=str(fabric.absolute()) if fabric else None,
         hosts=tuple(expand(hosts)) if hosts else (),
-        budget_s=budget if budget or name == "sim" else DEFAULT_BUDGET_S,
+        budget_s=budget if budget or name == "sim" else most,
+        env=axes,
         timeout_s=timeout,
         seed=drawn_seed(seed),
         **same,
@@ -159,7 +177,8 @@ def open_run(options: SweepOptions | None, path: pathlib.Path | None, scan: path
         options=msgspec.to_builtins(options),
         hardware=seen_hardware(options, scan),
     )
-    _plan(options)
+    _, _, plan = _plan(options)
+    race_of(plan, options.env, options.search)
     return RunDirectory.create(path or default_directory(NAME), manifest)
 
 
@@ -167,8 +186,10 @@ def swept(directory: RunDirectory) -> SweepDocument:
     """Run what is left of a sweep and return its document, written to the run directory as well."""
     options = msgspec.convert(directory.manifest.options, SweepOptions)
     backend, capabilities, plan = _plan(options)
-    note(f"{capabilities.library}, {capabilities.nranks} ranks: {len(plan.cells)} cells at {len(plan.points)} sizes")
-    race = Race(plan)
+    beside = f" in {1 + len(envs)} environments" if (envs := environments(options.env)) else ""
+    who = f"{capabilities.library}, {capabilities.nranks} ranks"
+    note(f"{who}: {len(plan.cells)} cells at {len(plan.points)} sizes{beside}")
+    race = race_of(plan, options.env, options.search)
     with contextlib.closing(backend):
         run_race(race, backend, directory, LaunchProgress())
     document = with_normality(_judged(race, backend, capabilities, directory.dropped), directory.manifest)
@@ -188,7 +209,7 @@ def _plan(options: SweepOptions) -> tuple[Backend, Capabilities, RacePlan]:
             seed=options.seed,
             channels=tuple(filter(None, options.channels)),
             gpu=GpuOptions(mode=options.mode, in_place=options.in_place, memory=options.memory),
-            ahead=True,
+            ahead=not options.env,  # the next launch's variables are not this one's
         ),
     )
     collective = Collective(options.collective)
@@ -221,4 +242,5 @@ def _judged(race: Race, backend: Backend, capabilities: Capabilities, dropped_by
         cells=summary.cell_results(race),
         choice=choice,
         cost=summary.cost(race),
+        environments=race.environment_results(),
     )

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import enum
 
+import msgspec
+
 from ncclprobe.names import DEFAULT
 from ncclprobe.records.base import Document, Record
 from ncclprobe.records.normal import Normality
+
+Environment = tuple[tuple[str, str], ...]
+"""Variables with their values, by name; empty for those that everything else has as well."""
 
 
 class Cell(Record, frozen=True, kw_only=True):
@@ -18,29 +23,45 @@ class Cell(Record, frozen=True, kw_only=True):
     """``LL``, ``LL128``, ``Simple``; ``default`` where the backend knows no protocols."""
     nchannels: int | None = None
     """None leaves it to the library."""
+    variables: Environment | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="env")
+    """Of the whole process, beyond those of the launch; unset for none (see ``env`` and ``under``)."""
 
     @property
-    def key(self) -> tuple[str, str, int]:
+    def env(self) -> Environment:
+        """Return the variables of the whole process that the cell asks for; empty for none."""
+        return () if self.variables is msgspec.UNSET else self.variables
+
+    def under(self, env: Environment) -> Cell:
+        """Return the same setting in a process with these variables, and no others of its own."""
+        return self.with_(variables=env or msgspec.UNSET)
+
+    @property
+    def key(self) -> tuple[str, str, int, Environment]:
         """Return what sorts cells, those that leave the channels to the library first."""
-        return self.algo, self.proto, self.nchannels or 0
+        return self.algo, self.proto, self.nchannels or 0, self.env
 
     @property
     def is_default(self) -> bool:
-        """Return whether the library chooses for itself."""
-        return self.algo == DEFAULT
+        """Return whether the library chooses for itself, in the environment that everything is compared with."""
+        return self.algo == DEFAULT and not self.env
 
     @property
     def label(self) -> str:
-        """Return a short name for people: ``Tree/LL128/8ch``."""
+        """Return a short name for people: ``Tree/LL128/8ch``, ``default NCCL_NTHREADS=256``."""
         parts = (
             [self.algo]
             + [self.proto] * (self.proto != DEFAULT)
             + [f"{self.nchannels}ch"] * (self.nchannels is not None)
         )
-        return "/".join(parts)
+        return " ".join(["/".join(parts), *(f"{name}={value}" for name, value in self.env)])
 
 
 DEFAULT_CELL = Cell()
+
+
+def environment_label(env: Environment) -> str:
+    """Return an environment for people: ``NCCL_BUFFSIZE=8388608 NCCL_NTHREADS=256``."""
+    return " ".join(f"{name}={value}" for name, value in env) or "no variable"
 
 
 class Status(enum.StrEnum):
@@ -106,7 +127,7 @@ class Launch(Record, frozen=True, kw_only=True):
         blocks = []
         for block in sorted(self.blocks, key=lambda block: block.point):
             cells = tuple(cell for cell in block.cells if cell.is_default or cell not in seen)
-            blocks.append(block.with_(cells=cells))
+            blocks += [block.with_(cells=cells)] if cells else []
             seen.update(cells)
         return tuple(blocks)
 
@@ -188,6 +209,8 @@ class CellResult(Record, frozen=True, kw_only=True):
     """``default`` likewise."""
     nchannels: int | None
     """None leaves it to the library."""
+    env: dict[str, str] = msgspec.field(default_factory=dict)
+    """Variables of the whole process (``--env``); empty where it has none of its own."""
     samples: int
     """Timed samples."""
     time_us: Summary | None
@@ -234,7 +257,7 @@ class Choice(Record, frozen=True, kw_only=True):
     """The answer."""
 
     verdict: Verdict
-    """``change`` only where a size's interval excludes no gain."""
+    """``change`` only where a size's interval excludes no gain; with an environment the whole gain's does."""
     env: dict[str, str]
     """What to set; empty with ``keep-defaults``."""
     table: tuple[TableRow, ...]
@@ -250,6 +273,31 @@ class Cost(Record, frozen=True, kw_only=True):
     """All samples, warm-ups, confirmation and timeouts."""
     exhaustive_s: float
     """Every working cell and the default n times at every size; docs/performance.md has n."""
+
+
+class EnvironmentStatus(enum.StrEnum):
+    """How far an environment came."""
+
+    CHOSEN = "chosen"
+    OK = "ok"
+    ELIMINATED = "eliminated"
+    REFUSED = "refused"
+    SEARCHED = "searched"
+
+
+class EnvironmentResult(Record, frozen=True, kw_only=True):
+    """What became of one combination of ``--env``'s values."""
+
+    env: dict[str, str]
+    """The variables; empty for the environment that everything is compared with."""
+    status: EnvironmentStatus
+    """``eliminated``: clearly not better; ``searched``: the search looked at it, and others looked better;
+    ``refused``: no rank starts with it, or the library's own choice breaks."""
+    rounds: int
+    """Launches of its own."""
+    ratio: float | None
+    """Default's time / that of its best cells, geometric mean over the sizes; an estimate from the exploration or the
+    search. None where it was not measured at every size."""
 
 
 class SweepDocument(Document, frozen=True, kw_only=True):
@@ -276,3 +324,5 @@ class SweepDocument(Document, frozen=True, kw_only=True):
     """What it took."""
     normal: Normality | None = None
     """What the default's bandwidths are to be compared with; None where nothing is known of the nodes' hardware."""
+    environments: tuple[EnvironmentResult, ...] = ()
+    """The combinations of ``--env``'s values that were measured; empty without ``--env``."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from ncclprobe.findings import Finding, error, info, warning
 from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Choice, Status, Verdict
 from ncclprobe.sweep import rules
+from ncclprobe.sweep.environment_doubts import environment_doubts
 from ncclprobe.sweep.race import Race
 from ncclprobe.units import format_seconds, format_size
 
@@ -21,8 +22,9 @@ def doubts(race: Race, choice: Choice, dropped_bytes: int) -> tuple[Finding, ...
     return (
         *_broken(race),
         *_refused(race),
+        *environment_doubts(race),
         *_unsettled(race),
-        *_table_only(choice),
+        *_table_only(race, choice),
         *_torn(dropped_bytes),
     )
 
@@ -41,6 +43,8 @@ def _broken(race: Race) -> Iterator[Finding]:
 def _refused(race: Race) -> Iterator[Finding]:
     cells: dict[Cell, dict[int, str]] = {}
     for (point, cell), why in race.evidence.refused.items():
+        if cell.env and not race.works(cell.env):
+            continue
         cells.setdefault(cell, {})[point.size_bytes] = why
     narrow = {cell: sizes for cell, sizes in cells.items() if all(_ran_fewer(cell, why) for why in sizes.values())}
     for cell, sizes in cells.items():
@@ -81,8 +85,10 @@ def _unsettled(race: Race) -> Iterator[Finding]:
         )
 
 
-def _table_only(choice: Choice) -> Iterator[Finding]:
-    if choice.verdict is Verdict.CHANGE and not choice.env:
+def _table_only(race: Race, choice: Choice) -> Iterator[Finding]:
+    own = {name for cell in race.winners.values() for name, _ in cell.env}
+    whole = choice.env and not choice.table
+    if choice.verdict is Verdict.CHANGE and not whole and not set(choice.env) - own:
         yield info(
             "table-only",
             "choice",

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ncclprobe.records.base import Record
-from ncclprobe.records.sweep import Cell, Point
+from ncclprobe.records.sweep import Cell, Environment, Point
 from ncclprobe.stats import between_variance, huber_mean, prior_df, t_quantile, trusted_rank
 from ncclprobe.sweep.evidence import Evidence, LaunchSummary, matrix
 
@@ -69,11 +69,19 @@ class Estimate(Record, frozen=True, kw_only=True):
 def estimate(evidence: Evidence, groups: list[Group], launches: list[int]) -> dict[Group, Estimate]:
     """Return the estimates of those groups that were measured in those launches.
 
+    Cells of environments of their own ran in other processes than the default: their spreads are pooled apart.
+
     Args:
         evidence: All that was measured; the spread between launches is pooled over every launch in it.
         groups: Cells at points.
         launches: Those whose values count for the location; all others count for the spread alone.
     """
+    beside = [group for group in groups if not group[1].env]
+    across = [group for group in groups if group[1].env]
+    return _pooled(evidence, beside, launches) | (_pooled(evidence, across, launches) if across else {})
+
+
+def _pooled(evidence: Evidence, groups: list[Group], launches: list[int]) -> dict[Group, Estimate]:
     everything = list(evidence.launches)
     summaries = {group: _summaries(evidence, group, everything) for group in groups}
     measured = [group for group, found in summaries.items() if found]
@@ -170,12 +178,17 @@ def _pooled_df(groups: list[Group], counts: npt.NDArray[np.int64]) -> float:
     """Return the degrees of freedom of the pooled spread between launches.
 
     Cells at a point share the default, which correlates their ratios by 1/2: the variance of the mean of k such
-    squares is (1 + (k - 1) / 4) / k times that of one.
+    squares is (1 + (k - 1) / 4) / k times that of one. What an environment's processes have in common is in all its
+    cells and points alike, so they count once, and environments share the default's processes.
     """
-    cells: dict[Point, list[int]] = {}
-    for (point, _), count in zip(groups, counts, strict=True):
-        if count > 1:
+    cells: dict[Point | None, list[int]] = {}
+    environments: dict[Environment, int] = {}
+    for (point, cell), count in zip(groups, counts, strict=True):
+        if cell.env:
+            environments[cell.env] = max(int(count) - 1, environments.get(cell.env, 0))
+        elif count > 1:
             cells.setdefault(point, []).append(int(count) - 1)
+    cells |= {None: list(environments.values())} if environments else {}
     return max(1.0, sum(sum(dfs) / (1 + (len(dfs) - 1) / 4) for dfs in cells.values()))
 
 

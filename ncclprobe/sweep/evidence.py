@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ncclprobe.records.base import Record
-from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Launch, Measurement, Point, Status
+from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Environment, Launch, Measurement, Point, Status
 from ncclprobe.stats import biweight, pair_scale
 from ncclprobe.sweep.pace import HOPELESS
 
@@ -85,6 +85,17 @@ class Evidence:
         seconds, count = self._samples[point]
         return seconds / count if count else 0.0
 
+    def under(self, env: Environment) -> Evidence:
+        """Return what was measured in the processes of an environment, as if there were no others."""
+        own = Evidence()
+        own.launches = dict(self.launches)
+        own.out = {cell.under(()): why for cell, why in self.out.items() if cell.env == env}
+        own.refused = {(p, cell.under(())): why for (p, cell), why in self.refused.items() if cell.env == env}
+        for key, blocks in self._logs.items():
+            for number, block in blocks.items():
+                own._logs[key][number] = {cell.under(()): log for cell, log in block.items() if cell.env == env}
+        return own
+
     def usable(self, point: Point, cell: Cell) -> bool:
         """Return whether nothing speaks against measuring a cell at a point."""
         return cell not in self.out and (point, cell) not in self.refused
@@ -106,6 +117,10 @@ class Evidence:
             times = [block[cell] for block in blocks.values() if cell in block]
             if times:
                 yield np.array(times)
+
+    def pairs_done(self, point: Point, index: int, cell: Cell) -> int:
+        """Return how many pairs of a cell and the default a launch has measured at a point."""
+        return sum(DEFAULT_CELL in block and cell in block for block in self._logs.get((point, index), {}).values())
 
     def blocks_done(self, point: Point, index: int) -> int:
         """Return how many blocks with the default in them a launch has measured at a point."""

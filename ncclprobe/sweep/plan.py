@@ -9,6 +9,7 @@ from ncclprobe.errors import UsageError
 from ncclprobe.names import Collective
 from ncclprobe.records.base import Record
 from ncclprobe.records.sweep import Cell, Point
+from ncclprobe.sweep.axes import Axis
 from ncclprobe.units import format_size, parse_sizes
 
 DEFAULT_SIZES = "8:8M:8"
@@ -40,6 +41,10 @@ class SweepOptions(Record, frozen=True, kw_only=True):
     """Empty takes all."""
     channels: tuple[int, ...] = ()
     """0 stands for the library's own number; empty takes all."""
+    env: tuple[Axis, ...] = ()
+    """Variables of whole processes, with what they are tried with."""
+    search: str = "grid"
+    """How their combinations are tried: ``grid`` takes all, ``optuna`` looks for the best."""
     mode: str = "auto"
     """How operations reach a GPU: ``graph``, ``eager``, or ``auto`` by size."""
     in_place: bool = False

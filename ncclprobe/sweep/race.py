@@ -6,16 +6,26 @@ Each point (collective, type, size) is explored, perhaps confirmed in fresh laun
 
 from __future__ import annotations
 
-import enum
 import math
-from collections.abc import Iterable
 
 from ncclprobe.records.base import Record
-from ncclprobe.records.sweep import DEFAULT_CELL, Block, Cell, Launch, LaunchEnd, Measurement, Point, Ratio
+from ncclprobe.records.sweep import (
+    DEFAULT_CELL,
+    Block,
+    Cell,
+    Environment,
+    EnvironmentResult,
+    Launch,
+    LaunchEnd,
+    Measurement,
+    Point,
+    Ratio,
+)
 from ncclprobe.sweep import rules
 from ncclprobe.sweep.budget import Budget
 from ncclprobe.sweep.estimate import Estimate, Group, estimate
 from ncclprobe.sweep.evidence import Evidence
+from ncclprobe.sweep.state import Due, PointState, Stage
 
 
 class RacePlan(Record, frozen=True, kw_only=True):
@@ -46,35 +56,6 @@ class RacePlan(Record, frozen=True, kw_only=True):
         return max(1, len(self.points) * len(self.cells))
 
 
-class Stage(enum.Enum):
-    """Where a point stands."""
-
-    EXPLORE = "explore"
-    CONFIRM = "confirm"
-    SETTLED = "settled"
-
-
-class Due(Record, frozen=True, kw_only=True):
-    """What a point needs before it is looked at again."""
-
-    launches: int
-    """Fresh ones."""
-    pairs: int
-    """In each."""
-
-
-class _PointState:
-    """A point's place in the race."""
-
-    def __init__(self, cells: Iterable[Cell], due: Due) -> None:
-        self.stage = Stage.EXPLORE
-        self.active = list(cells)
-        self.looks = 0
-        self.due: Due | None = due
-        self.finalist: Cell | None = None
-        self.confirmed = False
-
-
 class Race:
     """Feed it launches and measurements; ask it for the next launch."""
 
@@ -94,7 +75,7 @@ class Race:
         self.looks = rules.EXHAUSTIVE if plan.exhaustive else rules.EXPLORE
         pairs = math.ceil(rules.FIRST_PAIRS / self.looks[0].launches)
         first = Due(launches=self.looks[0].launches, pairs=pairs)
-        self._points = {point: _PointState(plan.cells, first) for point in plan.points}
+        self._points = {point: PointState(plan.cells, first) for point in plan.points}
         self._finalists = 0
         self._effort: dict[Point, float] = {}
 
@@ -155,6 +136,14 @@ class Race:
     def detectable(self) -> float:
         """Return the gain that the race was made to find, as a share."""
         return rules.DETECTABLE / math.sqrt(self.least_effort)
+
+    def environment_results(self) -> tuple[EnvironmentResult, ...]:
+        """Return what became of each environment; here there are none to compare."""
+        return ()
+
+    def works(self, env: Environment) -> bool:
+        """Return whether anything could be measured with an environment's variables; here there are none."""
+        return not env
 
     def dropped(self, point: Point, cell: Cell) -> bool:
         """Return whether a cell left the race before it was measured like the winner."""
@@ -272,7 +261,7 @@ class Race:
         alpha = rules.EXPLORE_ALPHA * share / self.plan.comparisons / 2
         return alpha, alpha
 
-    def _advance(self, point: Point, state: _PointState, known: dict[Cell, Estimate]) -> None:
+    def _advance(self, point: Point, state: PointState, known: dict[Cell, Estimate]) -> None:
         """Drop what is out, and settle the point, send its best cell on, or say what to measure next."""
         last = self.hurried or state.looks == len(self.looks)
         if not self.plan.exhaustive:
@@ -302,7 +291,7 @@ class Race:
             if best is not None and not rules.futile(e, detectable) and not rules.dominated(e, best)
         ]
 
-    def _next_due(self, point: Point, state: _PointState, known: dict[Cell, Estimate]) -> Due:
+    def _next_due(self, point: Point, state: PointState, known: dict[Cell, Estimate]) -> Due:
         look, noisiest = self.looks[state.looks], max(known.values(), key=lambda e: e.within)
         wanted = look.share * self._affordable(point, rules.plain_pairs(noisiest.within, self.plan.comparisons))
         have = min(known[cell].pairs for cell in state.active)
@@ -327,7 +316,7 @@ class Race:
             state.looks = 0
             self._plan_confirmation(point, state, estimates[point, state.finalist or DEFAULT_CELL], have=None)
 
-    def _plan_confirmation(self, point: Point, state: _PointState, e: Estimate, have: Estimate | None) -> None:
+    def _plan_confirmation(self, point: Point, state: PointState, e: Estimate, have: Estimate | None) -> None:
         most = rules.MOST_PAIRS * self._affordable(point, rules.plain_pairs(e.within, self.plan.comparisons))
         spent = have is not None and have.pairs > 0.9 * most
         plan = None if spent else rules.plan_confirmation(e, self._finalists, state.looks, most)
@@ -352,7 +341,7 @@ class Race:
             else:
                 self._plan_confirmation(point, state, found, have=found)
 
-    def _judge(self, point: Point, state: _PointState, found: Estimate) -> None:
+    def _judge(self, point: Point, state: PointState, found: Estimate) -> None:
         """Take a look at a winner that was measured again."""
         share = rules.CONFIRM_ALPHAS[state.looks] / self._finalists
         ratio = ratio_of(found, rules.CONFIRM_LOW_ALPHA * share, rules.CONFIRM_HIGH_ALPHA * share)

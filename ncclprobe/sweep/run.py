@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from ncclprobe.backends.base import Backend
 from ncclprobe.errors import LaunchError, RunDirectoryError
 from ncclprobe.records.base import Record
-from ncclprobe.records.sweep import Launch, LaunchEnd, Measurement, Status
+from ncclprobe.records.sweep import Environment, Launch, LaunchEnd, Measurement, Status
 from ncclprobe.store import RunDirectory, read_journal
+from ncclprobe.sweep.axes import measure_by_environment
 from ncclprobe.sweep.race import Race
 
 LINES: dict[str, type[Record]] = {"launch": Launch, "measurement": Measurement, "launch-end": LaunchEnd}
@@ -54,18 +55,39 @@ def replay(race: Race, directory: RunDirectory) -> None:
             race.end(line)
 
 
+class Starts:
+    """How long ranks took to start: before the first sample of each environment in a round."""
+
+    def __init__(self, began: float) -> None:
+        self._heard, self._starts = began, 0.0
+        self._env: Environment | None = None
+
+    def hear(self, measurement: Measurement) -> None:
+        """Note that a measurement came just now."""
+        now = time.monotonic()
+        env = next((cell.env for cell in measurement.cells), self._env)
+        if env != self._env:
+            self._starts += now - self._heard
+        self._heard, self._env = now, env
+
+    def seconds(self, ended: float) -> float:
+        """Return the sum; all of a launch without a sample."""
+        return self._starts if self._env is not None else ended - self._heard
+
+
 def _run_launch(launch: Launch, race: Race, backend: Backend, directory: RunDirectory, progress: Progress) -> bool:
     """Run one launch and return whether it gave a sample."""
     directory.append(launch, "launch")
     race.begin(launch)
-    began, started, fruitful = time.monotonic(), None, False
-    for measurement in progress(launch, backend.measure(launch)):
-        started = started or time.monotonic()
+    began, fruitful = time.monotonic(), False
+    starts = Starts(began)
+    for measurement in progress(launch, measure_by_environment(launch, backend.measure)):
+        starts.hear(measurement)
         directory.append(measurement, "measurement")
         race.add(measurement)
         fruitful |= any(status is not Status.TIMEOUT for status in measurement.statuses)
     ended = time.monotonic()
-    end = LaunchEnd(launch=launch.index, seconds=ended - began, start_s=(started or ended) - began)
+    end = LaunchEnd(launch=launch.index, seconds=ended - began, start_s=starts.seconds(ended))
     directory.append(end, "launch-end")
     race.end(end)
     return fruitful

@@ -36,6 +36,7 @@ def _cell_result(race: Race, point: Point, cell: Cell) -> CellResult:
         algo=cell.algo,
         proto=cell.proto,
         nchannels=cell.nchannels,
+        env=dict(cell.env),
         samples=len(times),
         time_us=None if median is None or low is None or high is None else Summary(median=median, low=low, high=high),
         algbw_gbps=algbw(size, seconds) if seconds else None,
@@ -50,13 +51,15 @@ def _cell_result(race: Race, point: Point, cell: Cell) -> CellResult:
 def gain(race: Race, weights: Mapping[Point, float] | None = None) -> Ratio:
     """Return the geometric mean of the gains over all points, those that don't change counting as 1.
 
-    The winners' intervals hold together, so the mean of their ends holds, too, however the points depend on each
-    other and however the winners were selected.
+    With an environment's variables it was measured as such. Else the winners' intervals hold together, so the mean of
+    their ends holds, too, however the points depend on each other and however the winners were selected.
 
     Args:
         race: A finished race.
         weights: The time that the workload spends at each point; None weighs all alike.
     """
+    if race.overall is not None:
+        return race.overall
     weight = {point: 1.0 if weights is None else weights.get(point, 0.0) for point in race.plan.points}
     total = sum(weight.values()) or 1.0
     ratios = {point: race.ratios[point, cell] for point, cell in race.winners.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from ncclprobe.names import DEFAULT
 from ncclprobe.records.sweep import Cell, Choice, Point, Ratio, TableRow, Verdict
 
 
@@ -19,7 +20,7 @@ def choose(
 
     Args:
         points: Every measured point, ascending in size.
-        winners: Those that should change, and to what.
+        winners: Those that should change, and to what: cells of one environment, which holds for the whole process.
         ratios: Default's time / cell's time of every measured cell.
         gain: Over all points.
         environment: The variables that make a collective run with a cell everywhere; empty where none says it safely.
@@ -27,8 +28,10 @@ def choose(
     if not winners:
         return Choice(verdict=Verdict.KEEP_DEFAULTS, env={}, table=(), gain=Ratio(ratio=1.0, low=1.0, high=1.0))
     everywhere = _fits_all(points, winners, ratios)
-    env = environment(points[0].collective, everywhere) if everywhere else {}
-    return Choice(verdict=Verdict.CHANGE, env=env, table=table(points, winners), gain=gain)
+    env = environment(points[0].collective, everywhere.under(())) if everywhere else {}
+    own = {name: value for cell in winners.values() for name, value in cell.env}
+    forced = {point: cell.under(()) for point, cell in winners.items() if cell.algo != DEFAULT}
+    return Choice(verdict=Verdict.CHANGE, env=own | env, table=table(points, forced), gain=gain)
 
 
 def _fits_all(

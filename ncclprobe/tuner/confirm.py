@@ -70,7 +70,7 @@ def _sizes(sweep: SweepDocument) -> Iterable[int]:
     """Return the swept sizes at which there is something to try."""
     table = sweep.choice.table
     for size in sorted({cell.size_bytes for cell in sweep.cells}):
-        changes = any(row.min_bytes <= size <= row.max_bytes for row in table)
+        changes = not table or any(row.min_bytes <= size <= row.max_bytes for row in table)
         if changes if sweep.choice.verdict is Verdict.CHANGE else any(_rivals(sweep, size)):
             yield size
 
@@ -83,6 +83,7 @@ def _rivals(sweep: SweepDocument, size: int) -> list[CellResult]:
         for cell in sweep.cells
         if cell.size_bytes == size
         and cell.collective == Collective.ALL_REDUCE
+        and not cell.env
         and cell.status in fine
         and cell.vs_default is not None
     ]

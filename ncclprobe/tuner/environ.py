@@ -9,7 +9,7 @@ from ncclprobe.errors import UsageError
 from ncclprobe.records.base import EnvVariable, Record
 from ncclprobe.records.inspect import TunerRow
 from ncclprobe.records.scan import ScanDocument
-from ncclprobe.records.sweep import SweepDocument, Verdict
+from ncclprobe.records.sweep import EnvironmentStatus, SweepDocument, Verdict, environment_label
 from ncclprobe.records.tune import TuneDocument
 from ncclprobe.tuner.table import sweep_rows
 
@@ -48,12 +48,16 @@ def sweep_settings(document: SweepDocument, source: str) -> Settings:
         f"Measured with {document.library} on {document.nranks} ranks: {gain.ratio:.3f} times the defaults' speed "
         f"(95 %: {gain.low:.3f} to {gain.high:.3f})."
     )
+    own = next((one.env for one in document.environments if one.status is EnvironmentStatus.CHOSEN), {})
+    said = bool(set(choice.env) - set(own) or (own and not choice.table))
+    label = environment_label(tuple(own.items()))
+    beside = f", measured with {label}, which is to be set beside the table" if own else ""
     return Settings(
         sources=(source,),
         variables=tuple(EnvVariable(name=name, value=value, reason=measured) for name, value in choice.env.items()),
         rows=sweep_rows(document),
-        table_only=not choice.env,
-        notes=() if choice.env else (f"{source}: a choice by message size. {measured}",),
+        table_only=not said,
+        notes=() if said else (f"{source}: a choice by message size{beside}. {measured}",),
     )
 
 

@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from ncclprobe.backends.fabric import Fabric, Fault, Noise, SlowLink, SlowRail, parse_times, read_fabric
+from ncclprobe.backends.fabric import EnvEffect, Fabric, Fault, Noise, SlowLink, SlowRail, parse_times, read_fabric
 from ncclprobe.errors import ParseError, ProbeError, UsageError
 from ncclprobe.names import Collective
 from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Point
@@ -367,18 +367,76 @@ def test_a_file_that_is_no_text(tmp_path):
 
 def test_the_pages_examples_are_fabrics(tmp_path):
     page = (DATA.parent / "docs" / "simulated-fabrics.md").read_text()
-    example, faults = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    example, faults, variables = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     shipped = read_fabric(DATA / "fabric_two_nodes" / "fabric.toml")
     assert read_fabric(written(tmp_path, example)) == shipped
     broken = read_fabric(written(tmp_path, example + faults))
     assert broken.slow_nodes == {"dgx002": 0.85}
     assert broken.slow_links[0].factor == 0.6
     assert broken.faults == (Fault(kind="wrong", algo="Tree", proto="LL", rate=0.2),)
+    effects = read_fabric(written(tmp_path, example + variables)).env
+    assert [(one.name, one.factor, one.to_bytes, one.algo, one.together) for one in effects] == [
+        ("NCCL_NTHREADS", 0.93, None, None, {}),
+        ("NCCL_NTHREADS", 1.12, 512, "Tree", {}),
+        ("NCCL_BUFFSIZE", 0.95, None, None, {"NCCL_NTHREADS": "512"}),
+    ]
     (table,) = re.findall(r"```csv\n(.*?)```", page, re.DOTALL)
     assert [len(cells) for cells in parse_times(table, "page").values()] == [3]
 
 
-@pytest.mark.parametrize("section", [Noise, SlowLink, SlowRail, Fault])
+@pytest.mark.parametrize("section", [Noise, SlowLink, SlowRail, Fault, EnvEffect])
 def test_the_page_names_every_key(section):
     page = (DATA.parent / "docs" / "simulated-fabrics.md").read_text()
-    assert [name for name in section.__struct_fields__ if f"`{name}`" not in page] == []
+    assert [name for name in section.__struct_encode_fields__ if f"`{name}`" not in page] == []
+
+
+# ---- what variables do
+
+
+def with_env(folder, extra: str):
+    cells = "LL = { latency_us = 10, bandwidth_gbps = 1e9 }\nSimple = { latency_us = 20, bandwidth_gbps = 1e9 }"
+    return read_fabric(written(folder, f"nodes = 2\n[model.Tree]\n{cells}\n{extra}"))
+
+
+EFFECT = '[[env]]\nname = "NCCL_A"\nvalue = "1"\nfactor = 0.5\n'
+
+
+@pytest.mark.parametrize(
+    ("extra", "env", "factors"),
+    [
+        ("", {}, (1, 1, 1)),
+        ("", {"NCCL_A": "1"}, (0.5, 0.5, 0.5)),
+        ("", {"NCCL_A": "2"}, (1, 1, 1)),
+        ('proto = "LL"', {"NCCL_A": "1"}, (0.5, 0.5, 1)),
+        ('proto = "Simple"', {"NCCL_A": "1"}, (1, 1, 0.5)),
+        ("from_bytes = 1025", {"NCCL_A": "1"}, (1, 1, 1)),
+        ("from_bytes = 1024\nto_bytes = 1024", {"NCCL_A": "1"}, (0.5, 0.5, 0.5)),
+        ("to_bytes = 1023", {"NCCL_A": "1"}, (1, 1, 1)),
+        ('with = { NCCL_B = "2" }', {"NCCL_A": "1"}, (1, 1, 1)),
+        ('with = { NCCL_B = "2" }', {"NCCL_A": "1", "NCCL_B": "2"}, (0.5, 0.5, 0.5)),
+        ('with = { NCCL_B = "" }', {"NCCL_A": "1"}, (0.5, 0.5, 0.5)),
+        ('with = { NCCL_B = "" }', {"NCCL_A": "1", "NCCL_B": "2"}, (1, 1, 1)),
+        (EFFECT, {"NCCL_A": "1"}, (0.25, 0.25, 0.25)),
+    ],
+)
+def test_variables_change_times_where_they_are_said_to(tmp_path, extra, env, factors):
+    fabric = with_env(tmp_path, f"{EFFECT}{extra}")
+    at = Point(collective="all_reduce", dtype="float32", size_bytes=1024)
+    cells = (Cell(), Cell(algo="Tree", proto="LL"), Cell(algo="Tree", proto="Simple"))
+    plain, found = fabric.median_times(at), fabric.median_times(at, tuple(sorted(env.items())))
+    assert [found[cell] / plain[cell] for cell in cells] == pytest.approx(list(factors)), "the default is Tree/LL"
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ('[[env]]\nname = "A"\nvalue = ""\nfactor = 0.5', "needs a name, a value and a factor over 0"),
+        ('[[env]]\nname = "A"\nvalue = "1"\nfactor = 0', "needs a name, a value and a factor over 0"),
+        ('[[env]]\nname = "A"\nvalue = 1\nfactor = 0.5', "Expected `str`, got `int`"),
+        ('[[env]]\nname = "A"\nvalue = "1"\nfactor = 0.5\nsize = 1', "unknown field `size`"),
+    ],
+)
+def test_variables_that_cannot_be(tmp_path, extra, message):
+    with pytest.raises(ParseError) as caught:
+        with_env(tmp_path, extra)
+    assert message in str(caught.value)

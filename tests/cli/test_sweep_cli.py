@@ -130,7 +130,7 @@ def test_a_winner_is_reported_as_the_contract_says(tmp_path, document):
     for cell in found["cells"]:
         assert set(cell) == {
             "collective", "dtype", "size_bytes", "algo", "proto", "nchannels", "samples", "time_us", "algbw_gbps",
-            "busbw_gbps", "wrong", "status", "vs_default", "message",
+            "busbw_gbps", "wrong", "status", "vs_default", "message", "env",
         }  # fmt: skip
         assert set(cell["time_us"]) == {"median", "low", "high"}
         assert cell["vs_default"] is None if cell["algo"] == "default" else set(cell["vs_default"]) == {

@@ -10,7 +10,7 @@ import pytest
 
 from ncclprobe import stats
 from ncclprobe.stats import normal_quantile
-from ncclprobe.sweep import estimate, rules
+from ncclprobe.sweep import environments, estimate, rules, search, standings
 from ncclprobe.sweep.estimate import Estimate
 
 
@@ -166,7 +166,10 @@ def test_the_page_gives_the_constants_that_are_used():
     page = (pathlib.Path(__file__).parents[2] / "docs" / "performance.md").read_text()
     looks = [[float(value) for value in row] for row in rows_of(page, "| look | launches |")]
     assert looks == [[i, look.launches, look.share, look.alpha] for i, look in enumerate(rules.EXPLORE, 1)]
-    modules = {"sweep/rules.py": rules, "sweep/estimate.py": estimate, "stats.py": stats}
+    modules = {
+        "sweep/rules.py": rules, "sweep/estimate.py": estimate, "stats.py": stats, "sweep/standings.py": standings,
+        "sweep/environments.py": environments, "sweep/search.py": search,
+    }  # fmt: skip
     for name, value, where in rows_of(page, "| constant | value |"):
         found = getattr(modules[where], name)
         assert [float(part) for part in value.split(",")] == list(found if isinstance(found, tuple) else [found]), name

@@ -10,6 +10,12 @@ from tabulate import tabulate
 
 from ncclprobe.names import DEFAULT
 from ncclprobe.records.sweep import CellResult, Ratio, Status, SweepDocument, TableRow, Verdict
+from ncclprobe.report.text.environments import (
+    chosen_environment,
+    environment_key,
+    environment_numbers,
+    environments_text,
+)
 from ncclprobe.report.text.findings import WIDTH, findings_text
 from ncclprobe.report.text.normal import normal_text, shares
 from ncclprobe.units import format_seconds, format_size
@@ -32,6 +38,7 @@ def sweep_text(document: SweepDocument, path: str = "") -> str:
         normal_text(document.normal),
         _chosen_table(document.choice.table),
         _environment(document.choice.env),
+        environments_text(document),
         _effort(document),
         findings_text(document.findings),
         f"Run directory: {path}" if path else "",
@@ -46,7 +53,9 @@ def verdict_sentence(document: SweepDocument) -> str:
     if choice.verdict is Verdict.KEEP_DEFAULTS:
         return f"Keep the defaults: no setting beats them clearly at any size ({who})."
     ranges = "one range" if len(choice.table) == 1 else f"{len(choice.table)} ranges"
-    return f"Change: {_percent(choice.gain)} over all measured sizes, by {ranges} of sizes ({who})."
+    means = [f"{name}={value}" for name, value in chosen_environment(document).items()]
+    means += [f"{ranges} of sizes"] if choice.table else []
+    return f"Change: {_percent(choice.gain)} over all measured sizes, by {' and '.join(means)} ({who})."
 
 
 def _percent(ratio: Ratio) -> str:
@@ -62,7 +71,7 @@ def _sizes_table(document: SweepDocument) -> str:
         rows = [_inserted(row, found.get(size, "-")) for row, (size, _) in zip(rows, _by_size(document), strict=True)]
         columns, align = _inserted(columns, _SHARE), _inserted(align, "right")
     table = tabulate(rows, headers=columns, disable_numparse=True, colalign=align)
-    return f"{table}\n{_CHANGE} change it" if document.choice.table else table
+    return f"{table}\n{_CHANGE} change it" if document.choice.verdict is Verdict.CHANGE else table
 
 
 def _inserted(row: tuple[str, ...], text: str) -> tuple[str, ...]:
@@ -77,22 +86,26 @@ def _by_size(document: SweepDocument) -> Iterator[tuple[int, list[CellResult]]]:
 
 
 def _size_row(document: SweepDocument, size: int, cells: list[CellResult]) -> tuple[str, ...]:
-    default = next(cell for cell in cells if cell.algo == DEFAULT)
+    default = next(cell for cell in cells if cell.algo == DEFAULT and not cell.env)
+    numbers, env = environment_numbers(document), chosen_environment(document)
     chosen = next((row for row in document.choice.table if row.min_bytes <= size <= row.max_bytes), None)
     others = [cell for cell in cells if cell.vs_default and cell.status in (Status.OK, Status.ELIMINATED)]
     best = max(
-        others, key=lambda cell: (_is(cell, chosen), cell.vs_default.ratio if cell.vs_default else 0), default=None
+        others, key=lambda cell: (_is(cell, chosen, env), cell.vs_default.ratio if cell.vs_default else 0), default=None
     )
     start = (format_size(size), _time(default), f"{default.busbw_gbps:.3g}" if default.busbw_gbps else "-")
     if best is None or best.vs_default is None:
         return (*start, "-", "-", "-", "")
     ratio = best.vs_default
     against = f"{ratio.ratio:.3f} ({ratio.low:.3f}-{ratio.high:.3f})"
-    return (*start, _label(best), _time(best), against, _CHANGE if chosen else "")
+    label = _label(best) + (f" [{numbers[environment_key(best.env)]}]" if best.env else "")
+    return (*start, label, _time(best), against, _CHANGE if chosen or env else "")
 
 
-def _is(cell: CellResult, row: TableRow | None) -> bool:
-    return row is not None and (cell.algo, cell.proto, cell.nchannels) == (row.algo, row.proto, row.nchannels)
+def _is(cell: CellResult, row: TableRow | None, env: dict[str, str]) -> bool:
+    """Return whether a cell is what the choice runs: a row's setting, or with variables alone the library's own."""
+    wanted = (row.algo, row.proto, row.nchannels) if row else (DEFAULT, DEFAULT, None)
+    return bool(row or env) and cell.env == env and (cell.algo, cell.proto, cell.nchannels) == wanted
 
 
 def _label(cell: CellResult | TableRow) -> str:
