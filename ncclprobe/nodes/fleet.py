@@ -10,6 +10,7 @@ import contextlib
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
 from typing import Self
 
 from ncclprobe.bandwidth import busbw
@@ -92,8 +93,10 @@ class HostFleet:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._session is not None:
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None and kind is None:
             self._session.finish(encode(Stop()), FINISH_S)
         self._end()
 
