@@ -15,6 +15,7 @@ import numpy as np
 
 from ncclprobe.nodes import rounds
 from ncclprobe.nodes.attribute import Judgement, judge
+from ncclprobe.nodes.design import Component
 from ncclprobe.nodes.failures import explain
 from ncclprobe.records.nodes import GroupValue, NodesCost, Round
 
@@ -62,6 +63,7 @@ class _Run:
         self.values: list[GroupValue] = []
         self.done, self._spent = 0, 0
         self.met: Counter[frozenset[str]] = Counter()
+        self._named: frozenset[Component] = frozenset()
         self._measure = measure
 
     def affords(self, planned: Round) -> bool:
@@ -83,10 +85,15 @@ class _Run:
     def judge(self, look: int) -> Judgement:
         """Return the judgement at the n-th look, from 1, which may spend 1/(n (n + 1)) of the error budgets.
 
+        What a look named stays named: its error is spent, and a later look's smaller share is no evidence against it.
+
         Source: the sum of 1/(n (n + 1)) over all n is 1; Robbins, Ann. Math. Statist. 41 (1970) 1397, section 3.
         """
         share = 1 / (look * (look + 1))
-        return judge(self.values, self.nodes, threshold=self.plan.threshold, share=share)
+        threshold = self.plan.threshold
+        judgement = judge(self.values, self.nodes, threshold=threshold, share=share, known=self._named)
+        self._named = judgement.named
+        return judgement
 
 
 def run(nodes: Sequence[str], rails: Sequence[str], measure: Measure, plan: Plan, rng: np.random.Generator) -> Outcome:

@@ -38,6 +38,8 @@ class Judgement:
     """Components of which more measurements would tell something: links, then rails, then nodes, the worst first."""
     passed: frozenset[str]
     """Nodes that are clear of a slowdown of interest."""
+    named: frozenset[Component]
+    """What the values name; an unreachable node or link is none of them."""
     units: tuple[str | None, ...]
     """Units that were judged apart."""
     short_units: tuple[str | None, ...]
@@ -45,7 +47,12 @@ class Judgement:
 
 
 def judge(
-    values: Sequence[GroupValue], nodes: Sequence[str], *, threshold: float = 0.05, share: float = 1.0
+    values: Sequence[GroupValue],
+    nodes: Sequence[str],
+    *,
+    threshold: float = 0.05,
+    share: float = 1.0,
+    known: frozenset[Component] = frozenset(),
 ) -> Judgement:
     """Return the verdicts on all nodes and on what was measured of links and rails.
 
@@ -54,11 +61,12 @@ def judge(
         nodes: Every node, those without a value too.
         threshold: The smallest slowdown of interest; estimates under 0.65 of it are never named.
         share: Of the error budgets; less than 1 where this judgement is one of several looks.
+        known: What an earlier look named.
     """
     by_unit: dict[str | None, list[GroupValue]] = defaultdict(list)
     for value in values:
         by_unit[value.unit].append(value)
-    limits = Limits(threshold=threshold, share=share / max(len(by_unit), 1))
+    limits = Limits(threshold=threshold, share=share / max(len(by_unit), 1), known=known)
     weighed = {unit: weigh(rows, nodes, limits) for unit, rows in by_unit.items()}
     merged = _merged(evidence for found in weighed.values() for evidence in found)
     failures = explain(values)
@@ -76,6 +84,7 @@ def judge(
             if verdict.status is NodeStatus.OK and _is_clear(merged.get(Component(Kind.NODE, (verdict.node,))))
         )
         - failures.pending,
+        named=frozenset(c for c, evidence in merged.items() if evidence.status is NodeStatus.SLOW),
         units=tuple(unit for unit, found in weighed.items() if found),
         short_units=tuple(unit for unit, found in weighed.items() if not found),
     )

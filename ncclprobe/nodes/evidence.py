@@ -22,8 +22,8 @@ from ncclprobe.stats import normal_quantile
 COVERAGE_ALPHA = 0.05
 """All intervals of a document hold together with 95 %."""
 
-NAMING_ALPHA = 0.01
-"""A healthy fleet has a component named in at most 1 % of runs."""
+NAMING_ALPHA = 0.005
+"""A healthy fleet has a component named in at most 0.5 % of runs."""
 
 SUSPICION_ALPHA = 0.2
 """A healthy fleet has a component suspected in at most 20 % of runs."""
@@ -82,6 +82,8 @@ class Limits:
     """The smallest slowdown of interest."""
     share: float
     """Share of the error budgets that this judgement may spend."""
+    known: frozenset[Component] = frozenset()
+    """What an earlier look named: it stays named while values still speak for it."""
 
 
 def weigh(values: Sequence[GroupValue], order: Sequence[str], limits: Limits) -> tuple[Evidence, ...]:
@@ -96,7 +98,7 @@ def weigh(values: Sequence[GroupValue], order: Sequence[str], limits: Limits) ->
         evidence
         for family in families
         if len(family)
-        for evidence in _weigh_family(found, family, Limits(threshold=limits.threshold, share=share))
+        for evidence in _weigh_family(found, family, dataclasses.replace(limits, share=share))
     )
 
 
@@ -133,7 +135,9 @@ def _weigh_family(found: Fit, chosen: Ints, limits: Limits) -> list[Evidence]:
     df, number = found.state.df, len(chosen)
     best, gain = estimates(found, chosen)
     depth = (1 - np.exp(best)) / limits.threshold
-    named = (depth >= NAMED_FROM) & (gain > ratio_threshold(NAMING_ALPHA * limits.share / number, df))
+    needed = ratio_threshold(NAMING_ALPHA * limits.share / number, df)
+    known = np.array([found.design.components[c] in limits.known for c in chosen]) if limits.known else False
+    named = (depth >= NAMED_FROM) & (gain > np.where(known, CLEAR_RATIO, needed))
     suspicion = ratio_threshold(min(SUSPICION_ALPHA * limits.share / number, 0.05), df)
     clear = _clear(found, chosen, best, gain, limits)
     suspicious = named | ((depth >= SUSPECTED_FROM) & (gain > suspicion) & ~clear)

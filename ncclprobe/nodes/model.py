@@ -36,6 +36,9 @@ NEAR = 0.05
 SETTLED_CHANCE = 0.02
 """Nothing more is to be found when the probabilities of being slow move by less than this share of their sum."""
 
+LIKELY = 0.5
+"""A link has to explain what a node with a larger probability of being slow does not."""
+
 KEEP = 0.7
 """An effect is dropped again when it gains less than this share of what it needs to enter."""
 
@@ -187,7 +190,12 @@ def _objective(design: Design, state: State) -> float:
 
 def _fit(design: Design, state: State) -> Fit:
     seen_P, spread_P = seen(design, state, expected(design, state))
-    return Fit(design=design, state=state, seen_P=seen_P, spread_P=spread_P, limit_P=limits(design, state.effect_C))
+    limit_P = limits(design, state.effect_C)
+    likely_C = state.chance_C > LIKELY
+    if likely_C.any():
+        links_P = design.kind_C[design.component_P] == Kind.LINK
+        limit_P = np.where(links_P, limits(design, np.where(likely_C, state.hint_C, state.effect_C)), limit_P)
+    return Fit(design=design, state=state, seen_P=seen_P, spread_P=spread_P, limit_P=limit_P)
 
 
 def best_effects(found: Fit, *, most: float, steps: int = 2) -> tuple[Floats, Floats]:
