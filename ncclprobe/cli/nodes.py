@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import platform
 from typing import Any
 
 import click
@@ -12,7 +13,8 @@ from ncclprobe.cli.nodes_run import BUDGET, ROUNDS, NodesOptions, fleet_describe
 from ncclprobe.cli.output import drawn_seed, finish, refuse_options_with_resume, shared_options
 from ncclprobe.errors import UsageError
 from ncclprobe.launchers import LAUNCHERS
-from ncclprobe.nodes.hosts import FleetOptions, allocated_hosts
+from ncclprobe.nodes.gpus import measurable
+from ncclprobe.nodes.hosts import FleetOptions, Hosts, allocated_hosts
 from ncclprobe.nodesets import expand
 from ncclprobe.report.text.nodes import nodes_text
 from ncclprobe.store import Manifest, RunDirectory, command_line, default_directory, relevant_environment
@@ -21,14 +23,16 @@ from ncclprobe.units import parse_size
 NAME = "nodes"
 BACKENDS = ("auto", "nccl", "mpi")
 SIZES = {"nccl": "128M", "mpi": "8M"}
-ON_HOSTS = ("hosts", "launcher", "backend", "size", "nranks_per_node", "timeout")
+ON_HOSTS = ("each", "hosts", "launcher", "backend", "size", "nranks_per_node", "timeout")
 """Options about real hosts."""
+TIMEOUT_S = 20.0
 
 
 @click.command(NAME)
 @click.option("--from", "results", type=click.Path(path_type=pathlib.Path), metavar="CSV", help="Judge past results.")
 @click.option("--lower-is-better", is_flag=True, help="The values of --from are times.")
 @click.option("--hosts", metavar="NODESET", help="Measure these hosts: dgx[001-016]  [default: the job's]")
+@click.option("--each", type=click.Choice(("host", "gpu")), help="What is a node  [default: host]")
 @click.option("--launcher", type=click.Choice(list(LAUNCHERS)), help="Starts ranks on them  [default: mpirun]")
 @click.option(
     "--backend", type=click.Choice(BACKENDS), help="What runs on them  [default: auto: nccl if all have GPUs]"
@@ -73,6 +77,7 @@ def command(
     \b
     ncclprobe nodes --from results.csv
     ncclprobe nodes --hosts 'dgx[001-016]' --launcher srun
+    ncclprobe nodes --each gpu
     ncclprobe nodes --fabric fabric.toml --seed 1
     """  # noqa: D301 (click reads the backspace)
     if resume is not None:
@@ -112,7 +117,7 @@ def _refuse_contradictions(results: pathlib.Path | None, given: dict[str, Any], 
     if sum(ways) != 1:
         raise UsageError(
             "say what to judge: --from CSV for past results, --hosts NODESET (or --launcher in a job) for real hosts,"
-            " or --fabric TOML for a simulated fabric"
+            " --each gpu for the GPUs of this one, or --fabric TOML for a simulated fabric"
         )
     if results is not None and (given["rounds"] is not None or given["budget"] is not None):
         raise UsageError("--from measures nothing; leave --rounds and --budget away")
@@ -122,6 +127,7 @@ def _refuse_contradictions(results: pathlib.Path | None, given: dict[str, Any], 
 
 def fleet_options(
     *,
+    each: str | None,
     hosts: str | None,
     launcher: str | None,
     backend: str | None,
@@ -132,8 +138,11 @@ def fleet_options(
     """Return what is to be measured on which hosts.
 
     Raises:
-        UsageError: There are fewer than two hosts, or nobody says which.
+        UsageError: There are fewer than two hosts or GPUs, or nobody says which.
     """
+    if each == "gpu":
+        _refuse_other_than_gpus(backend, nranks_per_node)
+        return _gpu_fleet(hosts, launcher, size, timeout or TIMEOUT_S)
     name = launcher or ("srun" if "SLURM_JOB_ID" in os.environ and not hosts else "mpirun")
     nodes = expand(hosts) if hosts else allocated_hosts(name, os.environ)
     if len(nodes) < 2:
@@ -144,5 +153,37 @@ def fleet_options(
         hosts=nodes,
         ranks_per_node=nranks_per_node,
         size_bytes=parse_size(size) if size else None,
-        timeout_s=timeout or 20.0,
+        timeout_s=timeout or TIMEOUT_S,
     )
+
+
+def _refuse_other_than_gpus(backend: str | None, nranks_per_node: int | None) -> None:
+    if backend == "mpi":
+        raise UsageError("--each gpu measures GPUs with NCCL; leave --backend mpi away")
+    if nranks_per_node is not None:
+        raise UsageError("--each gpu starts a rank on each GPU; leave --nranks-per-node away")
+
+
+def _gpu_fleet(hosts: str | None, launcher: str | None, size: str | None, timeout_s: float) -> FleetOptions:
+    """Return a fleet of which every GPU is a node: of this host, unless others are named or a launcher's job has them.
+
+    Raises:
+        UsageError: There are fewer than two GPUs.
+    """
+    names = expand(hosts) if hosts else ()
+    here = names in ((), (platform.node(),), ("localhost",)) and launcher in (None, "local")
+    if launcher == "local" and not here:
+        raise UsageError(f"the launcher `local` measures the GPUs of this host, not of {hosts}; use mpirun or srun")
+    name = "local" if here else launcher or "mpirun"
+    names = (platform.node(),) if here else names or allocated_hosts(name, os.environ)
+    options = FleetOptions(
+        backend="nccl",
+        launcher=name,
+        hosts=names,
+        ranks_per_node=None,
+        size_bytes=parse_size(size) if size else None,
+        timeout_s=timeout_s,
+    )
+    answers, _ = Hosts(options).ask(names)
+    gpus = measurable(names, {host: answer.ngpus for host, answer in answers.items()})
+    return options.with_(gpus=gpus, ranks_per_node=gpus)

@@ -131,12 +131,14 @@ def _on_hosts(directory: RunDirectory, options: NodesOptions, lines: Iterable[Re
     settled = [line for line in lines if isinstance(line, FleetOptions)]
     with HostFleet(settled[-1] if settled else options.fleet, keep=journal, note=note) as fleet:
         measure = replayed((line for line in lines if isinstance(line, GroupValue)), fleet.measure, journal)
-        outcome = run(options.fleet.hosts, (), measure, _plan(options), np.random.default_rng([seed, 0]))
+        nodes = options.fleet.nodes
+        outcome = run(nodes, (), measure, _plan(options), np.random.default_rng([seed, 0]))
     inside = Inside(
         checks=tuple(line for line in lines if isinstance(line, CheckValue)),
         gone=tuple(line for line in lines if isinstance(line, HostGone)),
     )
-    return of_outcome(outcome, options.fleet.hosts, fleet.ngpus, fleet.description, seed, inside, options.threshold)
+    each = "gpu" if options.fleet.gpus else "host"
+    return of_outcome(outcome, nodes, fleet.ngpus, fleet.description, seed, inside, options.threshold, each)
 
 
 def _plan(options: NodesOptions) -> Plan:

@@ -144,13 +144,15 @@ def explained(verdict: NodeVerdict, checks: tuple[CheckVerdict, ...]) -> NodeVer
         return _with_slow_check(told, worst, cause)
     outside = verdict.slowdown is not None and all(c.slowdown.high < verdict.slowdown.estimate for c in checks)
     if verdict.status is NodeStatus.SLOW and outside:
-        text = f"{verdict.evidence}; its own checks are as fast as the fleet's: the network, not the host"
+        where = "its links, not the GPU" if _is_gpu(checks[0]) else "the network, not the host"
+        text = f"{verdict.evidence}; its own checks are as fast as the fleet's: {where}"
         return told.with_(cause=Cause.NETWORK, evidence=text)
     return told
 
 
 def _with_slow_check(verdict: NodeVerdict, worst: CheckVerdict, cause: Cause) -> NodeVerdict:
-    said = f"{check_sentence(worst)}: the {'GPU' if cause is Cause.GPU else 'host'}, not the network"
+    rest = "its links" if _is_gpu(worst) else "the network"
+    said = f"{check_sentence(worst)}: the {'GPU' if cause is Cause.GPU else 'host'}, not {rest}"
     if verdict.status in (NodeStatus.SLOW, NodeStatus.SUSPECT):
         slowdown = verdict.slowdown if verdict.status is NodeStatus.SLOW else worst.slowdown
         return verdict.with_(
@@ -160,6 +162,11 @@ def _with_slow_check(verdict: NodeVerdict, worst: CheckVerdict, cause: Cause) ->
         return verdict
     text = f"{verdict.node}: {said}; its groups are no slower for it"
     return verdict.with_(status=NodeStatus.SLOW, slowdown=worst.slowdown, cause=cause, evidence=text)
+
+
+def _is_gpu(check: CheckVerdict) -> bool:
+    """Return whether a check is of a node that is a GPU itself."""
+    return check.check in GPU_CHECKS and check.gpu is None
 
 
 def check_sentence(check: CheckVerdict) -> str:

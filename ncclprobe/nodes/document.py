@@ -12,6 +12,7 @@ from ncclprobe.nodes.checks import by_groups, explained, judge_checks
 from ncclprobe.nodes.csv import Results
 from ncclprobe.nodes.exclusion import excluded
 from ncclprobe.nodes.findings import check_findings, reading_findings, verdict_findings
+from ncclprobe.nodes.gpus import with_hints
 from ncclprobe.nodesets import natural_key
 from ncclprobe.records.nodes import (
     CheckValue,
@@ -79,23 +80,26 @@ def of_outcome(
     seed: int,
     inside: Inside = NOTHING,
     threshold: float = 0.05,
+    each: str = "host",
 ) -> NodesDocument:
-    """Return the verdicts on a fleet that was measured."""
+    """Return the verdicts on a fleet that was measured, each node of which is a host or a GPU."""
     judgement = dataclasses.replace(outcome.judgement, nodes=_with_reasons(outcome.judgement.nodes, inside.gone))
     checks = judge_checks(inside.checks, threshold)
     told = tuple(explained(verdict, checks.get(verdict.node, ())) for verdict in judgement.nodes)
     judgement = dataclasses.replace(judgement, nodes=by_groups(judgement.nodes, told))
+    findings = (
+        *verdict_findings(judgement),
+        *check_findings(told),
+        *reading_findings(judgement, _of_groups(outcome.values), nodes),
+        *_course_findings(outcome, nodes),
+    )
     return NodesDocument(
         nodes=told,
-        exclude=excluded(told),
+        exclude=excluded(told) if each == "host" else (),
         links=judgement.links,
         rails=judgement.rails,
-        findings=(
-            *verdict_findings(judgement),
-            *check_findings(told),
-            *reading_findings(judgement, _of_groups(outcome.values), nodes),
-            *_course_findings(outcome, nodes),
-        ),
+        findings=tuple(with_hints(findings)) if each == "gpu" else findings,
+        each=each,
         cost=cost(outcome, len(nodes), gpus_per_node),
         source=source,
         seed=seed,

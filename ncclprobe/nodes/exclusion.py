@@ -19,8 +19,12 @@ def excluded(nodes: Iterable[NodeVerdict]) -> tuple[str, ...]:
 def exclusion_files(document: NodesDocument) -> dict[str, str]:
     """Return the files' names and contents: an option of sbatch and srun, a node a line for PBS, and good nodes.
 
+    Nodes that are GPUs are none of a scheduler's, so there are no files.
+
     Source: Slurm 22.05, sbatch(1), --exclude; OpenPBS 22, pbsnodes(8B), -o; MPICH 5.0 and Open MPI 4.1, hostfiles
     """
+    if document.each == "gpu":
+        return {}
     good = [verdict.node for verdict in document.nodes if verdict.status is NodeStatus.OK]
     files = {HOSTFILE: "".join(f"{node}\n" for node in good)}
     if document.exclude:

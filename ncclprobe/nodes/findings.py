@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from ncclprobe.findings import Finding, error, info, warning
 from ncclprobe.nodes.attribute import Judgement
-from ncclprobe.nodes.checks import check_sentence
+from ncclprobe.nodes.checks import GPU_CHECKS, check_sentence
 from ncclprobe.nodes.design import Kind
 from ncclprobe.nodes.evidence import LEAST_ROWS
 from ncclprobe.nodesets import fold
@@ -118,9 +118,10 @@ def check_findings(nodes: Iterable[NodeVerdict]) -> Iterator[Finding]:
     """Yield each GPU and host whose own checks are below the fleet's."""
     for verdict in nodes:
         for check in verdict.checks:
-            if check.status is NodeStatus.SLOW and check.gpu is not None:
+            if check.status is NodeStatus.SLOW and check.check in GPU_CHECKS:
                 hint = "look at its clocks, throttling reasons and other processes (nvidia-smi -q -d PERFORMANCE)"
-                yield error("slow-gpu", f"{verdict.node}/gpu{check.gpu}", check_sentence(check), hint)
+                gpu = verdict.node if check.gpu is None else f"{verdict.node}/gpu{check.gpu}"
+                yield error("slow-gpu", gpu, check_sentence(check), hint)
             elif check.status is NodeStatus.SLOW:
                 hint = "look for other processes, clocks, missing memory modules and NUMA settings on it"
                 yield error("slow-host", verdict.node, check_sentence(check), hint)

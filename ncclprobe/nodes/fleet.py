@@ -52,6 +52,8 @@ MOST_STARTS = 12
 """Starts in all: a run's time has an end however many hosts go one by one."""
 
 UNIT = "GB/s"
+UNIT_BETWEEN_HOSTS = "GB/s between hosts"
+"""Of pairs of GPUs: judged apart from those within a host, whose links are others."""
 GPU_CHECKS = (Check.GPU_MEMORY, Check.GPU_COMPUTE)
 """Of one GPU each; the others are about the whole node."""
 
@@ -103,6 +105,8 @@ class HostFleet:
     @property
     def ngpus(self) -> int:
         """Return how many GPUs of each node are held."""
+        if self.options.gpus:
+            return 1
         return (self.options.ranks_per_node or 0) if self.options.backend == "nccl" else 0
 
     @property
@@ -110,6 +114,8 @@ class HostFleet:
         """Return what was measured, for people."""
         what = f"{self.options.backend} all-reduce of {format_size(self.options.size_bytes or 0)}"
         ranks = self.options.ranks_per_node or 1
+        if self.options.gpus:
+            return f"{what} between the {len(self.options.nodes)} GPUs of {fold(self.options.hosts)}"
         return f"{what} on {fold(self.options.hosts)}, {ranks} rank{'s' * (ranks > 1)} each, by {self.options.launcher}"
 
     @property
@@ -129,7 +135,8 @@ class HostFleet:
         inside = planned.stage == "survey" and planned.index < CHECKS
         while True:
             yield from self._missing(planned.index)
-            left = [group for group in left if not set(group.nodes) & set(self._gone)]
+            gone = {node for host in self._gone for node in self.options.nodes_of(host)}
+            left = [group for group in left if not set(group.nodes) & gone]
             if not left:
                 return
             if self._session is None and self._starts >= MOST_STARTS:
@@ -193,7 +200,7 @@ class HostFleet:
         return GroupValue(
             nodes=group.nodes,
             value=statistics.median(rates),
-            unit=UNIT,
+            unit=UNIT if not self.options.gpus or self.options.on_one_host(group.nodes) else UNIT_BETWEEN_HOSTS,
             rail=group.rail,
             round=index,
             samples=tuple(rates),
@@ -204,8 +211,9 @@ class HostFleet:
         """Yield a failed value of its own for each host that is newly gone."""
         for host in [host for host in self._gone if host not in self._told]:
             self._told.add(host)
-            self._keep(HostGone(node=host, why=self._gone[host], round=index))
-            yield GroupValue(nodes=(host,), value=0.0, unit=UNIT, round=index, status="failed")
+            for node in self.options.nodes_of(host):
+                self._keep(HostGone(node=node, why=self._gone[host], round=index))
+                yield GroupValue(nodes=(node,), value=0.0, unit=UNIT, round=index, status="failed")
 
     def _check(self, index: int) -> None:
         """Have nodes measure themselves, and keep what they say."""
@@ -213,8 +221,12 @@ class HostFleet:
         self._checked.add(index)
         several = tuple(ranks for ranks in self._ranks.values() if len(ranks) > 1)
         session.send(encode(CheckInside(groups=several)))
-        for value in check_values([a for a in self._answers(session) if isinstance(a, Checked)], self._ranks, index):
-            self._keep(value)
+        answers = [answer for answer in self._answers(session) if isinstance(answer, Checked)]
+        for value in check_values(answers, self._ranks, index):
+            if not self.options.gpus:
+                self._keep(value)
+            elif value.check in GPU_CHECKS:
+                self._keep(value.with_(gpu=None))
 
     # ---- ranks
 
@@ -242,7 +254,8 @@ class HostFleet:
         ready = answer_in(session.receive(START_S + START_PER_HOST_S * len(self.alive)))
         if not isinstance(ready, Ready):
             raise LaunchError("the ranks began with something else than their names")
-        self._ranks, self.library = ranks_of(self.alive, ready.names), ready.library
+        self._ranks = self.options.ranks_of_nodes(ranks_of(self.alive, ready.names))
+        self.library = ready.library
         return session
 
     def _recover(self, why: str) -> None:

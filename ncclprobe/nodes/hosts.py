@@ -17,6 +17,7 @@ from ncclprobe.launchers.gang import Meeting
 from ncclprobe.launchers.pbs import PbsLauncher
 from ncclprobe.launchers.run import run_ranks
 from ncclprobe.launchers.spawn import SpawnLauncher
+from ncclprobe.nodes.gpus import gpu_names
 from ncclprobe.nodes.messages import Answered, FleetSettings, answer_in
 from ncclprobe.nodesets import expand
 from ncclprobe.records.base import Record
@@ -44,6 +45,33 @@ class FleetOptions(Record, frozen=True, kw_only=True):
     """Of the all-reduce; None before the hosts were asked."""
     timeout_s: float
     """Of a group in a round, and of a host's start."""
+    gpus: int = 0
+    """So many GPUs of each host are the nodes, one rank each; 0 where the hosts themselves are."""
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Return the names of all nodes."""
+        return tuple(node for host in self.hosts for node in self.nodes_of(host))
+
+    def nodes_of(self, host: str) -> tuple[str, ...]:
+        """Return the nodes that are on a host: itself, or its GPUs."""
+        return gpu_names(self.hosts, host, self.gpus) if self.gpus else (host,)
+
+    def on_one_host(self, nodes: Sequence[str]) -> bool:
+        """Return whether some nodes are on the same host."""
+        return any(set(nodes) <= set(self.nodes_of(host)) for host in self.hosts)
+
+    def ranks_of_nodes(self, ranks: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """Return each node's ranks.
+
+        Args:
+            ranks: Of each host; on a host each has the GPU of its place among them.
+        """
+        if not self.gpus:
+            return dict(ranks)
+        return {
+            node: (rank,) for host, own in ranks.items() for node, rank in zip(self.nodes_of(host), own, strict=True)
+        }
 
 
 class Hosts:
@@ -68,7 +96,7 @@ class Hosts:
         per_host = self.options.ranks_per_node or 1
         nranks = per_host * len(hosts)
         meet = meeting.environment if meeting is not None else giving_way(nranks, self.options.launcher)
-        pretended = ((NODES_VARIABLE, str(len(hosts))),) if self.here and meeting is not None else ()
+        pretended = ((NODES_VARIABLE, str(self._pretended(hosts))),) if self.here and meeting is not None else ()
         own = passed_on(os.environ) if meeting is not None else {}
         return python_job(
             WORKER,
@@ -78,6 +106,10 @@ class Hosts:
             ranks_per_host=None if self.here else per_host,
             env=(*own.items(), *pretended, *meet),
         )
+
+    def _pretended(self, hosts: Sequence[str]) -> int:
+        """Return how many nodes this host's ranks are to look like: none where its GPUs are measured as they are."""
+        return 0 if self.options.gpus else len(hosts)
 
     def ask(self, hosts: Sequence[str]) -> tuple[dict[str, Answered], dict[str, str]]:
         """Return what the hosts answer, each asked by a job of its own, and why the others don't; all at once."""

@@ -48,7 +48,7 @@ class CheckVerdict(Record, frozen=True, kw_only=True):
     check: Check
     """Which."""
     gpu: int | None
-    """Which GPU of the node, from 0; None where the check is about no single one."""
+    """Which GPU of the node, from 0; None where the check is about no single one, or the node is a GPU itself."""
     status: NodeStatus
     """ok, slow or suspect."""
     slowdown: Interval
@@ -132,7 +132,9 @@ class NodesDocument(Document, frozen=True, kw_only=True):
     seed: int | None = None
     """Of an active run."""
     exclude: tuple[str, ...] = ()
-    """Nodes to leave out of jobs: the slow and the unreachable ones."""
+    """Nodes to leave out of jobs: the slow and the unreachable ones; none where the nodes are GPUs."""
+    each: str = "host"
+    """What a node is: ``host`` or ``gpu``."""
 
 
 class GroupValue(Record, frozen=True, kw_only=True):
@@ -166,7 +168,7 @@ class CheckValue(Record, frozen=True, kw_only=True):
     check: Check
     """What was measured."""
     gpu: int | None = None
-    """Which GPU of the node, from 0."""
+    """Which GPU of the node, from 0; None where the node is a GPU itself."""
     value: float
     """Larger is better."""
     unit: str

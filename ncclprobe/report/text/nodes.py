@@ -52,7 +52,8 @@ def _answer(document: NodesDocument) -> str:
     for status in ORDER:
         found = [verdict.node for verdict in document.nodes if verdict.status is status]
         if found:
-            lines.append(f"{status}: {len(found)} of {len(document.nodes)} nodes: {fold(found)}")
+            kind = "GPUs" if document.each == "gpu" else "nodes"
+            lines.append(f"{status}: {len(found)} of {len(document.nodes)} {kind}: {fold(found)}")
     for status in ORDER[:-1]:
         others: list[Verdict] = [*document.links, *document.rails]
         labels = [_label(verdict) for verdict in others if verdict.status is status]
@@ -119,7 +120,8 @@ def _cost(document: NodesDocument) -> str:
     return _wrapped(
         [
             f"{document.source}: {cost.rounds} rounds, {cost.measurements_per_node:.1f} measurements"
-            f"{f' and {cost.gpu_minutes_per_node:.2f} GPU-minutes' if cost.gpu_minutes_per_node else ''} a node, "
+            f"{f' and {cost.gpu_minutes_per_node:.2f} GPU-minutes' if cost.gpu_minutes_per_node else ''}"
+            f" a {'GPU' if document.each == 'gpu' else 'node'}, "
             f"seed {document.seed}"
         ]
     )

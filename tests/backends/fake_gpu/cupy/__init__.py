@@ -6,8 +6,10 @@ import contextlib
 import ctypes
 import functools
 import hashlib
+import math
 import os
 import pathlib
+import random
 import subprocess
 import time
 import types
@@ -31,6 +33,10 @@ CAPTURED: list[Callable[[], object]] | None = None
 """Operations of the graph that is being captured."""
 STUCK = False
 """Whether an operation waits for ever."""
+CLOCK: list[float] = []
+"""Where operations are said to take time, as on any GPU but the slow ones of FAKE_SLOW_GPUS ("2" or "2,3": they take
+twice as long), the time by that clock; empty where they take what they take."""
+COPY_S, PRODUCT_S, SPREAD = 2e-3, 1e-3, 0.003
 _KINDS = {"uint64": ctypes.c_uint64, "uint32": ctypes.c_uint32}
 
 
@@ -40,6 +46,18 @@ def enqueue(work: Callable[[], object]) -> None:
         CAPTURED.append(work)
     else:
         work()
+
+
+def spend(seconds: float) -> None:
+    """Let an operation take so long by the GPU's clock, a little more or less each time."""
+    if CLOCK:
+        slow = str(Device.used) in os.environ["FAKE_SLOW_GPUS"].split(",")
+        CLOCK[0] += seconds * (2 if slow else 1) * math.exp(SPREAD * _noise().gauss())
+
+
+@functools.cache
+def _noise() -> random.Random:
+    return random.Random(Device.used)
 
 
 class CUDARuntimeError(RuntimeError):
@@ -56,7 +74,7 @@ def _memset(address: int, value: int, size: int, _stream: int) -> None:
 
 def _memcpy(to: int, origin: int, size: int, kind: int, _stream: int) -> None:
     assert kind == 3
-    enqueue(lambda: ctypes.memmove(to, origin, size))
+    enqueue(lambda: (ctypes.memmove(to, origin, size), spend(COPY_S)))
 
 
 class Stream:
@@ -94,7 +112,7 @@ class Graph:
 
 class Event:
     def record(self, _stream: Stream) -> None:
-        self.at = time.perf_counter()
+        self.at = CLOCK[0] if CLOCK else time.perf_counter()
 
     @property
     def done(self) -> bool:
@@ -157,7 +175,7 @@ def zeros(count: Any, dtype: Any) -> Array:
 
 def matmul(left: Array, right: Array, out: Array) -> None:
     """Take a moment; nobody looks at the product."""
-    enqueue(lambda: time.sleep(1e-4))
+    enqueue(lambda: (time.sleep(1e-4), spend(PRODUCT_S)))
 
 
 @contextlib.contextmanager
@@ -166,11 +184,16 @@ def _used() -> Iterator[None]:
 
 
 class Device:
+    used = 0
+
     def __init__(self, number: int) -> None:
         self.number = number
 
     def use(self) -> None:
         assert 0 <= self.number < runtime.getDeviceCount()
+        Device.used = self.number
+        if "FAKE_SLOW_GPUS" in os.environ:
+            CLOCK.append(0.0)
 
 
 @functools.cache
