@@ -93,13 +93,13 @@ def one_run(case: Case, seed: int) -> E2eDocument:
     trials: list[Trial] = []
     while not isinstance(step := next_step(options, METRIC, trials), Stop):
         trials.append(drawn_trial(case, step, len(trials), drift[min(len(trials), len(drift) - 1)], draw))
-    return summarised(options, METRIC, trials, step)
+    return summarised(options, METRIC, trials)
 
 
 def drawn_trial(case: Case, slot: Slot, order: int, drift: float, draw: random.Random) -> Trial:
     """Return one trial with a drawn value."""
     failed = draw.random() < case.failures
-    log = drift + draw.gauss(0, case.noise) + case.effect * (slot.arm is Arm.CANDIDATE)
+    log = drift + draw.gauss(0, case.noise) + case.effect * (slot.arm == Arm.CANDIDATE)
     log -= math.log(4) * (draw.random() < case.outliers)
     return Trial(
         arm=slot.arm,

@@ -200,9 +200,10 @@ def _read_table(path: pathlib.Path) -> tuple[TunerRow, ...]:
 def _write_table(directory: RunDirectory, options: E2eOptions) -> None:
     """Write the candidate's table to the run directory, if that is where its environment names it."""
     path = directory.path / TABLE_FILE
-    if options.candidate.table and options.candidate.env.get(TABLE_VARIABLE) == str(path):
+    tables = [arm.table for arm in options.arms.values() if arm.env.get(TABLE_VARIABLE) == str(path)]
+    if tables:
         try:
-            path.write_text(table_text(options.candidate.table), encoding="utf-8")
+            path.write_text(table_text(tables[0]), encoding="utf-8")
         except OSError as problem:
             raise RunDirectoryError(f"cannot write {path}: {problem.strerror}") from problem
 

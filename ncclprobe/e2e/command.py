@@ -27,7 +27,7 @@ class CommandWorkload:
         self.command = options.command
         self.pattern = metric_pattern(options.metric)
         self.metric = metric_name(self.pattern)
-        self.compared = sorted({*options.baseline.env, *options.candidate.env})
+        self.compared = sorted({name for arm in options.arms.values() for name in arm.env})
         if not self.command:
             raise UsageError("the workload 'command' needs a command; write it after the options and --")
 

@@ -36,20 +36,23 @@ class Judgement(Record, frozen=True, kw_only=True):
     """Candidate's throughput / baseline's; None with under two pairs."""
 
 
-def pairs(trials: Sequence[Trial], metric: str, *, lower_is_better: bool) -> tuple[float, ...]:
-    """Return the log-ratio of each complete pair, candidate's throughput over baseline's.
+def pairs(
+    trials: Sequence[Trial], metric: str, *, lower_is_better: bool, arm: str = Arm.CANDIDATE
+) -> tuple[float, ...]:
+    """Return the log-ratio of each complete pair, an arm's throughput over the baseline's.
 
     Args:
         trials: In order; failed ones and warm-ups don't count.
         metric: Name of the value.
         lower_is_better: Whether it is a time, so that the throughput is its inverse.
+        arm: Which; its n-th trial and the baseline's n-th are a pair.
     """
     values = {
-        arm: [trial.metrics[metric] for trial in trials if trial.arm is arm and trial.status is TrialStatus.OK]
-        for arm in Arm
+        name: [trial.metrics[metric] for trial in trials if trial.arm == name and trial.status is TrialStatus.OK]
+        for name in (Arm.BASELINE, arm)
     }
     sign = -1.0 if lower_is_better else 1.0
-    both = zip(values[Arm.BASELINE], values[Arm.CANDIDATE], strict=False)
+    both = zip(values[Arm.BASELINE], values[arm], strict=False)
     return tuple(sign * math.log(candidate / baseline) for baseline, candidate in both)
 
 
@@ -67,7 +70,7 @@ def looks(most: int) -> tuple[int, ...]:
     return (*counts, most) if most >= 2 else ()
 
 
-def judged(ratios: Sequence[float], most: int, min_effect: float, *, final: bool) -> Judgement:
+def judged(ratios: Sequence[float], most: int, min_effect: float, *, final: bool, comparisons: int = 1) -> Judgement:
     """Return the verdict and its interval, which holds at 95 % whenever the comparison ends.
 
     Args:
@@ -76,10 +79,12 @@ def judged(ratios: Sequence[float], most: int, min_effect: float, *, final: bool
         min_effect: The smallest difference of interest.
         final: Whether no further look comes, for a reason that lies outside the values: the rest of the error budget
             is then spent here.
+        comparisons: Arms beside the baseline; each gets an even share of the error budget (Bonferroni), so that all
+            intervals hold together.
     """
     if len(ratios) < 2:
         return Judgement(verdict=E2eVerdict.INCONCLUSIVE, ratio=None)
-    interval = ratio_interval(ratios, critical_value(len(ratios), most, final=final))
+    interval = ratio_interval(ratios, critical_value(len(ratios), most, final=final, alpha=ALPHA / comparisons))
     return Judgement(verdict=verdict_of(interval, min_effect), ratio=interval)
 
 
@@ -110,25 +115,26 @@ def ratio_interval(ratios: Sequence[float], critical: float) -> Interval:
     return Interval(estimate=math.exp(mean), low=math.exp(mean - half), high=math.exp(mean + half))
 
 
-def critical_value(count: int, most: int, *, final: bool) -> float:
+def critical_value(count: int, most: int, *, final: bool, alpha: float = ALPHA) -> float:
     """Return how many standard errors the interval reaches after that many pairs.
 
     Args:
         count: Pairs, 2 or more.
         most: Pairs at which the last look comes.
         final: Whether all that is left of the error budget is spent.
+        alpha: The error budget.
     """
     planned = looks(most)
     if not final and count in planned:
-        return _critical_values(planned, tuple(map(_spent, planned, [most] * len(planned))))[planned.index(count)]
+        return _critical_values(planned, tuple(_spent(n, most, alpha) for n in planned))[planned.index(count)]
     before = tuple(n for n in planned if n < count)
-    spent = (*(_spent(n, most) for n in before), ALPHA if final else _spent(count, most))
+    spent = (*(_spent(n, most, alpha) for n in before), alpha if final else _spent(count, most, alpha))
     return _critical_values((*before, count), spent)[-1]
 
 
-def _spent(count: int, most: int) -> float:
+def _spent(count: int, most: int, alpha: float) -> float:
     """Return the share of wrong answers that may have been given after that many pairs."""
-    return ALPHA * math.pow(min(1.0, count / most), SPENDING_POWER)
+    return alpha * math.pow(min(1.0, count / most), SPENDING_POWER)
 
 
 @functools.lru_cache(maxsize=256)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ncclprobe.e2e.choice import matching
 from ncclprobe.e2e.decode import message_bytes
-from ncclprobe.e2e.plan import GIVE_UP_AFTER, Stop
+from ncclprobe.e2e.plan import GIVE_UP_AFTER, Standing, Stop
 from ncclprobe.findings import Finding, error, info, warning
-from ncclprobe.records.e2e import Arm, E2eDocument, E2eOptions, E2eVerdict, Trial, TrialStatus
+from ncclprobe.records.e2e import Arm, Comparison, E2eDocument, E2eOptions, E2eVerdict, Trial, TrialStatus
 
 CHECKSUM = "checksum"
 """Name of the metric that must not depend on the settings."""
@@ -18,38 +18,42 @@ CHECKSUM_TOLERANCE = 1e-3
 """Relative: float32 sums in another order differ by about 1e-6 a layer, a lost or doubled term by far more."""
 
 
-def doubts(document: E2eDocument, options: E2eOptions, stop: Stop, dropped: int) -> tuple[Finding, ...]:
+def doubts(document: E2eDocument, options: E2eOptions, standing: Standing, dropped: int) -> tuple[Finding, ...]:
     """Return the findings of a comparison.
 
     Args:
         document: Its result.
         options: What was asked.
-        stop: Why no further trial was run.
+        standing: Why no further trial was run, and which arms were given up.
         dropped: Bytes of a torn journal line that were dropped on resuming.
     """
-    answer = (_arms(document, options), _answer(document, options, stop))
-    groups = (_failures(document, stop), _results(document), *answer, _torn(dropped))
-    return tuple(itertools.chain.from_iterable(groups))
+    answers = (_answer(document, options, one, standing) for one in document.comparisons)
+    groups = (_failures(document, options, standing.given_up), _results(document), _arms(document, options))
+    return tuple(itertools.chain(*groups, *answers, _torn(dropped)))
 
 
-def _failures(document: E2eDocument, stop: Stop) -> Iterator[Finding]:
-    for arm in Arm:
-        failed = [trial for trial in document.trials if trial.arm is arm and trial.status is TrialStatus.FAILED]
-        if failed and not (stop is Stop.FAILURES and document.trials[-1].arm is arm):
+def _failures(document: E2eDocument, options: E2eOptions, given_up: Sequence[str]) -> Iterator[Finding]:
+    for arm in options.arms:
+        failed = [trial for trial in document.trials if trial.arm == arm and trial.status is TrialStatus.FAILED]
+        if failed and arm not in given_up:
             yield warning(
                 "trial-failed",
                 arm,
                 f"{_count(failed)} of the {arm} failed and did not count; the last one: {failed[-1].message}",
                 "See the output in the run directory's trials/.",
             )
-    if stop is Stop.FAILURES:
-        last = document.trials[-1]
-        yield error(
-            "arm-failed",
-            last.arm,
-            f"The {last.arm} failed {GIVE_UP_AFTER} times in a row, so nothing more was run: {last.message}",
-            "Run the workload by hand with these settings; the output is in the run directory's trials/.",
-        )
+        elif failed:
+            ended = (
+                "nothing more was run"
+                if len(options.arms) - len(given_up) < 2 or arm == Arm.BASELINE
+                else "it was left out"
+            )
+            yield error(
+                "arm-failed",
+                arm,
+                f"The {arm} failed {GIVE_UP_AFTER} times in a row, so {ended}: {failed[-1].message}",
+                "Run the workload by hand with these settings; the output is in the run directory's trials/.",
+            )
 
 
 def _count(trials: list[Trial]) -> str:
@@ -68,14 +72,14 @@ def _results(document: E2eDocument) -> Iterator[Finding]:
 
 
 def _arms(document: E2eDocument, options: E2eOptions) -> Iterator[Finding]:
-    if options.baseline == options.candidate:
+    if options.baseline in list(options.arms.values())[1:]:
         yield info(
             "identical-arms",
             document.workload,
             "Both arms have the same settings: the comparison shows the noise alone.",
             "Name what to compare with --candidate.",
         )
-    shape, table = options.proxy, options.candidate.table
+    shape, table = options.proxy, options.candidate.table if options.candidate else ()
     if options.workload == "proxy" and table and not matching(table, message_bytes(shape), shape.nranks, nnodes=1):
         yield warning(
             "table-not-exercised",
@@ -86,38 +90,39 @@ def _arms(document: E2eDocument, options: E2eOptions) -> Iterator[Finding]:
         )
 
 
-def _answer(document: E2eDocument, options: E2eOptions, stop: Stop) -> Iterator[Finding]:
-    if document.verdict is E2eVerdict.INCONCLUSIVE and stop is not Stop.FAILURES:
-        ended = "the budget ended" if stop is Stop.BUDGET else f"--trials {options.trials} was reached"
+def _answer(document: E2eDocument, options: E2eOptions, one: Comparison, standing: Standing) -> Iterator[Finding]:
+    subject = document.workload if one.arm == Arm.CANDIDATE else one.arm
+    if one.verdict is E2eVerdict.INCONCLUSIVE and standing.step is not Stop.FAILURES:
+        by_budget = standing.step is Stop.BUDGET
+        ended = "the budget ended" if by_budget else f"--trials {options.trials} was reached"
         yield warning(
             "inconclusive",
-            document.workload,
-            f"With {document.trials_per_arm} trials an arm, {ended} before the answer was clear.",
-            _more(document),
+            subject,
+            f"With {one.trials} trials an arm, {ended} before the answer was clear.",
+            _more(one, document.min_effect),
         )
-    if document.verdict in (E2eVerdict.FASTER, E2eVerdict.SLOWER) and _is_small(document):
+    if one.verdict in (E2eVerdict.FASTER, E2eVerdict.SLOWER) and _is_small(one, document.min_effect):
         yield info(
             "effect-below-minimum",
-            document.workload,
+            subject,
             f"The difference is real, but its whole interval lies within {document.min_effect:.1%}.",
             "Weigh it against the cost of keeping a setting.",
         )
 
 
-def _is_small(document: E2eDocument) -> bool:
-    ratio, least = document.ratio, document.min_effect
-    return ratio is not None and 1 - least < ratio.low and ratio.high < 1 + least
+def _is_small(one: Comparison, least: float) -> bool:
+    return one.ratio is not None and 1 - least < one.ratio.low and one.ratio.high < 1 + least
 
 
-def _more(document: E2eDocument) -> str:
+def _more(one: Comparison, min_effect: float) -> str:
     """Return how many trials would settle it, if the estimate and the noise stay as they are."""
-    needed = trials_needed(document)
+    needed = trials_needed(one, min_effect)
     if needed is None:
         return "Allow more trials with --trials or --budget."
     return f"About {needed} trials an arm would settle it, if the noise stays as it is; raise --trials and --budget."
 
 
-def trials_needed(document: E2eDocument) -> int | None:
+def trials_needed(one: Comparison, min_effect: float) -> int | None:
     """Return roughly how many pairs would give a verdict, None where nothing is known yet.
 
     The interval shrinks with the root of the number of pairs; it is clear once it is narrower than the distance of
@@ -125,12 +130,12 @@ def trials_needed(document: E2eDocument) -> int | None:
 
     Source: docs/performance.md, validate-e2e.
     """
-    if document.ratio is None:
+    if one.ratio is None:
         return None
-    half = math.log(document.ratio.high / document.ratio.low) / 2
-    effect = abs(math.log(document.ratio.estimate))
-    target = max(effect, math.log1p(document.min_effect) - effect)
-    return max(document.trials_per_arm + 1, math.ceil(document.trials_per_arm * (half / target) ** 2))
+    half = math.log(one.ratio.high / one.ratio.low) / 2
+    effect = abs(math.log(one.ratio.estimate))
+    target = max(effect, math.log1p(min_effect) - effect)
+    return max(one.trials + 1, math.ceil(one.trials * (half / target) ** 2))
 
 
 def _torn(dropped: int) -> Iterator[Finding]:

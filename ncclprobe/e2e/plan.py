@@ -6,20 +6,20 @@ import enum
 import itertools
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ncclprobe.e2e.compare import judged, looks, pairs
 from ncclprobe.records.base import Record
 from ncclprobe.records.e2e import Arm, E2eOptions, E2eVerdict, Trial, TrialStatus
 
 GIVE_UP_AFTER = 3
-"""Failures in a row of the same trial, after which the comparison ends."""
+"""Failures in a row of the same trial, after which its arm is given up."""
 
 
 class Slot(Record, frozen=True, kw_only=True):
     """A trial to run."""
 
-    arm: Arm
+    arm: str
     """Which settings."""
     warm_up: bool
     """Whether its value is thrown away."""
@@ -34,79 +34,141 @@ class Stop(enum.StrEnum):
     FAILURES = "failures"
 
 
-def schedule(seed: int, trials: int, warmups: int) -> tuple[Slot, ...]:
-    """Return all trials in order: warm-ups, then blocks ABBA or BAAB at random, so that linear drift cancels.
+class Standing(Record, frozen=True, kw_only=True):
+    """Where a comparison stands."""
+
+    step: Slot | Stop
+    """What comes next."""
+    given_up: tuple[str, ...] = ()
+    """Arms that failed too often."""
+
+
+def schedule(seed: int, trials: int, warmups: int, arms: Iterable[str] = tuple(Arm)) -> tuple[Slot, ...]:
+    """Return all trials in order where no arm is settled early.
 
     Args:
         seed: The order follows from it.
-        trials: An arm; an odd number ends in a single pair.
+        trials: An arm; an odd number ends in a single round.
         warmups: An arm.
+        arms: Their names.
+    """
+    return tuple(itertools.chain.from_iterable(rounds(seed, trials, warmups, arms)))
+
+
+def rounds(seed: int, trials: int, warmups: int, arms: Iterable[str]) -> list[tuple[Slot, ...]]:
+    """Return rounds in each of which every arm has its turn: warm-ups, then blocks of two.
+
+    The second round of a block has the reverse order of the first (ABBA or BAAB), so that linear drift cancels between
+    any two arms.
 
     Source: docs/performance.md, validate-e2e.
     """
-    draw = random.Random(seed)  # noqa: S311 - an order, no secret
-    warm = [Slot(arm=arm, warm_up=True) for _ in range(warmups) for arm in _pair(draw)]
-    firsts = [_pair(draw) for _ in range((trials + 1) // 2)]
-    blocks = itertools.chain.from_iterable((*first, *reversed(first)) for first in firsts)
-    return (*warm, *(Slot(arm=arm, warm_up=False) for arm in itertools.islice(blocks, 2 * trials)))
+    draw, names = random.Random(seed), list(arms)  # noqa: S311 - an order, no secret
+    warm = [_round(draw.sample(names, len(names)), warm_up=True) for _ in range(warmups)]
+    firsts = [_round(draw.sample(names, len(names)), warm_up=False) for _ in range((trials + 1) // 2)]
+    timed = itertools.chain.from_iterable((first, tuple(reversed(first))) for first in firsts)
+    return [*warm, *itertools.islice(timed, trials)]
 
 
-def _pair(draw: random.Random) -> tuple[Arm, ...]:
-    return tuple(draw.sample(list(Arm), 2))
+def _round(names: Sequence[str], *, warm_up: bool) -> tuple[Slot, ...]:
+    return tuple(Slot(arm=name, warm_up=warm_up) for name in names)
 
 
 def next_step(options: E2eOptions, metric: str, trials: Sequence[Trial]) -> Slot | Stop:
     """Return the trial to run next, or why there is none.
-
-    A failed trial is run again: its slot stays the next one.
 
     Args:
         options: Of the comparison.
         metric: The name of what is compared.
         trials: All so far, in order.
     """
-    order = schedule(options.seed, options.trials, options.warmups)
-    done = sum(trial.status is not TrialStatus.FAILED for trial in trials)
-    if is_clear(options, metric, trials):
-        return Stop.CLEAR
-    if done >= len(order):
-        return Stop.TRIALS
-    if _failures_in_a_row(trials) >= GIVE_UP_AFTER:
-        return Stop.FAILURES
-    needed = 2 if (done - 2 * options.warmups) % 2 == 0 else 1
-    return Stop.BUDGET if _lacks_time(options, trials, needed) else order[done]
+    return standing(options, metric, trials).step
 
 
-def is_clear(options: E2eOptions, metric: str, trials: Sequence[Trial]) -> bool:
-    """Return whether the trials end in a look at the data that gives a verdict."""
-    ratios = pairs(trials, metric, lower_is_better=options.lower_is_better)
-    last_counts = bool(trials) and trials[-1].status is TrialStatus.OK
-    if not (last_counts and len(ratios) in looks(options.trials) and _is_even(trials)):
+def standing(options: E2eOptions, metric: str, trials: Sequence[Trial]) -> Standing:
+    """Return where a comparison stands: its trials are played through, as the plan would have asked for them.
+
+    A failed trial is run again: its slot stays the next one, until its arm is given up. An arm that is settled has no
+    further turn in the blocks that follow, and without the baseline there is nothing to compare with.
+    """
+    return _Replay(options, metric, trials).standing()
+
+
+class _Replay:
+    """The trials so far, laid along the plan."""
+
+    def __init__(self, options: E2eOptions, metric: str, trials: Sequence[Trial]) -> None:
+        self._options, self._metric, self._trials = options, metric, trials
+        self._at = 0
+        self._given_up: list[str] = []
+
+    def standing(self) -> Standing:
+        return Standing(step=self._step(), given_up=tuple(self._given_up))
+
+    def _step(self) -> Slot | Stop:
+        options = self._options
+        order = rounds(options.seed, options.trials, options.warmups, options.arms)
+        racing = self._racing(0)
+        for number, one in enumerate(order):
+            done = number - options.warmups
+            if done > 0 and done % 2 == 0:
+                racing = self._racing(done)
+            if not racing:
+                return self._ended()
+            for place, slot in enumerate(one):
+                if slot.arm in racing and self._is_open(slot):
+                    left = sum(other.arm in racing for other in one[place:])
+                    return Stop.BUDGET if self._lacks_time(left) else slot
+                racing = [arm for arm in racing if arm not in self._given_up]
+                if Arm.BASELINE not in racing or len(racing) < 2:
+                    return self._ended()
+        return Stop.TRIALS if self._racing(options.trials) else self._ended()
+
+    def _ended(self) -> Stop:
+        return Stop.FAILURES if self._given_up else Stop.CLEAR
+
+    def _is_open(self, slot: Slot) -> bool:
+        """Pass over the trials of a slot, and return whether it is still to be run."""
+        failures = 0
+        while self._at < len(self._trials) and self._trials[self._at].status is TrialStatus.FAILED:
+            self._at, failures = self._at + 1, failures + 1
+            if failures == GIVE_UP_AFTER:
+                self._given_up.append(slot.arm)
+                return False
+        self._at += 1
+        return self._at > len(self._trials)
+
+    def _racing(self, pairs_done: int) -> list[str]:
+        """Return the baseline and the arms that are not settled, nothing where there are none of these."""
+        others = [arm for arm in self._options.arms if arm != Arm.BASELINE and arm not in self._given_up]
+        open_arms = [arm for arm in others if not self._is_settled(arm, pairs_done)]
+        return [Arm.BASELINE.value, *open_arms] if open_arms else []
+
+    def _is_settled(self, arm: str, pairs_done: int) -> bool:
+        lower = self._options.lower_is_better
+        ratios = pairs(self._trials[: self._at], self._metric, lower_is_better=lower, arm=arm)
+        return is_settled(self._options, ratios[:pairs_done])
+
+    def _lacks_time(self, needed: int) -> bool:
+        """Return whether the budget has no room for the trials that complete a round."""
+        if self._options.budget_s is None:
+            return False
+        lasted = [trial.seconds for trial in self._trials if trial.status is not TrialStatus.FAILED]
+        expected = needed * statistics.median(lasted) if lasted else 0.0
+        left = self._options.budget_s - spent(self._trials)
+        return left <= 0 or left < expected
+
+
+def is_settled(options: E2eOptions, ratios: Sequence[float]) -> bool:
+    """Return whether an arm's pairs end in a look at the data that gives a verdict."""
+    if len(ratios) not in looks(options.trials):
         return False
-    judgement = judged(ratios, options.trials, options.min_effect, final=False)
+    judgement = judged(
+        ratios, options.trials, options.min_effect, final=False, comparisons=max(1, len(options.arms) - 1)
+    )
     return judgement.verdict is not E2eVerdict.INCONCLUSIVE
-
-
-def _is_even(trials: Sequence[Trial]) -> bool:
-    """Return whether both arms have the same number of successful trials: no pair is half done."""
-    arms = [trial.arm for trial in trials if trial.status is TrialStatus.OK]
-    return arms.count(Arm.BASELINE) == arms.count(Arm.CANDIDATE)
 
 
 def spent(trials: Sequence[Trial]) -> float:
     """Return the wall time of all trials, in seconds."""
     return sum(trial.seconds for trial in trials)
-
-
-def _lacks_time(options: E2eOptions, trials: Sequence[Trial], needed: int) -> bool:
-    """Return whether the budget has no room for the trials that complete a pair."""
-    if options.budget_s is None:
-        return False
-    lasted = [trial.seconds for trial in trials if trial.status is not TrialStatus.FAILED]
-    expected = needed * statistics.median(lasted) if lasted else 0.0
-    left = options.budget_s - spent(trials)
-    return left <= 0 or left < expected
-
-
-def _failures_in_a_row(trials: Sequence[Trial]) -> int:
-    return len(list(itertools.takewhile(lambda trial: trial.status is TrialStatus.FAILED, reversed(trials))))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import signal
 import time
 from collections.abc import Callable
 
 from ncclprobe.e2e.doubts import doubts
-from ncclprobe.e2e.plan import Slot, Stop, next_step, spent
+from ncclprobe.e2e.plan import Slot, spent, standing
 from ncclprobe.e2e.summary import summarised
 from ncclprobe.e2e.workload import Outcome, Workload, make_workload
 from ncclprobe.records.base import now
-from ncclprobe.records.e2e import Arm, E2eDocument, E2eOptions, Started, Trial, TrialStatus
+from ncclprobe.records.e2e import E2eDocument, E2eOptions, Started, Trial, TrialStatus
 from ncclprobe.store import RunDirectory, read_journal
 
 LOGS = "trials"
@@ -36,11 +37,11 @@ def compared(options: E2eOptions, directory: RunDirectory, say: Callable[[str], 
     workload = make_workload(options)
     trials = earlier_trials(directory.path)
     (directory.path / LOGS).mkdir(exist_ok=True)
-    while not isinstance(step := next_step(options, workload.metric, trials), Stop):
+    while isinstance(step := (stand := standing(options, workload.metric, trials)).step, Slot):
         trials.append(_run_one(step, len(trials), options, workload, directory, spent(trials)))
         say(progress(trials[-1], workload.metric))
-    document = summarised(options, workload.metric, trials, step)
-    document = document.with_(findings=doubts(document, options, step, directory.dropped))
+    document = summarised(options, workload.metric, trials)
+    document = document.with_(findings=doubts(document, options, stand, directory.dropped))
     directory.finish(document)
     return document
 
@@ -57,9 +58,9 @@ def _run_one(
     slot: Slot, order: int, options: E2eOptions, workload: Workload, directory: RunDirectory, spent_s: float
 ) -> Trial:
     """Run one trial and journal it."""
-    arm = options.baseline if slot.arm is Arm.BASELINE else options.candidate
+    arm = options.arms[slot.arm]
     left = options.timeout_s if options.budget_s is None else options.budget_s - spent_s
-    log = directory.path / LOGS / f"{order:04d}-{slot.arm}.txt"
+    log = directory.path / LOGS / f"{order:04d}-{file_name(slot.arm)}.txt"
 
     def started(pid: int) -> None:
         directory.append(Started(order=order, pid=pid, birth=birth_of(pid)), "started")
@@ -90,6 +91,11 @@ def progress(trial: Trial, metric: str) -> str:
     """Return a line for people."""
     what = f"{trial.metrics[metric]:g}" if metric in trial.metrics else trial.message.splitlines()[0]
     return f"trial {trial.order + 1}, {trial.arm}, {trial.status}: {what} ({trial.seconds:.1f} s)"
+
+
+def file_name(arm: str) -> str:
+    """Return an arm's name with nothing in it that a file's name should not have."""
+    return re.sub(r"[^A-Za-z0-9._+=-]+", "-", arm)
 
 
 def birth_of(pid: int) -> str:

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ncclprobe.e2e.compare import judged, pairs
-from ncclprobe.e2e.plan import Stop
-from ncclprobe.records.e2e import E2eDocument, E2eOptions, Trial
+from ncclprobe.e2e.plan import is_settled
+from ncclprobe.records.e2e import Arm, ArmSettings, Comparison, E2eDocument, E2eOptions, Trial
 
 
-def summarised(options: E2eOptions, metric: str, trials: Sequence[Trial], stop: Stop) -> E2eDocument:
+def summarised(options: E2eOptions, metric: str, trials: Sequence[Trial]) -> E2eDocument:
     """Return the document, without findings.
 
     Args:
         options: Of the comparison.
         metric: The name of what is compared.
         trials: All, in order.
-        stop: Why no further trial was run. Where the values themselves said so, the interval is that of the look that
-            stopped it.
     """
-    ratios = pairs(trials, metric, lower_is_better=options.lower_is_better)
-    judgement = judged(ratios, options.trials, options.min_effect, final=stop is not Stop.CLEAR)
+    arms = {name: settings for name, settings in options.arms.items() if name != Arm.BASELINE}
+    comparisons = tuple(_compared(name, settings, options, metric, trials) for name, settings in arms.items())
+    chief = chief_of(comparisons)
     return E2eDocument(
         workload=options.workload,
         metric=metric,
@@ -28,9 +27,39 @@ def summarised(options: E2eOptions, metric: str, trials: Sequence[Trial], stop: 
         min_effect=options.min_effect,
         seed=options.seed,
         baseline=options.baseline.env,
-        candidate=options.candidate.env,
+        layout=options.baseline.layout,
+        candidate=chief.env,
         trials=tuple(trials),
+        verdict=chief.verdict,
+        ratio=chief.ratio,
+        trials_per_arm=chief.trials,
+        comparisons=comparisons,
+    )
+
+
+def _compared(
+    name: str, settings: ArmSettings, options: E2eOptions, metric: str, trials: Sequence[Trial]
+) -> Comparison:
+    """Return an arm's result; where its values themselves ended its trials, the interval is that of the look."""
+    ratios = pairs(trials, metric, lower_is_better=options.lower_is_better, arm=name)
+    judgement = judged(
+        ratios,
+        options.trials,
+        options.min_effect,
+        final=not is_settled(options, ratios),
+        comparisons=len(options.arms) - 1,
+    )
+    return Comparison(
+        arm=name,
         verdict=judgement.verdict,
         ratio=judgement.ratio,
-        trials_per_arm=len(ratios),
+        trials=len(ratios),
+        env=settings.env,
+        layout=settings.layout,
     )
+
+
+def chief_of(comparisons: Sequence[Comparison]) -> Comparison:
+    """Return the comparison that the document's answer is about: the candidate's, else that of the fastest arm."""
+    named = next((one for one in comparisons if one.arm == Arm.CANDIDATE), None)
+    return named or max(comparisons, key=lambda one: one.ratio.estimate if one.ratio else 0.0)

@@ -10,7 +10,7 @@ from ncclprobe.records.inspect import TunerRow
 
 
 class Arm(enum.StrEnum):
-    """One side of the comparison."""
+    """The two arms that have names of their own; further ones are named after what they vary."""
 
     BASELINE = "baseline"
     CANDIDATE = "candidate"
@@ -33,6 +33,25 @@ class E2eVerdict(enum.StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
+class Layout(Record, frozen=True, kw_only=True):
+    """How a model is spread over GPUs, in SGLang's words."""
+
+    tp: int = 1
+    """Tensor-parallel ranks."""
+    pp: int = 1
+    """Pipeline stages."""
+    dp: int = 1
+    """Data-parallel replicas."""
+    nnodes: int = 1
+    """Nodes."""
+
+    @property
+    def label(self) -> str:
+        """Return ``tp=8,pp=2``: the ranks, and what is not 1 of the rest."""
+        rest = [f"{name}={getattr(self, name)}" for name in ("pp", "dp", "nnodes") if getattr(self, name) != 1]
+        return ",".join([f"tp={self.tp}", *rest])
+
+
 class ArmSettings(Record, frozen=True, kw_only=True):
     """What one arm sets."""
 
@@ -40,6 +59,8 @@ class ArmSettings(Record, frozen=True, kw_only=True):
     """Variables beyond the inherited environment."""
     table: tuple[TunerRow, ...] = ()
     """Settings by message size; the first row that matches wins, the library decides where none does."""
+    layout: Layout | None = None
+    """Of the model; None where the workload has none."""
 
 
 class ProxyShape(Record, frozen=True, kw_only=True):
@@ -63,9 +84,11 @@ class E2eOptions(Record, frozen=True, kw_only=True):
     workload: str
     """A name of the registry."""
     baseline: ArmSettings
-    """One side."""
-    candidate: ArmSettings
-    """The other side."""
+    """What every other arm is compared with."""
+    candidate: ArmSettings | None
+    """The other side; None where only variants are compared."""
+    variants: dict[str, ArmSettings] = {}
+    """Further arms by name, in order."""
     trials: int
     """Successful ones an arm, at most."""
     warmups: int
@@ -87,6 +110,12 @@ class E2eOptions(Record, frozen=True, kw_only=True):
     proxy: ProxyShape = ProxyShape()
     """The decode loop's size."""
 
+    @property
+    def arms(self) -> dict[str, ArmSettings]:
+        """Return all arms by name, the baseline first."""
+        candidate = {} if self.candidate is None else {Arm.CANDIDATE.value: self.candidate}
+        return {Arm.BASELINE.value: self.baseline, **candidate, **self.variants}
+
 
 class Started(Record, frozen=True, kw_only=True):
     """A trial's process, written before its end so that a resumed run can end what a kill left over."""
@@ -102,8 +131,8 @@ class Started(Record, frozen=True, kw_only=True):
 class Trial(Record, frozen=True, kw_only=True):
     """One run of the workload."""
 
-    arm: Arm
-    """Which settings."""
+    arm: str
+    """``baseline``, ``candidate``, or a variant's name."""
     order: int
     """Position in time, from 0, failed ones and warm-ups counted."""
     status: TrialStatus
@@ -120,6 +149,23 @@ class Trial(Record, frozen=True, kw_only=True):
     """Why it failed."""
 
 
+class Comparison(Record, frozen=True, kw_only=True):
+    """One arm against the baseline."""
+
+    arm: str
+    """``candidate``, or a variant's name."""
+    verdict: E2eVerdict
+    """The answer."""
+    ratio: Interval | None
+    """The arm's throughput / baseline's; the intervals of all arms hold together at 95 %."""
+    trials: int
+    """Complete pairs."""
+    env: dict[str, str] = {}
+    """What the arm sets beyond the inherited environment."""
+    layout: Layout | None = None
+    """Of the model; None where the workload has none."""
+
+
 class E2eDocument(Document, frozen=True, kw_only=True):
     """``ncclprobe.validate-e2e/1``."""
 
@@ -131,15 +177,19 @@ class E2eDocument(Document, frozen=True, kw_only=True):
     baseline: dict[str, str]
     """The baseline's environment beyond the inherited one."""
     candidate: dict[str, str]
-    """The candidate's environment beyond the inherited one."""
+    """The candidate's environment beyond the inherited one; that of the best variant where there is no candidate."""
     trials: tuple[Trial, ...]
     """In order."""
     verdict: E2eVerdict
-    """The answer."""
+    """The answer: for the candidate, and where there is none for the variant with the highest estimate."""
     ratio: Interval | None
     """Candidate's throughput / baseline's, at 95 %; None with under two complete pairs."""
     trials_per_arm: int
     """Successful ones, the lesser of both arms."""
+    comparisons: tuple[Comparison, ...] = ()
+    """Each arm against the baseline, in order."""
+    layout: Layout | None = None
+    """The baseline's, where the workload has one."""
     lower_is_better: bool = False
     """Whether the metric is a time; the ratio is of throughputs all the same."""
     min_effect: float = 0.02

@@ -145,7 +145,7 @@ def test_a_trial_that_hangs_is_ended_with_its_children(tmp_path):
     document = json.loads(result.stdout)
     assert document["trials"][0]["message"].startswith("ended after 0")
     assert result.return_value == 3
-    assert not alive(int((tmp_path / "child").read_text()))
+    wait_for(lambda: not alive(int((tmp_path / "child").read_text())))
 
 
 def alive(pid):
@@ -264,7 +264,7 @@ def test_what_a_killed_run_left_behind_is_ended_before_the_next_trial(tmp_path):
         [sys.executable, "-m", "ncclprobe", "validate-e2e", "--resume", str(out)], stderr=subprocess.DEVNULL
     )
     wait_for(lambda: marker.read_text())
-    assert not alive(left)
+    wait_for(lambda: not alive(left))
     resumed.send_signal(signal.SIGINT)
     assert resumed.wait(20) == 130
     assert not alive(int(marker.read_text()))

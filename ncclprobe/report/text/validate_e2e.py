@@ -6,7 +6,7 @@ import statistics
 
 from tabulate import tabulate
 
-from ncclprobe.records.e2e import Arm, E2eDocument, E2eVerdict, TrialStatus
+from ncclprobe.records.e2e import Arm, Comparison, E2eDocument, E2eVerdict, Layout, TrialStatus
 from ncclprobe.report.text.findings import findings_text
 from ncclprobe.units import format_seconds
 
@@ -25,37 +25,73 @@ def e2e_text(document: E2eDocument, path: str = "") -> str:
         document: The result.
         path: Its run directory; empty for none.
     """
-    parts = [_answer(document), _table(document), _settings(document), findings_text(document.findings)]
+    parts = [
+        _answer(document),
+        _variants(document),
+        _table(document),
+        _settings(document),
+        findings_text(document.findings),
+    ]
     where = f"Run directory: {path}" if path else ""
     return "\n\n".join(part for part in (*parts, where) if part)
 
 
 def _answer(document: E2eDocument) -> str:
-    lines = [f"{document.verdict}  {ANSWERS[document.verdict]}"]
+    chief = _chief(document)
+    lines = [f"{document.verdict}  {ANSWERS[document.verdict].replace('candidate', chief)}"]
     ratio = document.ratio
     if ratio is not None:
         lines.append(
-            f"candidate / baseline throughput: {ratio.estimate:.3f} (95 %: {ratio.low:.3f} to {ratio.high:.3f}), "
+            f"{chief} / baseline throughput: {ratio.estimate:.3f} (95 %: {ratio.low:.3f} to {ratio.high:.3f}), "
             f"{document.trials_per_arm} pairs"
         )
     return "\n".join(lines)
 
 
+def _chief(document: E2eDocument) -> str:
+    """Return the arm that the answer is about: the candidate, or the fastest variant where there is none."""
+    names = [one.arm for one in document.comparisons]
+    if not names or Arm.CANDIDATE in names:
+        return Arm.CANDIDATE.value
+    return next(one.arm for one in document.comparisons if one.ratio == document.ratio)
+
+
+def _variants(document: E2eDocument) -> str:
+    """Return every arm's answer where there are several; the intervals hold together."""
+    if len(document.comparisons) < 2:
+        return ""
+    rows = [_variant(one) for one in document.comparisons]
+    columns = ["arm", "pairs", "/ baseline", "95 % together", "verdict"]
+    return tabulate(rows, columns, tablefmt="simple", disable_numparse=True)
+
+
+def _variant(one: Comparison) -> list[str]:
+    ratio = one.ratio
+    if ratio is None:
+        return [one.arm, str(one.trials), "-", "-", str(one.verdict)]
+    return [one.arm, str(one.trials), f"{ratio.estimate:.3f}", f"{ratio.low:.3f}-{ratio.high:.3f}", str(one.verdict)]
+
+
 def _table(document: E2eDocument) -> str:
-    rows = [_row(document, arm) for arm in Arm]
+    rows = [_row(document, arm) for arm in _arms(document)]
     sense = ", lower is better" if document.lower_is_better else ""
     heading = f"{document.workload}, metric {document.metric}{sense}"
     columns = ["arm", "trials", "median", "lowest", "highest", "failed", "time"]
     return heading + "\n" + tabulate(rows, columns, tablefmt="simple", disable_numparse=True)
 
 
-def _row(document: E2eDocument, arm: Arm) -> list[str]:
-    trials = [trial for trial in document.trials if trial.arm is arm]
+def _arms(document: E2eDocument) -> list[str]:
+    names = [one.arm for one in document.comparisons] or [Arm.CANDIDATE.value]
+    return [Arm.BASELINE.value, *names]
+
+
+def _row(document: E2eDocument, arm: str) -> list[str]:
+    trials = [trial for trial in document.trials if trial.arm == arm]
     values = [trial.metrics[document.metric] for trial in trials if trial.status is TrialStatus.OK]
     failed = sum(trial.status is TrialStatus.FAILED for trial in trials)
     shown = [f"{number:.5g}" for number in _spread(values)] if values else ["-"] * 3
     took = format_seconds(sum(trial.seconds for trial in trials)) if trials else "-"
-    return [str(arm), str(len(values)), *shown, str(failed), took]
+    return [arm, str(len(values)), *shown, str(failed), took]
 
 
 def _spread(values: list[float]) -> tuple[float, float, float]:
@@ -63,7 +99,15 @@ def _spread(values: list[float]) -> tuple[float, float, float]:
 
 
 def _settings(document: E2eDocument) -> str:
-    lines = []
-    for arm, settings in ((Arm.BASELINE, document.baseline), (Arm.CANDIDATE, document.candidate)):
-        lines += [f"{arm}: {name}={value}" for name, value in settings.items()] or [f"{arm}: nothing set"]
+    lines = _setting(Arm.BASELINE, document.layout, document.baseline)
+    if not document.comparisons:
+        lines += _setting(Arm.CANDIDATE, None, document.candidate)
+    for one in document.comparisons:
+        lines += _setting(one.arm, one.layout, one.env)
     return "\n".join(lines)
+
+
+def _setting(arm: str, layout: Layout | None, env: dict[str, str]) -> list[str]:
+    shape = [] if layout is None else [f"{arm}: {layout.label}"]
+    variables = [f"{arm}: {name}={value}" for name, value in env.items()]
+    return [*shape, *variables] or [f"{arm}: nothing set"]
