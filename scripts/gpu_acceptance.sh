@@ -4,12 +4,12 @@
 #   scripts/gpu_acceptance.sh FOLDER OUT [STEP...]
 #
 # FOLDER holds whl/ (wheels that the machine lacks) and nccl-tests/ (its sources). Results go to OUT as they come:
-# log.txt, and results.tgz with everything else. Steps, in order of importance: smoke tests fidelity sweep live nodes
-# alike. With a site's MPI, nccl-tests has a process a GPU, as ours does; without one, a thread.
+# log.txt, and results.tgz with everything else. Steps, in order of importance: smoke tests one fidelity
+# sweep live nodes alike. With a site's MPI, nccl-tests has a process a GPU, as ours does; without one, a thread.
 set -u
 folder=$(cd "$1" && pwd) out=$2
 shift 2
-steps=${*:-smoke tests fidelity sweep live nodes alike}
+steps=${*:-smoke tests one fidelity sweep live nodes alike}
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=/tmp/ncclprobe-acceptance
 mkdir -p "$out" "$work/results" "$work/build" "$work/home/lib"
@@ -78,6 +78,9 @@ probe() { # seconds, name, options of sweep...
 for one in $steps; do
   case $one in
   smoke) probe 60 smoke --algo Ring,Tree --proto LL,Simple --sizes 8,1M,64M --budget 8 ;;
+  one) # GPU for two ranks: functions only
+    CUDA_VISIBLE_DEVICES=0 step 200 one python3 -m pytest -q --maxfail=8 --durations=4 -m gpu "$root/tests/gpu" -p no:cacheprovider -c "$root/pyproject.toml"
+    ;;
   tests) step 200 tests python3 -m pytest -q --maxfail=8 --durations=8 -m gpu "$root/tests/gpu" -p no:cacheprovider -c "$root/pyproject.toml" ;;
   fidelity)
     choose_build
@@ -101,7 +104,7 @@ for one in $steps; do
     ;;
   live)
     [ "$gpus" -ge 2 ] && mkdir -p "$work/results/live" &&
-      step 110 live python3 "$root/scripts/nccl_fidelity.py" --what live --rounds 1 --nranks "$ranks" --out "$work/results/live"
+      step 110 live python3 "$root/scripts/nccl_fidelity.py" --what live --rounds 2 --nranks "$ranks" --out "$work/results/live"
     ;;
   nodes)
     export NCCLPROBE_NODES=2

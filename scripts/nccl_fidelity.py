@@ -90,7 +90,10 @@ def compared(mode: str, dtype: str, size: int, ours: list[float], theirs: list[f
 def nccl_tests(options: argparse.Namespace, mode: str, dtype: str, sizes: list[int]) -> Iterator[tuple[int, float]]:
     """Yield size and out-of-place time of each row; large sizes with fewer iterations."""
     for chosen, counts in (
-        ([s for s in sizes if s <= BIG], ("-n", "20", "-w", "5", *(("-G", "20") if mode == "graph" else ()))),
+        (
+            [s for s in sizes if s <= BIG],
+            ("-w", "5", *(("-n", "20", "-G", "20") if mode == "graph" else ("-n", "100"))),
+        ),
         ([s for s in sizes if s > BIG], ("-n", "5", "-w", "2", *(("-G", "4") if mode == "graph" else ()))),
     ):
         if not chosen:

@@ -144,19 +144,29 @@ class Gpu:
         return lambda: graph.launch(self.stream)
 
     def seconds(self, work: Callable[[int], object], times: int, before: Operation | None = None) -> float:
-        """Return the time between events around ``work(0)``, ``work(1)`` ...
+        """Return the time between events around ``work(0)``, ``work(1)`` ...; before them, ``work(0)`` unless given.
 
-        What comes before aligns the ranks, and hides how long the host takes: one more ``work(0)`` unless given.
+        Raises:
+            BackendError: Waiting was found to be in vain.
+        """
+
+        def all_of_it() -> None:
+            for number in range(times):
+                work(number)
+
+        return self.timed(all_of_it, before or partial(work, 0))
+
+    def timed(self, work: Operation, before: Operation) -> float:
+        """Return the time between events around the work; what comes before aligns the ranks, and hides the host.
 
         Raises:
             BackendError: Waiting was found to be in vain.
         """
         begin, end = self._events
         with self.translated("running the operations"):
-            (before or partial(work, 0))()
+            before()
             begin.record(self.stream)
-            for number in range(times):
-                work(number)
+            work()
             end.record(self.stream)
             self._wait(end)
             return float(cupy.cuda.get_elapsed_time(begin, end)) / 1e3

@@ -25,6 +25,7 @@ from ncclprobe.backends.geometry import ITEM_BYTES
 from ncclprobe.backends.nccl_names import DTYPES, version_text
 from ncclprobe.errors import BackendError, MissingDependencyError
 from ncclprobe.names import Collective
+from ncclprobe.tuner.live import Calls
 
 SUM = 0
 """``ncclSum``."""
@@ -36,6 +37,13 @@ ALLTOALL_SINCE = 22800
 INSTALL = "pip install 'ncclprobe[cuda13]' (or cuda12)"
 
 Operation = Callable[[], object]
+_CALLS = {
+    Collective.ALL_REDUCE: ("ncclAllReduce", SUM),
+    Collective.REDUCE_SCATTER: ("ncclReduceScatter", SUM),
+    Collective.BROADCAST: ("ncclBroadcast", 0),
+    Collective.ALL_GATHER: ("ncclAllGather", None),
+}
+"""Collective -> NCCL's function, and its reduction or root. Source: NCCL 2.28.9, src/nccl.h.in"""
 
 
 def gpu_count() -> int:
@@ -117,6 +125,15 @@ class Nccl:
         with self.translated("ncclMemAlloc"):
             return int(self._bindings.mem_alloc(size))
 
+    def address(self, symbol: str) -> int | None:
+        """Return where one of NCCL's functions is in this process, None where that is not to be found out."""
+        if self.path is None:
+            return None
+        try:
+            return ctypes.cast(getattr(ctypes.CDLL(str(self.path)), symbol), ctypes.c_void_p).value
+        except (OSError, AttributeError):
+            return None
+
     def reread_debug(self) -> bool:
         """Have NCCL read its NCCL_DEBUG variables again; return whether this version can.
 
@@ -175,6 +192,19 @@ class Communicator:
         if collective is Collective.ALLTOALL and self._library.version >= ALLTOALL_SINCE:
             return partial(nccl.allto_all, send, receive, count, number, comm, stream)
         return partial(self._exchange, self._pairs(collective, send, receive, count, dtype), number, count, stream)
+
+    def calls(
+        self, collective: Collective, buffers: tuple[tuple[int, int], ...], count: int, dtype: str, stream: int
+    ) -> Calls | None:
+        """Return what ``operation`` would call, for the plugin to call it; None where it is more than one call."""
+        symbol, op = _CALLS.get(collective, ("", None))
+        address = self._library.address(symbol) if symbol else None
+        if address is None:
+            return None
+        return Calls(
+            function=address, op=op, buffers=buffers, count=count, dtype=DTYPES[dtype], comm=int(self._handle),
+            stream=stream,
+        )  # fmt: skip
 
     def _pairs(self, collective: Collective, send: int, receive: int, count: int, dtype: str) -> list[tuple[int, ...]]:
         """Return where to send from and to whom, and where to receive and from whom."""

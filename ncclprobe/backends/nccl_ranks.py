@@ -6,7 +6,8 @@ import contextlib
 import os
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import msgspec
 
@@ -224,11 +225,11 @@ class NcclRank:
 
     def _eager(self, point: Point, cell: Cell, operations: int, before: Operation | None) -> float:
         """Time operations that are enqueued one by one, with the cell in force."""
-        enqueue, asked = self._operations(point, cell), self._tuner.state.asked
+        enqueue, asked = self._enqueue(point, cell), self._tuner.state.asked
         self._force(point, cell)
         try:
             with self._communicators[0].translated(f"running {cell.label}"):
-                seconds = self._gpu.seconds(lambda number: enqueue[number % len(enqueue)](), operations, before)
+                seconds = self._gpu.timed(partial(enqueue, operations), before or partial(enqueue, 1))
         finally:
             self._tuner.release()
         judge_answers(cell, point, self._tuner.answers(after=max(asked, self._tuner.state.asked - 1)))
@@ -329,9 +330,22 @@ class NcclRank:
         except UsageError as problem:
             raise Refused(str(problem)) from problem
 
+    def _enqueue(self, point: Point, cell: Cell) -> Callable[[int], object]:
+        """Return what enqueues so many operations, the slots taking turns: in C where that is one call of NCCL's."""
+        calls = self._communicator_of(cell).calls(
+            Collective(point.collective), tuple(self._buffers[point].addresses()),
+            elements_per_rank(point, self.nranks), point.dtype, int(self._gpu.stream.ptr),
+        )  # fmt: skip
+        if calls is None:
+            return partial(_take_turns, self._operations(point, cell))
+        return partial(_succeed, self._tuner.repeated(calls))
+
+    def _communicator_of(self, cell: Cell) -> Communicator:
+        return self._communicator(self._settings.most_channels if self._is_wide(cell) else 0)
+
     def _operations(self, point: Point, cell: Cell) -> list[Operation]:
         """Return what enqueues an operation on each slot."""
-        communicator = self._communicator(self._settings.most_channels if self._is_wide(cell) else 0)
+        communicator = self._communicator_of(cell)
         collective, count = Collective(point.collective), elements_per_rank(point, self.nranks)
         stream = int(self._gpu.stream.ptr)
         return [
@@ -368,3 +382,13 @@ class NcclRank:
         for communicator in self._communicators.values():
             if (words := communicator.failure()) and not self._watchdog.passed:
                 raise BackendError(words)
+
+
+def _take_turns(operations: Sequence[Operation], times: int) -> None:
+    for number in range(times):
+        operations[number % len(operations)]()
+
+
+def _succeed(repeat: Callable[[int], int], times: int) -> None:
+    if result := repeat(times):
+        raise BackendError(f"NCCL returned the result {result}")

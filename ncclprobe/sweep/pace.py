@@ -19,7 +19,8 @@ HOPELESS = 3.0
 """A cell that takes so many times the default's time each time that it is looked at, twice, is not measured again: more
 than launches differ by, and two wild times in a row are needed to misjudge it."""
 COSTLY_S = 5e-3
-"""Samples that are shorter are all taken: they cost little, and are the noisier ones."""
+"""Samples that are shorter are all taken, and have two operations or more: they cost little, and are the noisier ones;
+what the ranks begin and end apart is then shared by two."""
 
 
 def wanted_operations(each_s: float, operations: int) -> int:
@@ -30,6 +31,8 @@ def wanted_operations(each_s: float, operations: int) -> int:
         operations: In the sample that showed it.
     """
     shortest = operations * each_s
+    if operations == 1 and 0 < shortest < COSTLY_S:
+        return max(2, min(MOST_OPERATIONS, math.ceil(SAMPLE_S / each_s)))
     if not 0 < shortest < SAMPLE_S:
         return operations
     return min(MOST_OPERATIONS, max(2 * operations, math.ceil(SAMPLE_S / each_s)))

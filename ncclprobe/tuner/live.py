@@ -15,12 +15,15 @@ Source: NCCL 2.28.9, src/plugin/plugin_open.cc (``dlopen``); dlopen(3)
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import pathlib
+from collections.abc import Callable
 from typing import TypeVar
 
 from ncclprobe.errors import BackendError, ParseError, UsageError
 from ncclprobe.names import DEFAULT, Algo, Collective, Proto
+from ncclprobe.records.base import Record
 from ncclprobe.records.sweep import Cell
 from ncclprobe.records.tuner import TUNED_COLLECTIVES, Answer, AnswerSource, PluginState, Refusal
 
@@ -118,6 +121,20 @@ class LiveTuner:
         """Put no table in force; return the generation from which on that holds."""
         return int(self._library.ncclprobe_drop_table())
 
+    def repeated(self, calls: Calls) -> Callable[[int], int]:
+        """Return what makes so many calls one after the other, without Python's time in between, until one fails.
+
+        It returns NCCL's result code, 0 where all went well.
+        """
+        addresses = [address for pair in calls.buffers for address in pair]
+        buffers = (ctypes.c_void_p * len(addresses))(*addresses)
+        gathers = calls.op is None
+        fixed = (
+            None if gathers else calls.function, calls.function if gathers else None, calls.op or 0, buffers,
+            len(calls.buffers), calls.count, calls.dtype, calls.comm, calls.stream,
+        )  # fmt: skip
+        return functools.partial(self._library.ncclprobe_repeat, *fixed)
+
     def answers(self, after: int = 0, generation: int | None = None) -> tuple[Answer, ...]:
         """Return what NCCL asked and was left with, oldest first; of the last ``ROOM`` questions at most.
 
@@ -137,6 +154,25 @@ class LiveTuner:
         return found[-1] if found else None
 
 
+class Calls(Record, frozen=True, kw_only=True):
+    """Calls of one of NCCL's collectives that differ in their buffers alone."""
+
+    function: int
+    """Its address."""
+    op: int | None
+    """The reduction, or a broadcast's root; None for collectives that take neither."""
+    buffers: tuple[tuple[int, int], ...]
+    """Addresses to send from and to receive at, taken in turn."""
+    count: int
+    """Elements, as in NCCL's call."""
+    dtype: int
+    """NCCL's number."""
+    comm: int
+    """NCCL's handle."""
+    stream: int
+    """CUDA's handle."""
+
+
 def _opened(path: pathlib.Path) -> ctypes.CDLL:
     """Return the library with its functions' types set, and its version checked."""
     try:
@@ -154,6 +190,7 @@ def _opened(path: pathlib.Path) -> ctypes.CDLL:
         ("drop_table", ctypes.c_int64, []),
         ("answers", size, [ctypes.c_uint64, pointer, size]),
         ("state", None, [pointer]),
+        ("repeat", integer, [*[pointer] * 2, integer, pointer, integer, size, integer, *[pointer] * 2, integer]),
     ):
         function = getattr(library, f"ncclprobe_{name}")
         function.restype, function.argtypes = result, arguments

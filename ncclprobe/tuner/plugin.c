@@ -22,6 +22,8 @@
  *   ncclprobe_answers(after, answers, room)          copies the answers with a number above `after`, oldest first,
  *                                                    of the last ANSWERS at most; how many
  *   ncclprobe_state(state)                           counts, the generation in force, the table's rows
+ *   ncclprobe_repeat(reduce, gather, op, ...)        calls one of NCCL's collectives so often, without an interpreter's
+ *                                                    time between two calls; gather for those without operation or root
  * Every change raises the generation, and every answer has that of its time: an answer with the generation that a
  * force returned was given under it, and says whether it was refused. All functions may be called from any thread.
  */
@@ -381,4 +383,15 @@ EXPORT void ncclprobe_state(struct ncclprobe_state *state) {
       .table_rows = table ? (int64_t)table->count : -1, .recording = record != NULL,
   };
   pthread_mutex_unlock(&lock);
+}
+
+EXPORT int ncclprobe_repeat(reduction *reduce, gathering *gather, int op, void *const *buffers, int slots, size_t count,
+                            int dtype, void *comm, void *stream, int times) {
+  int result = NCCL_SUCCESS;
+  for (int i = 0; i < times && result == NCCL_SUCCESS; i++) {
+    void *send = buffers[2 * (i % slots)], *receive = buffers[2 * (i % slots) + 1];
+    result = gather ? gather(send, receive, count, dtype, comm, stream)
+                    : reduce(send, receive, count, dtype, op, comm, stream);
+  }
+  return result;
 }

@@ -84,6 +84,12 @@ int64_t ncclprobe_drop_table(void);
 size_t ncclprobe_answers(uint64_t after, struct ncclprobe_answer *answers, size_t room);
 void ncclprobe_state(struct ncclprobe_state *state);
 
+/* NCCL's collectives: with an operation or a root as the fifth argument, and without. */
+typedef int reduction(const void *send, void *receive, size_t count, int dtype, int op, void *comm, void *stream);
+typedef int gathering(const void *send, void *receive, size_t count, int dtype, void *comm, void *stream);
+int ncclprobe_repeat(reduction *reduce, gathering *gather, int op, void *const *buffers, int slots, size_t count,
+                     int dtype, void *comm, void *stream, int times);
+
 /* ---- The record file: a header, then entries; native byte order. Read by ncclprobe/workload/recorded.py. */
 
 #define RECORD_MAGIC "ncclprb\n"

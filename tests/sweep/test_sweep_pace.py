@@ -14,7 +14,9 @@ AT = point(1024)
 @pytest.mark.parametrize(
     ("each_s", "operations", "wanted"),
     [
-        (600e-6, 1, 1),
+        (6e-3, 1, 1),
+        (600e-6, 1, 2),
+        (600e-6, 2, 2),
         (100e-6, 1, 5),
         (100e-6, 5, 5),
         (150e-6, 3, 6),

@@ -23,7 +23,7 @@ from ncclprobe.errors import ParseError
 from ncclprobe.names import Algo, Collective, Proto
 from ncclprobe.records.sweep import Cell
 from ncclprobe.records.tuner import AnswerSource, Recorded, Refusal
-from ncclprobe.tuner.live import LiveTuner
+from ncclprobe.tuner.live import Calls, LiveTuner
 from ncclprobe.workload.recorded import ENTRY, HEADER, doubts, is_record, read_record
 
 TREE_LL = Ran(Algo.TREE, Proto.LL, 0)
@@ -381,3 +381,34 @@ def test_an_entry_that_cannot_be_is_refused_and_one_to_come_is_read(content):
         ENTRY.pack_into(changed, HEADER.size, 3, 3, 64, 4, 0, 0, 0, source, refused, 4, 1, 5, 0)
         with pytest.raises(ParseError, match=f"the source {source} and the refusal {refused}"):
             read_record(bytes(changed), "record")
+
+
+_REDUCE = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_void_p,
+    ctypes.c_void_p,
+)  # fmt: skip
+_GATHER = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p
+)
+
+
+@pytest.mark.parametrize(("kind", "op", "fifth"), [(_REDUCE, 0, (0,)), (_REDUCE, 3, (3,)), (_GATHER, None, ())])
+def test_a_collective_is_called_again_and_again_with_the_buffers_in_turn(plugin, kind, op, fifth):
+    seen: list[tuple[int, ...]] = []
+
+    def called(*arguments: int) -> int:
+        seen.append(arguments)
+        return 5 if len(seen) == 7 else 0
+
+    function = kind(called)
+    calls = Calls(
+        function=ctypes.cast(function, ctypes.c_void_p).value, op=op, buffers=((16, 32), (48, 64), (80, 96)),
+        count=1 << 33, dtype=7, comm=112, stream=128,
+    )  # fmt: skip
+    repeat = LiveTuner(plugin).repeated(calls)
+    assert (repeat(0), seen) == (0, [])
+    assert repeat(4) == 0
+    turns = [(16, 32), (48, 64), (80, 96), (16, 32)]
+    assert seen == [(*buffers, 1 << 33, 7, *fifth, 112, 128) for buffers in turns]
+    assert repeat(100) == 5, "it stops at the first failure"
+    assert len(seen) == 7
