@@ -46,6 +46,7 @@ class EnvironmentRace(Race):
         self.shown = False
         """Whether it was confirmed."""
         self._cells: Cells = {}
+        self._candidates: Cells = {}
         self._rivals: Cells = {}
         self._judged: dict[Group, Ratio] = {}
         self._looks = 0
@@ -202,10 +203,11 @@ class EnvironmentRace(Race):
         super()._begin_confirmation(estimates)
 
     def _begin_joint_confirmation(self, env: Environment, chosen: Standing, estimates: dict[Group, Estimate]) -> None:
-        self.finalist, self._cells = env, chosen.cells
+        self.finalist, self._cells, self._candidates = env, chosen.cells, chosen.cells
         for point, state in self._points.items():
             state.finalist, rival = chosen.cells[point], self._rivals[point]
-            state.active = [chosen.cells[point], *([rival] if not rival.is_default else [])]
+            beside = (DEFAULT_CELL.under(env), rival)
+            state.active = [chosen.cells[point], *(c for c in beside if c not in (chosen.cells[point], DEFAULT_CELL))]
             state.stage, state.looks = Stage.CONFIRM, 0
         self._finalists = sum(len(state.active) for state in self._points.values())
         if not self._plan_joint(estimates, have=None):
@@ -257,26 +259,32 @@ class EnvironmentRace(Race):
 
     def _look_together(self) -> None:
         estimates = self._estimates("confirm")
-        gains = self._gains(estimates, "confirm")
-        self._judge_together(estimates, gains)
+        gains = self._judge_together(estimates)
         last = self.shown or not gains or self._looks == len(rules.CONFIRM_ALPHAS)
         if last or not self._plan_joint(estimates, have=gains[0]):
             self._settle()
 
-    def _judge_together(self, estimates: dict[Group, Estimate], gains: list[Estimate]) -> None:
+    def _judge_together(self, estimates: dict[Group, Estimate]) -> list[Estimate]:
+        """Take a look at the environment, and return its gains with what would run in it."""
+        bare = [cell.under(()) for cell in dict.fromkeys(self._candidates.values()) if cell.algo != DEFAULT_CELL.algo]
+        confirm = self._stages()["confirm"]
+        found = deployable(self.finalist, self.plan.points, bare, self.evidence, confirm)
+        self._cells = {point: found.get(point, cell) for point, cell in self._candidates.items()}
+        gains = self._gains(estimates, "confirm")
         share = rules.CONFIRM_ALPHAS[self._looks]
         low, high = rules.CONFIRM_LOW_ALPHA * share, rules.CONFIRM_HIGH_ALPHA * share
         for point, state in self._points.items():
             for cell in state.active:
-                if (found := estimates.get((point, cell))) is not None:
+                if (known := estimates.get((point, cell))) is not None:
                     part = (1 - SHARE) / self._finalists
-                    ratio = ratio_of(found, part * low, part * high)
+                    ratio = ratio_of(known, part * low, part * high)
                     self.ratios[point, cell] = self._judged[point, cell] = ratio
         if gains and all(self._fit(point, cell) for point, cell in self._cells.items()):
-            ends = [ratio_of(found, SHARE * low, SHARE * high) for found in gains]
+            ends = [ratio_of(one, SHARE * low, SHARE * high) for one in gains]
             self.shown = len(ends) == 2 and all(math.log(ratio.low) > rules.WORTHWHILE for ratio in ends)
             self.overall = ends[0] if self.shown else None
         self._looks += 1
+        return gains
 
     def _settle(self) -> None:
         for state in self._points.values():
@@ -291,6 +299,6 @@ class EnvironmentRace(Race):
             super()._close()
             return
         estimates = self._estimates("confirm")
-        self._judge_together(estimates, self._gains(estimates, "confirm"))
+        self._judge_together(estimates)
         if self.shown:
             self._settle()

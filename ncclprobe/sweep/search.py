@@ -131,8 +131,8 @@ class SearchRace(EnvironmentRace):
         return launch
 
     def _left_of(self, batch: Batch) -> tuple[Environment, ...]:
-        """Return what a first round was to measure and did not, because it hung or we were killed."""
-        if len(batch.launches) > 1:
+        """Return what a round did not measure, because it hung, which is forgiven once, or because we were killed."""
+        if len(batch.launches) > 1 and self._ended:
             return ()
         found = self._standings(batch.launches)
         return tuple(env for env in batch.environments if env not in found and self.works(env))

@@ -21,8 +21,8 @@ Cells = Mapping[Point, Cell]
 
 DETECTABLE_GAIN = 0.01
 """An environment that could still be this much faster over all sizes than the best without it goes on."""
-OWN_Z = 3.0
-"""Standard errors by which a cell must beat its environment's own default to run there: no look at it alone follows."""
+OWN_Z = 2.2
+"""Standard errors by which a cell must beat its environment's own default to run there, as to end that one's race."""
 
 
 class Standing(Record, frozen=True, kw_only=True):
