@@ -3,7 +3,8 @@
 #
 #   scripts/gpu_acceptance.sh FOLDER OUT [STEP...]
 #
-# FOLDER holds whl/ (wheels that the machine lacks) and nccl-tests/ (its sources). Results go to OUT as they come:
+# FOLDER holds whl/ (wheels that the machine lacks), nccl-tests/ (its sources) and, for the step sglang, sglang/ (its
+# install.sh and bench.sh). Results go to OUT as they come:
 # log.txt, and results.tgz with everything else. Steps, in order of importance: smoke tests one fidelity
 # sweep live nodes alike. With a site's MPI, nccl-tests has a process a GPU, as ours does; without one, a thread.
 set -u
@@ -34,6 +35,7 @@ export PYTHONPATH="$root:$work/site"
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
 nvidia-smi topo -m | tee "$work/results/topo.txt"
 gpus=$(nvidia-smi --list-gpus | wc -l)
+if [ -n "${CUDA_VISIBLE_DEVICES:-}" ]; then gpus=$(tr ',' '\n' <<< "$CUDA_VISIBLE_DEVICES" | wc -l); fi
 ranks=$((gpus > 1 ? gpus : 2))
 nccl=$(python3 -c 'import nvidia.nccl, pathlib; print(pathlib.Path(list(nvidia.nccl.__path__)[0]))')
 ln -sfn "$nccl/include" "$work/home/include"
@@ -111,6 +113,41 @@ for one in $steps; do
     probe 70 nodes --algo Tree,Ring --sizes 8:16M:8 --budget 40
     step 100 applied python3 "$root/scripts/nccl_table_applied.py" "$work/results/nodes" --out "$work/results/applied"
     unset NCCLPROBE_NODES
+    ;;
+  side) # which of two nodes is slow: without load, then with a load on the second one's GPU
+    export NCCLPROBE_NODES=2
+    pair=(python3 -m ncclprobe nodes --launcher local --backend nccl --nranks-per-node 1 --size 16M --rounds 6 --seed 1)
+    step 80 side_healthy "${pair[@]}" --out "$work/results/side_healthy"
+    CUDA_VISIBLE_DEVICES=$(cut -d, -f2 <<< "${CUDA_VISIBLE_DEVICES:-0,1}") timeout 100 python3 -c 'import cupy
+a = cupy.ones((8192, 8192), cupy.float32)
+while True: a @ a; cupy.cuda.Stream.null.synchronize()' &
+    load=$!
+    sleep 4
+    step 80 side_loaded "${pair[@]}" --out "$work/results/side_loaded"
+    kill "$load"
+    unset NCCLPROBE_NODES
+    ;;
+  pairs)
+    for seed in 1 2; do
+      step 60 "pairs_$seed" python3 -m ncclprobe nodes --each gpu --rounds 6 --seed "$seed" --out "$work/results/pairs_$seed"
+    done
+    ;;
+  graph)
+    choose_build
+    step 120 graph python3 "$root/scripts/nccl_fidelity.py" --what graph "${beside[@]}" --out "$work/results"
+    ;;
+  many) # GPUs: the whole sweep in the type that models use
+    time probe 60 many --algo Tree,Ring --proto LL,LL128,Simple --channels default,4,8,16,24,32 --sizes 8:1G:8 \
+      --dtype bfloat16 --budget "${MANY_S:-25}"
+    ;;
+  sglang) # the table of `many` against the defaults, as many trials as fit
+    bash "$folder/sglang/install.sh" "$folder/sglang" > "$work/results/install.txt" 2>&1 || tail -5 "$work/results/install.txt"
+    export MODEL=mid-deepseek MAXBS=128 NUM_PROMPTS=384 IN=256 OUT=192
+    NUM_PROMPTS=32 OUT=16 timeout 120 bash /tmp/site/bench.sh "$ranks" | tail -3 # fills caches
+    step "${SGLANG_S:-260}" sglang python3 -m ncclprobe validate-e2e --candidate "$work/results/many" --workload command \
+      --metric '"total_throughput": ([0-9.]+)' --trials 8 --warmup 0 --budget "$((${SGLANG_S:-260} - 50))" --seed 1 \
+      --out "$work/results/sglang" -- bash /tmp/site/bench.sh "$ranks"
+    cp /tmp/sglang_bench.log "$work/results/sglang_last.log"
     ;;
   alike)
     # What NCCL runs of itself on two GPUs, asked for by name: a winner is a false one. 25 sweeps each of small and large.
