@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ncclprobe.cli.nodes_history import changed
 from ncclprobe.cli.nodes_run import BUDGET, ROUNDS, NodesOptions, fleet_described, judged, keep, run_nodes
 from ncclprobe.cli.output import drawn_seed, finish, refuse_options_with_resume, shared_options
 from ncclprobe.errors import UsageError
@@ -31,6 +32,10 @@ TIMEOUT_S = 20.0
 @click.command(NAME)
 @click.option("--from", "results", type=click.Path(path_type=pathlib.Path), metavar="CSV", help="Judge past results.")
 @click.option("--lower-is-better", is_flag=True, help="The values of --from are times.")
+@click.option(
+    "--history", type=click.Path(path_type=pathlib.Path, exists=True, file_okay=False), metavar="DIR",
+    help="Find when nodes changed, in the run directories below DIR.",
+)  # fmt: skip
 @click.option("--hosts", metavar="NODESET", help="Measure these hosts: dgx[001-016]  [default: the job's]")
 @click.option("--each", type=click.Choice(("host", "gpu")), help="What is a node  [default: host]")
 @click.option("--launcher", type=click.Choice(list(LAUNCHERS)), help="Starts ranks on them  [default: mpirun]")
@@ -76,6 +81,7 @@ def command(
 
     \b
     ncclprobe nodes --from results.csv
+    ncclprobe nodes --history ncclprobe-runs
     ncclprobe nodes --hosts 'dgx[001-016]' --launcher srun
     ncclprobe nodes --each gpu
     ncclprobe nodes --fabric fabric.toml --seed 1
@@ -93,7 +99,9 @@ def command(
         rounds=given["rounds"] or ROUNDS,
         budget=given["budget"] or BUDGET,
         fabric=str(given["fabric"].absolute()) if given["fabric"] else None,
-        fleet=None if results is not None or given["fabric"] else fleet_options(**{n: given[n] for n in ON_HOSTS}),
+        fleet=None
+        if results is not None or given["history"] or given["fabric"]
+        else fleet_options(**{n: given[n] for n in ON_HOSTS}),
     )
     manifest = Manifest(
         command=NAME,
@@ -105,6 +113,9 @@ def command(
     if results is not None:
         document = judged(results, threshold, lower_is_better=lower_is_better)
         path = keep(document, out, manifest)
+    elif given["history"] is not None:
+        document = changed(given["history"], threshold)
+        path = keep(document, out, manifest)
     else:
         with RunDirectory.create(out or default_directory(NAME), manifest) as directory:
             document, path = run_nodes(directory), str(directory.path)
@@ -113,14 +124,16 @@ def command(
 
 def _refuse_contradictions(results: pathlib.Path | None, given: dict[str, Any], *, lower_is_better: bool) -> None:
     on_hosts = [f"--{name.replace('_', '-')}" for name in ON_HOSTS if given[name] is not None]
-    ways = [results is not None, given["fabric"] is not None, bool(on_hosts)]
+    past = results is not None or given["history"] is not None
+    ways = [results is not None, given["history"] is not None, given["fabric"] is not None, bool(on_hosts)]
     if sum(ways) != 1:
         raise UsageError(
-            "say what to judge: --from CSV for past results, --hosts NODESET (or --launcher in a job) for real hosts,"
-            " --each gpu for the GPUs of this one, or --fabric TOML for a simulated fabric"
+            "say what to judge: --from CSV or --history DIR for past results, --hosts NODESET (or --launcher in a job)"
+            " for real hosts, --each gpu for the GPUs of this one, or --fabric TOML for a simulated fabric"
         )
-    if results is not None and (given["rounds"] is not None or given["budget"] is not None):
-        raise UsageError("--from measures nothing; leave --rounds and --budget away")
+    if past and (given["rounds"] is not None or given["budget"] is not None):
+        way = "--from" if results is not None else "--history"
+        raise UsageError(f"{way} measures nothing; leave --rounds and --budget away")
     if results is None and lower_is_better:
         raise UsageError("--lower-is-better is about the values of --from; leave it away")
 

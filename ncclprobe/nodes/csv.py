@@ -1,6 +1,7 @@
 """Results of the past as CSV: text in, group values out.
 
-The header names ``nodes`` and ``value``, and may name ``unit``, ``rail`` and ``time``; other columns are passed over.
+The header names ``nodes`` and ``value``, and may name ``metric``, ``unit``, ``rail`` and ``time``; other columns are
+passed over. Each metric and unit is judged apart, and less is better where its name says that it is a time.
 Node names are separated by commas (the field is quoted then), semicolons or blanks, or are a folded set. A value is a
 number over 0, or a word that says that the group gave none.
 """
@@ -32,6 +33,13 @@ NO_VALUE = {
 }
 """Words in the value's place -> the group's status."""
 
+TIME_UNITS = frozenset({"ns", "us", "µs", "μs", "ms", "s", "sec", "secs", "second", "seconds", "min", "minutes", "h"})
+"""Units of times, by themselves or before a slash: ``ms/step``."""
+
+TIME_WORDS = frozenset({"latency", "time", "duration", "elapsed", "ttft", "tpot", "itl"})
+"""Words in a metric's name that make it a time; the last three are those of serving benchmarks."""
+
+_RATIO = re.compile(r"/|(?<![a-z])per(?![a-z])")
 _THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d+)?")
 
 
@@ -44,6 +52,8 @@ class Results(Record, frozen=True, kw_only=True):
     """Lines whose time is no time; the column is then not used at all."""
     some_times: bool
     """Whether some rows have a time and others have none; the column is then not used either."""
+    inverted: tuple[str, ...] = ()
+    """Metrics and units that were taken for times by their name, so that less is better."""
 
 
 def parse_results(text: str, source: str, *, lower_is_better: bool = False) -> Results:
@@ -52,7 +62,7 @@ def parse_results(text: str, source: str, *, lower_is_better: bool = False) -> R
     Args:
         text: The file, with or without a byte order mark, with any line ends, separated by comma, semicolon or tab.
         source: For messages.
-        lower_is_better: The values are times.
+        lower_is_better: The values are times, all of them; else those that the metric's or the unit's name says.
 
     Raises:
         ParseError: A column is missing, or a row is not what the header says.
@@ -75,7 +85,7 @@ def parse_results(text: str, source: str, *, lower_is_better: bool = False) -> R
         times.append((line, values[-1].time))
     if not values:
         raise ParseError("there is a header, but no row", source=source, line=start + 1, text=lines[start])
-    return _timed(values, times)
+    return _timed(values, times).with_(inverted=() if lower_is_better else _inverted(values))
 
 
 def _delimiter(header: str) -> str:
@@ -115,14 +125,37 @@ def _value(row: dict[str, str], source: str, line: int, *, lower_is_better: bool
         nodes = expand(row["nodes"].replace(";", ","))
     except UsageError as problem:
         raise ParseError(f"no node names ({problem})", source=source, line=line, text=row["nodes"]) from problem
+    unit = _unit(row.get("metric", ""), row.get("unit", ""))
+    inverse = status == "ok" and (lower_is_better or is_time(unit))
     return GroupValue(
         nodes=nodes,
-        value=1 / value if lower_is_better and status == "ok" else value,
-        unit=row.get("unit") or None,
+        value=1 / value if inverse else value,
+        unit=unit,
         rail=row.get("rail") or None,
         time=row.get("time") or None,
         status=status,
     )
+
+
+def _unit(metric: str, unit: str) -> str | None:
+    """Return what values must share to be compared: ``decode throughput, tok/s``."""
+    return ", ".join(part for part in (metric, unit) if part) or None
+
+
+def is_time(unit: str | None) -> bool:
+    """Return whether a metric and unit, as ``_unit`` joins them, say that a value is a time."""
+    metric, _, last = (unit or "").lower().rpartition(", ")
+    measured = _RATIO.split(last)[0]
+    return _names_a_time(measured) or (measured == last and _names_a_time(_RATIO.split(metric)[0]))
+
+
+def _names_a_time(name: str) -> bool:
+    words = [word for word in re.split(r"[^a-zµμ]+", name) if word]
+    return bool(words) and (words[-1] in TIME_UNITS or not TIME_WORDS.isdisjoint(words))
+
+
+def _inverted(values: Sequence[GroupValue]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value.unit for value in values if value.unit and is_time(value.unit)))
 
 
 def _number(text: str) -> float | None:

@@ -57,6 +57,10 @@ def _time_findings(results: Results, source: str) -> Iterator[Finding]:
         yield info("time-not-used", source, f"the time in line {lines} is none; the column is not used", hint)
     elif results.some_times:
         yield info("time-not-used", source, "not every row has a time; the column is not used", hint)
+    if results.inverted:
+        names = "; ".join(results.inverted)
+        message = f"{names}: taken for times by their name, so less is better"
+        yield info("taken-for-times", source, message, "name the metric or unit otherwise where more is better")
 
 
 @dataclasses.dataclass(frozen=True)

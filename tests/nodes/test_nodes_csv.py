@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncclprobe.errors import ParseError
-from ncclprobe.nodes.csv import parse_results
+from ncclprobe.nodes.csv import is_time, parse_results
 
 PLAIN = "nodes,value\n"
 
@@ -107,3 +107,45 @@ def test_any_text_is_read_or_refused(text):
             assert parse_results(content, "x.csv").values
         except ParseError as problem:
             assert str(problem).startswith("x.csv")
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"),
+    [
+        ("ms", True),
+        ("us", True),
+        ("ms/step", True),
+        ("s/it", True),
+        ("median_ttft_ms", True),
+        ("p99 latency", True),
+        ("decode latency, ms", True),
+        ("tok/s", False),
+        ("GB/s", False),
+        ("decode throughput, tok/s", False),
+        ("requests per s", False),
+        ("tokens_per_second", False),
+        ("time_per_output_token_ms", True),
+        ("decode time, tok/s", False),
+        ("samples", False),
+        (None, False),
+    ],
+)
+def test_times_are_known_by_their_name(unit, expected):
+    assert is_time(unit) is expected
+
+
+def test_metrics_are_told_apart_and_times_among_them_inverted():
+    text = "nodes,metric,unit,value\n" + 'a;b,throughput,tok/s,2000\na;b,ttft,ms,50\n"a,b",,tok/s,4\n'
+    results = parse_results(text, "x.csv")
+    assert [(value.unit, value.value) for value in results.values] == [
+        ("throughput, tok/s", 2000.0),
+        ("ttft, ms", 0.02),
+        ("tok/s", 4.0),
+    ]
+    assert results.inverted == ("ttft, ms",)
+
+
+def test_lower_is_better_inverts_everything_and_says_nothing():
+    results = parse_results("nodes,unit,value\na;b,tok/s,4\na;b,ms,4\n", "x.csv", lower_is_better=True)
+    assert [value.value for value in results.values] == [0.25, 0.25]
+    assert results.inverted == ()

@@ -1,0 +1,53 @@
+"""``ncclprobe nodes --history``: reads run directories of earlier runs, and says when nodes changed."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+
+from ncclprobe.errors import UsageError
+from ncclprobe.nodes.csv import Results
+from ncclprobe.nodes.document import of_results
+from ncclprobe.nodes.history import PastRun, change_findings, changes, current, ordered
+from ncclprobe.records.nodes import GroupValue, NodesDocument
+from ncclprobe.records.sweep import SweepDocument
+from ncclprobe.store import DOCUMENT, MANIFEST, Manifest, read_document, read_journal, read_manifest
+
+
+def changed(path: pathlib.Path, threshold: float) -> NodesDocument:
+    """Return the verdicts on every node by its values since it last changed, and when nodes changed.
+
+    Raises:
+        UsageError: There is no run that measured nodes.
+    """
+    runs = ordered(past_run(manifest.parent) for manifest in sorted(path.rglob(MANIFEST)))
+    if not runs:
+        raise UsageError(f"{path} holds no run of nodes, or of sweep on several hosts; name the folder that holds them")
+    found = changes(runs, threshold)
+    results = Results(values=current(runs, found), bad_times=(), some_times=False)
+    document = of_results(results, f"{len(runs)} runs in {path}", threshold)
+    return document.with_(findings=(*document.findings, *change_findings(runs, found)))
+
+
+def past_run(path: pathlib.Path) -> PastRun:
+    """Return what a run directory says of nodes; no values where it is of another command."""
+    manifest = read_manifest(path)
+    if manifest.command == "nodes":
+        values = [line for line in read_journal(path, {"group-value": GroupValue}) if isinstance(line, GroupValue)]
+    elif manifest.command == "sweep" and (path / DOCUMENT).exists():
+        values = list(_swept(path, manifest))
+    else:
+        values = []
+    return PastRun(time=manifest.created, source=str(path), values=tuple(values))
+
+
+def _swept(path: pathlib.Path, manifest: Manifest) -> Iterator[GroupValue]:
+    """Yield the default's bus bandwidth on a sweep's hosts: a value of one group a collective, type and size."""
+    hosts = tuple(manifest.options.get("hosts") or ())
+    document = read_document(path, [SweepDocument])
+    if len(hosts) < 2 or not isinstance(document, SweepDocument):
+        return
+    for cell in document.cells:
+        if cell.algo == "default" and cell.busbw_gbps:
+            unit = f"default {cell.collective} {cell.dtype} of {cell.size_bytes} bytes, GB/s"
+            yield GroupValue(nodes=hosts, value=cell.busbw_gbps, unit=unit)

@@ -1,0 +1,90 @@
+import json
+import math
+import pathlib
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from ncclprobe.cli.nodes import command
+from ncclprobe.cli.nodes_history import past_run
+from ncclprobe.errors import UsageError
+from ncclprobe.records.nodes import GroupValue
+from ncclprobe.store import Manifest, RunDirectory
+
+SWEEP = pathlib.Path(__file__).parents[2] / "data/h200x2_202611/sweep"
+NODES = tuple(f"dgx{i:03d}" for i in range(1, 9))
+
+
+def written(folder, days, slow_from, *, slow=0.8):
+    """Write a run a day in which dgx003 is slow from some day on."""
+    rng = np.random.default_rng(1)
+    for day in range(1, days + 1):
+        manifest = Manifest(command="nodes", argv=("ncclprobe",), seed=1, created=f"2026-11-{day:02d}T02:00:00Z")
+        with RunDirectory.create(folder / f"day{day}", manifest) as directory:
+            for round_ in range(6):
+                order = [NODES[i] for i in rng.permutation(len(NODES))]
+                for a, b in zip(order[::2], order[1::2], strict=True):
+                    speed = slow if day >= slow_from and "dgx003" in (a, b) else 1.0
+                    value = 40 * speed * math.exp(0.01 * rng.standard_normal())
+                    directory.append(GroupValue(nodes=(a, b), value=value, unit="GB/s", round=round_), "group-value")
+
+
+def invoke(*tokens):
+    return CliRunner().invoke(command, [*tokens, "--json"], standalone_mode=False)
+
+
+def answer(*tokens):
+    done = invoke(*tokens)
+    return done.return_value, json.loads(done.stdout)
+
+
+def test_the_day_on_which_a_node_became_slow_is_found(tmp_path):
+    written(tmp_path, days=6, slow_from=4)
+    status, document = answer("--history", str(tmp_path))
+    assert status == 3
+    assert [node["node"] for node in document["nodes"] if node["status"] == "slow"] == ["dgx003"]
+    (change,) = [finding for finding in document["findings"] if finding["code"] == "node-changed"]
+    assert (change["subject"], change["severity"]) == ("dgx003", "warning")
+    assert "since 2026-11-04T02:00:00Z" in change["message"]
+    assert document["source"] == f"6 runs in {tmp_path}"
+
+
+def test_a_fleet_that_did_not_change_is_healthy(tmp_path):
+    written(tmp_path, days=5, slow_from=9)
+    status, document = answer("--history", str(tmp_path))
+    assert status == 0
+    assert {node["status"] for node in document["nodes"]} == {"ok"}
+    assert [finding["code"] for finding in document["findings"]] == []
+
+
+def test_a_sweep_on_several_hosts_is_a_value_of_their_group_at_each_size(tmp_path):
+    manifest = Manifest(command="sweep", argv=("ncclprobe",), seed=1, options={"hosts": ["dgx001", "dgx002"]})
+    with RunDirectory.create(tmp_path, manifest):
+        (tmp_path / "document.json").write_bytes((SWEEP / "document.json").read_bytes())
+    run = past_run(tmp_path)
+    defaults = [
+        cell for cell in json.loads((SWEEP / "document.json").read_bytes())["cells"] if cell["algo"] == "default"
+    ]
+    assert [value.value for value in run.values] == [cell["busbw_gbps"] for cell in defaults]
+    assert {value.nodes for value in run.values} == {("dgx001", "dgx002")}
+    assert run.values[0].unit == f"default all_reduce float32 of {defaults[0]['size_bytes']} bytes, GB/s"
+
+
+@pytest.mark.parametrize(("command_", "hosts"), [("sweep", ["dgx001"]), ("sweep", None), ("scan", ["a", "b"])])
+def test_other_runs_say_nothing_of_nodes(tmp_path, command_, hosts):
+    manifest = Manifest(command=command_, argv=("ncclprobe",), seed=1, options={"hosts": hosts} if hosts else {})
+    with RunDirectory.create(tmp_path, manifest):
+        (tmp_path / "document.json").write_bytes((SWEEP / "document.json").read_bytes())
+    assert past_run(tmp_path).values == ()
+
+
+def test_a_folder_without_runs_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="holds no run of nodes"):
+        raise invoke("--history", str(tmp_path)).exception
+
+
+@pytest.mark.parametrize("others", [["--from", "x.csv"], ["--rounds", "3"], ["--lower-is-better"]])
+def test_history_contradicts_other_ways(tmp_path, others):
+    with pytest.raises(UsageError):
+        raise invoke("--history", str(tmp_path), *others).exception
