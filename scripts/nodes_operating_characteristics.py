@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,8 @@ from ncclprobe.backends.fabric import Fabric, Noise, SlowLink, SlowRail
 from ncclprobe.nodes.active import Plan, cost, run
 from ncclprobe.nodes.attribute import Judgement, judge
 from ncclprobe.nodes.csv import parse_results
+from ncclprobe.nodes.history import PastRun, changes
+from ncclprobe.nodes.rounds import survey
 from ncclprobe.nodes.simulated import SimulatedFleet
 from ncclprobe.nodesets import fold
 from ncclprobe.records.base import Interval
@@ -226,6 +229,42 @@ def _with_link(groups: Sequence[Pair], pair: Pair, looks: int, rng: np.random.Ge
     return mixed
 
 
+def earlier(number: int, runs: int, since: int, depth: float) -> Scenario:
+    """Return a scenario: surveys on different days; from one on, a node is slow, which is due with its date."""
+
+    def once(seed: int) -> Score:
+        rng = np.random.default_rng([seed, 4])
+        nodes = tuple(f"dgx{i:04d}" for i in range(number))
+        changed = nodes[int(rng.integers(number))]
+        past = []
+        for day in range(runs):
+            truth = Truth(nodes={changed: depth} if day >= since else {})
+            fleet = SimulatedFleet(_fabric(nodes, truth, ROUGH, rails=0), 1000 * seed + day)
+            rounds = itertools.islice(survey(nodes, (), rng), 8)
+            values = tuple(value for planned in rounds for value in fleet.measure(planned))
+            past.append(PastRun(time=f"2026-11-{day + 1:02d}", source=str(day), values=values))
+        found = changes(past, PLAN.threshold)
+        right = sum(c.node == changed and c.earliest <= since <= c.latest and since < runs for c in found)
+        due = int(since < runs)
+        return Score(
+            due=due, found=min(right, due), named=len(found), right=right, alarms=int(right < len(found)), runs=1
+        )
+
+    return once
+
+
+def timed(slow: int, depth: float) -> float:
+    """Return the seconds in which eight rounds of pairs of 10,000 nodes are judged."""
+    rng = np.random.default_rng(1)
+    nodes = tuple(f"dgx{i:05d}" for i in range(10_000))
+    truth = Truth(nodes={nodes[i]: depth for i in rng.permutation(len(nodes))[:slow]})
+    fleet = SimulatedFleet(_fabric(nodes, truth, ROUGH, rails=0), 1)
+    values = [value for planned in itertools.islice(survey(nodes, (), rng), 8) for value in fleet.measure(planned)]
+    started = time.perf_counter()
+    judge(values, nodes)
+    return time.perf_counter() - started
+
+
 def scenarios() -> Iterator[tuple[str, Scenario]]:
     for number, slow in ((64, 6), (512, 48), (4096, 384)):
         yield f"{number} nodes, {slow} slow by 6 to 20 %", active(number, slow, (0.06, 0.2))
@@ -259,6 +298,9 @@ def scenarios() -> Iterator[tuple[str, Scenario]]:
     yield "CSV: 64 nodes, one slow by 30 %, 1 row", History(64, slow=0, lonely=0.3)
     yield "CSV: 20 nodes, 60 pairs, 1 slow", History(20, per_node=6, tournament=False)
     yield "CSV: 20 nodes, 60 pairs, healthy", History(20, per_node=6, slow=0, tournament=False)
+    yield "CSV: 64 nodes, 10 slow by 8 %, 10 rows each", History(64, per_node=10, slow=10, depth=0.08)
+    yield "runs: 64 nodes, 8 runs, 1 slower by 10 %", earlier(64, 8, since=5, depth=0.1)
+    yield "runs: 64 nodes, 8 runs, nothing changed", earlier(64, 8, since=8, depth=0.1)
 
 
 COLUMNS = ("runs", "recall", "precision", "alarms", "suspects", "coverage", "meas.", "GPU-min", "s/run")
@@ -271,7 +313,7 @@ def row(total: Score, seconds: float) -> list[str]:
         f"{total.right / total.named:.4f}" if total.named else "-",
         f"{total.alarms / total.runs:.3f}",
         f"{total.suspects / total.runs:.2f}",
-        f"{total.held / total.nodes:.4f}",
+        f"{total.held / total.nodes:.4f}" if total.nodes else "-",
         f"{total.measurements / total.runs:.1f}" if total.measurements else "-",
         f"{total.gpu_minutes / total.runs:.2f}" if total.gpu_minutes else "-",
         f"{seconds / total.runs:.2f}",
@@ -293,6 +335,8 @@ def main() -> None:
             total = total.plus(once(seed))
         cells = row(total, time.process_time() - started)
         print(f"{label:46}" + "".join(f"{cell:>10}" for cell in cells), flush=True)
+    for slow, depth in ((100, 0.15), (1000, 0.05)) if options.only in "10000 nodes" else ():
+        print(f"10000 nodes, {slow} slow by {100 * depth:g} %, 40000 pairs: judged in {timed(slow, depth):.1f} s")
 
 
 if __name__ == "__main__":
