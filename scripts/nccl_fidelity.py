@@ -33,6 +33,7 @@ from ncclprobe.units import format_size, parse_size
 DTYPES = {"float32": "float", "bfloat16": "bfloat16"}
 BOUNDS = {"graph": (0.01, 0.3), "eager": (0.05, 1.5)}
 BIG = 128 << 20
+SAMPLE_S = 10e-3  # about as long as nccl-tests times: 20 iterations, or 20 replays of 20
 CELLS = [Cell(algo=algo, proto=proto) for algo in ("Tree", "Ring") for proto in ("LL", "LL128", "Simple")]
 Times = dict[int, list[float]]
 
@@ -44,7 +45,7 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--what", default="graph,eager,live")
     parser.add_argument("--largest", default="8G")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--nranks", type=int, default=2)
     options = parser.parse_args()
     found: dict[str, object] = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
@@ -134,6 +135,7 @@ def shot(
     points = [Point(collective=Collective.ALL_REDUCE.value, dtype=dtype, size_bytes=size) for size in sizes]
     launch = Launch(
         index=index, stage="explore", nranks=nranks, warmups=1, timeout_s=20, seed=index, env=env, thorough=True,
+        sample_s=SAMPLE_S,
         blocks=tuple(Block(point=point, cells=(DEFAULT_CELL, *cells), repeat=repeat) for point in points),
     )  # fmt: skip
     found = Shot({}, {})

@@ -17,7 +17,7 @@ import math
 import pathlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -248,6 +248,22 @@ class Communicator:
             self.aborted = True
             with self.translated("ncclCommDestroy"):
                 self._nccl.comm_destroy(self._handle)
+
+
+def take_turns(operations: Sequence[Operation], times: int) -> None:
+    """Run so many operations, one after the other and then from the first again."""
+    for number in range(times):
+        operations[number % len(operations)]()
+
+
+def succeed(repeat: Callable[[int], int], times: int) -> None:
+    """Have NCCL called so often.
+
+    Raises:
+        BackendError: It returned a result code that is no success.
+    """
+    if result := repeat(times):
+        raise BackendError(f"NCCL returned the result {result}")
 
 
 class Watchdog:

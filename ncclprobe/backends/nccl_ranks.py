@@ -6,7 +6,7 @@ import contextlib
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from ncclprobe.backends.geometry import elements_per_rank, geometry
 from ncclprobe.backends.mpi_names import Choices
 from ncclprobe.backends.nccl_device import ALIGNMENT, Buffers, Gpu, Operation, Slots, slots_of
-from ncclprobe.backends.nccl_library import Communicator, Nccl, Watchdog, gpu_count
+from ncclprobe.backends.nccl_library import Communicator, Nccl, Watchdog, gpu_count, succeed, take_turns
 from ncclprobe.backends.nccl_log import NcclLog
 from ncclprobe.backends.nccl_names import channels_in, difference, operations_in
 from ncclprobe.backends.nccl_proof import Captured, Proof, Refused, judge_answers
@@ -46,7 +46,7 @@ class NcclRank:
         self.ran: Cell | None = None
         self._log: NcclLog | None = None
         self._library: Nccl | None = None
-        self._salt = 0
+        self._salt, self._broken = 0, ""
 
     # ---- among the ranks
 
@@ -200,7 +200,8 @@ class NcclRank:
             except MeasurementTimeout:  # word of another rank
                 raise
             except BackendError as problem:
-                if self._watchdog.passed:
+                if self._watchdog.passed or self._failure():
+                    self._abort_communicators()
                     raise self._gang.trouble(self._state(point, cell)) from problem
                 raise
 
@@ -309,7 +310,7 @@ class NcclRank:
                 seconds = self._gpu.seconds(lambda _: operation(), 1, lambda: None)
             judge_answers(cell, point, self._tuner.answers(after=asked))
         except BackendError as problem:
-            if self._watchdog.passed:
+            if self._watchdog.passed or self._failure():
                 raise
             return None, str(problem), 0.0
         finally:
@@ -337,8 +338,8 @@ class NcclRank:
             elements_per_rank(point, self.nranks), point.dtype, int(self._gpu.stream.ptr),
         )  # fmt: skip
         if calls is None:
-            return partial(_take_turns, self._operations(point, cell))
-        return partial(_succeed, self._tuner.repeated(calls))
+            return partial(take_turns, self._operations(point, cell))
+        return partial(succeed, self._tuner.repeated(calls))
 
     def _communicator_of(self, cell: Cell) -> Communicator:
         return self._communicator(self._settings.most_channels if self._is_wide(cell) else 0)
@@ -363,12 +364,20 @@ class NcclRank:
         """Return what this rank was at, for the others."""
         answer = self._tuner.last()
         took = f", in which NCCL took {answer.algo}/{answer.proto} last" if answer is not None else ""
-        place = f"{point.collective} {point.dtype} {format_size(point.size_bytes)}"
-        return f"was aborted after {self._settings.timeout_s:g} s in {cell.label} at {place}{took}"
+        place = f"{cell.label} at {point.collective} {point.dtype} {format_size(point.size_bytes)}"
+        if self._broken:
+            return f"failed in {place}{took}: {self._broken}"
+        return f"was aborted after {self._settings.timeout_s:g} s in {place}{took}"
 
     def _abort_communicators(self) -> None:
         for communicator in self._communicators.values():
             communicator.abort()
+
+    def _failure(self) -> str:
+        """Return what went wrong behind the operations, empty where nothing did: no communicator outlives that."""
+        if not self._broken and not self._watchdog.passed:
+            self._broken = next(filter(None, (one.failure() for one in self._communicators.values())), "")
+        return self._broken
 
     def _check_communicators(self) -> None:
         """Raise what went wrong behind the operations.
@@ -379,16 +388,5 @@ class NcclRank:
         if time.monotonic() - self._checked < CHECK_EVERY_S:
             return
         self._checked = time.monotonic()
-        for communicator in self._communicators.values():
-            if (words := communicator.failure()) and not self._watchdog.passed:
-                raise BackendError(words)
-
-
-def _take_turns(operations: Sequence[Operation], times: int) -> None:
-    for number in range(times):
-        operations[number % len(operations)]()
-
-
-def _succeed(repeat: Callable[[int], int], times: int) -> None:
-    if result := repeat(times):
-        raise BackendError(f"NCCL returned the result {result}")
+        if words := self._failure():
+            raise BackendError(words)

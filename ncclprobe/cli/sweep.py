@@ -88,6 +88,10 @@ def _numbers(context: click.Context, option: click.Parameter, text: str | None) 
     help="A sample that takes longer is aborted and its cell left out.",
 )  # fmt: skip
 @click.option(
+    "--sample", type=click.FloatRange(0, 1e4, min_open=True), default=0.5, show_default=True, metavar="MS",
+    help="A sample lasts at least so long; 10 for times as exact as nccl-tests'.",
+)  # fmt: skip
+@click.option(
     "--mode", type=click.Choice(["auto", "graph", "eager"]), default="auto", show_default=True,
     help="GPUs: replay captured operations, or enqueue each; auto captures up to 32 MiB.",
 )  # fmt: skip
@@ -134,7 +138,7 @@ def command(
 
 def sweep_options(
     *, backend: str, fabric: pathlib.Path | None, hosts: str | None, budget: float | None, timeout: float,
-    seed: int | None, env: Sequence[str] = (), **same: Any,
+    sample: float, seed: int | None, env: Sequence[str] = (), **same: Any,
 ) -> SweepOptions:  # fmt: skip
     """Return what was asked for, with every default that depends on the machine settled.
 
@@ -154,6 +158,7 @@ def sweep_options(
         budget_s=budget if budget or name == "sim" else most,
         env=axes,
         timeout_s=timeout,
+        sample_s=sample / 1e3,
         seed=drawn_seed(seed),
         **same,
     )
@@ -220,6 +225,7 @@ def _plan(options: SweepOptions) -> tuple[Backend, Capabilities, RacePlan]:
         nranks=capabilities.nranks,
         seed=options.seed,
         timeout_s=options.timeout_s,
+        sample_s=options.sample_s,
         budget_s=options.budget_s,
         exhaustive=options.exhaustive,
     )

@@ -115,6 +115,8 @@ class Launch(Record, frozen=True, kw_only=True):
     """For the orders of blocks and cells, and a simulator's draws."""
     env: tuple[tuple[str, str], ...] = ()
     """Variables of this launch's processes."""
+    sample_s: float = 500e-6
+    """A sample of real ranks has so many operations that it lasts at least so long."""
     thorough: bool = False
     """Take every sample, even of cells that are several times slower than the default."""
 

@@ -9,8 +9,6 @@ import math
 
 from ncclprobe.records.sweep import Cell, Point
 
-SAMPLE_S = 500e-6
-"""A sample lasts at least about so long: clocks and the barrier's own spread are then small beside it."""
 MOST_OPERATIONS = 1024
 """In one sample."""
 SLOWER = 2.0
@@ -23,19 +21,20 @@ COSTLY_S = 5e-3
 what the ranks begin and end apart is then shared by two."""
 
 
-def wanted_operations(each_s: float, operations: int) -> int:
+def wanted_operations(each_s: float, operations: int, sample_s: float) -> int:
     """Return how many operations the next sample should have, the same number where that is enough.
 
     Args:
         each_s: What one of them took.
         operations: In the sample that showed it.
+        sample_s: How long a sample should last at least: clocks and the barrier's own spread are then small beside it.
     """
     shortest = operations * each_s
     if operations == 1 and 0 < shortest < COSTLY_S:
-        return max(2, min(MOST_OPERATIONS, math.ceil(SAMPLE_S / each_s)))
-    if not 0 < shortest < SAMPLE_S:
+        return max(2, min(MOST_OPERATIONS, math.ceil(sample_s / each_s)))
+    if not 0 < shortest < sample_s:
         return operations
-    return min(MOST_OPERATIONS, max(2 * operations, math.ceil(SAMPLE_S / each_s)))
+    return min(MOST_OPERATIONS, max(2 * operations, math.ceil(sample_s / each_s)))
 
 
 class Pace:

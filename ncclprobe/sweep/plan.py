@@ -55,6 +55,8 @@ class SweepOptions(Record, frozen=True, kw_only=True):
     """Wall time."""
     timeout_s: float = 10.0
     """Of a single sample."""
+    sample_s: float = 500e-6
+    """At least, of a single sample of real ranks."""
     exhaustive: bool = False
     """Measure everything n times."""
     seed: int

@@ -41,6 +41,8 @@ class RacePlan(Record, frozen=True, kw_only=True):
     """Every random order follows from it."""
     timeout_s: float
     """Of a single sample."""
+    sample_s: float = 500e-6
+    """At least, of a single sample of real ranks."""
     warmups: int = 1
     """Of each launch (records.sweep.Launch)."""
     budget_s: float | None = None
@@ -179,6 +181,7 @@ class Race:
             blocks=tuple(blocks),
             warmups=self.plan.warmups,
             timeout_s=self.plan.timeout_s,
+            sample_s=self.plan.sample_s,
             seed=self.plan.seed,
             env=self.plan.env,
             thorough=confirm or self.plan.exhaustive,

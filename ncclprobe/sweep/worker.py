@@ -254,7 +254,7 @@ class Worker:
         operations = 1
         while self._usable(point, DEFAULT_CELL):
             times = yield from self._times_us(step, operations)
-            wanted = wanted_operations(min(times, default=0.0) / 1e6, operations)
+            wanted = wanted_operations(min(times, default=0.0) / 1e6, operations, self._launch.sample_s)
             if wanted == operations:
                 break
             operations = wanted

@@ -117,6 +117,16 @@ def test_ranks_that_disagree_are_aborted(backend: NcclBackend, monkeypatch: pyte
     assert time.monotonic() - began < 15
 
 
+def test_a_communicator_that_failed_is_used_no_more(backend: NcclBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_NCCL_FAILS", "Ring/Simple")
+    measured = list(backend.measure(_launch((RING, TREE), (1 << 20,), timeout_s=2.0, repeat=1000)))
+    last = measured[-1]
+    assert (last.cells, last.statuses, last.times_us) == ((RING,), (Status.TIMEOUT,), (None,))
+    why = "NCCL took Ring/Simple last: remote process exited or there was a network error (result 6)"
+    assert f"rank 1 failed in Ring/Simple at all_reduce float32 1M, in which {why}" in last.message
+    assert not any(status is Status.REFUSED for one in measured for status in one.statuses)
+
+
 def test_a_rank_that_stops_is_named(backend: NcclBackend) -> None:
     measurements = backend.measure(_launch((RING,), timeout_s=1.0, repeat=100_000))
     for _ in range(10):

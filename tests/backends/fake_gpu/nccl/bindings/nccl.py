@@ -44,7 +44,7 @@ def get_unique_id() -> memoryview:
 
 class Comm:
     def __init__(self, nranks: int, unique_id: bytearray, rank: int) -> None:
-        self.nranks, self.rank, self.operations, self.aborted = nranks, rank, 0, False
+        self.nranks, self.rank, self.operations, self.aborted, self.failed = nranks, rank, 0, False, 0
         self.folder = FOLDER / bytes(unique_id).decode().lstrip("0")
         self.folder.mkdir(exist_ok=True)
         self.channels = max(OWN_CHANNELS, Config.last.min_ctas)
@@ -82,7 +82,11 @@ def comm_destroy(comm: Comm) -> None:
 
 
 def comm_get_async_error(comm: Comm) -> int:
-    return 0
+    return comm.failed
+
+
+def get_error_string(code: int) -> str:
+    return {6: "remote process exited or there was a network error"}[code]
 
 
 def get_last_error(comm: Comm) -> str:
@@ -109,6 +113,9 @@ def _raw(numbers: np.ndarray, number: int) -> np.ndarray:
 
 def _exchanged(comm: Comm, content: bytes, choice: str) -> list[np.ndarray]:
     """Return what all ranks sent in an operation, once all have taken the same choice."""
+    if comm.rank == 1 and choice == os.environ.get("FAKE_NCCL_FAILS"):
+        comm.failed, cupy.STUCK = 6, True
+        return []
     comm.operations += 1
     name = f"{comm.operations}-{choice.replace('/', '_')}"
     mine = comm.folder / f"{name}-{comm.rank}.part"
