@@ -6,8 +6,8 @@ import pathlib
 
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import SweepDocument
-from ncclprobe.records.tune import TuneDocument
-from ncclprobe.store import read_document
+from ncclprobe.records.tune import StageName, TuneDocument
+from ncclprobe.store import DOCUMENT, read_document
 from ncclprobe.tuner.environ import Settings, scan_settings, sweep_settings, tune_settings
 
 
@@ -27,3 +27,15 @@ def run_settings(path: pathlib.Path) -> Settings:
         return tune_settings(document, str(path))
     assert isinstance(document, ScanDocument)  # noqa: S101 - read_document returns one of the types it was given
     return scan_settings(document, str(path))
+
+
+def measured_library(path: pathlib.Path) -> str:
+    """Return the library with which a run measured collectives, empty where it did not or does not say.
+
+    Args:
+        path: A run directory or a document, of `scan`, `sweep` or `tune`.
+    """
+    document = read_document(path, (ScanDocument, SweepDocument, TuneDocument))
+    if isinstance(document, TuneDocument) and (path / StageName.SWEEP / DOCUMENT).is_file():
+        document = read_document(path / StageName.SWEEP, (SweepDocument,))
+    return document.library if isinstance(document, SweepDocument) else ""

@@ -11,10 +11,11 @@ import msgspec
 
 from ncclprobe.backends.fabric import read_fabric
 from ncclprobe.cli.course import Course, Skipped, fresh
+from ncclprobe.cli.e2e_arms import TABLE_FILE, TABLE_VARIABLE
+from ncclprobe.cli.e2e_run import run_trials
 from ncclprobe.cli.nodes_run import BUDGET as NODES_BUDGET
 from ncclprobe.cli.nodes_run import ROUNDS, measured
 from ncclprobe.cli.sweep import open_run, swept
-from ncclprobe.cli.validate_e2e import TABLE_FILE, TABLE_VARIABLE, run_trials
 from ncclprobe.errors import RunDirectoryError
 from ncclprobe.records.base import Document
 from ncclprobe.records.e2e import ArmSettings, E2eOptions, ProxyShape

@@ -4,36 +4,41 @@ from __future__ import annotations
 
 import os
 import pathlib
-import re
+import shlex
 from typing import Any
 
 import click
 import msgspec
 from click.core import ParameterSource
 
-from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
-from ncclprobe.cli.settings import run_settings
-from ncclprobe.e2e.run import compared
+from ncclprobe.cli.e2e_arms import TABLE_FILE, arm_settings, measured_with, split_variants, variable_of, with_layouts
+from ncclprobe.cli.e2e_run import run_trials, surroundings
+from ncclprobe.cli.output import drawn_seed, finish, shared_options
+from ncclprobe.e2e.gpus import gpu_bytes
 from ncclprobe.e2e.workload import WORKLOADS, make_workload
-from ncclprobe.errors import RunDirectoryError, UsageError
-from ncclprobe.records.e2e import ArmSettings, E2eDocument, E2eOptions, ProxyShape
-from ncclprobe.records.inspect import TunerRow
+from ncclprobe.errors import UsageError
+from ncclprobe.launchers import LAUNCHERS
+from ncclprobe.nodesets import expand
+from ncclprobe.records.e2e import ArmSettings, Bench, E2eOptions, Layout, ProxyShape, SglangOptions
 from ncclprobe.report.text.validate_e2e import e2e_text
 from ncclprobe.store import Manifest, RunDirectory, command_line, default_directory, relevant_environment
-from ncclprobe.tuner.table import parse_table, table_text
 
 NAME = "validate-e2e"
-TABLE_VARIABLE = "NCCLPROBE_TUNER_TABLE"
-TABLE_FILE = "candidate-table.csv"
 WITH_RESUME = ("resume", "as_json")
 """Options that go with --resume; all others are the interrupted run's own."""
 EXAMPLES = """\b
 ncclprobe validate-e2e --candidate ncclprobe-runs/20261122T021100Z-sweep
 ncclprobe validate-e2e --workload command --metric 'tok/s: ([0-9.]+)' \\
     --candidate NCCL_ALGO=allreduce:tree -- ./bench.sh --batch 64
+ncclprobe validate-e2e --workload sglang --model deepseek-ai/DeepSeek-R1 --tp 8 \\
+    --candidate ncclprobe-runs/20261122T021100Z-sweep -- --load-format dummy --num-prompts 2000
 """
-ONLY = {"command": ("metric", "lower_is_better", "tokens"), "proxy": ("layers", "hidden", "batch", "steps", "nranks")}
-"""Workload -> options that are its alone."""
+_PROXY = ("layers", "hidden", "batch", "steps", "nranks")
+_LAYOUT = ("tp", "pp", "dp", "nnodes")
+_SGLANG = ("bench", "model", *_LAYOUT, "variants", "prefix", "python", "launcher", "hosts")
+_MEASURED = ("metric", "lower_is_better", "tokens")
+TAKES = {"command": _MEASURED, "proxy": _PROXY, "sglang": (*_MEASURED, *_SGLANG)}
+"""Workload -> options that not every workload takes."""
 
 
 @click.command(NAME, epilog=EXAMPLES)
@@ -50,7 +55,9 @@ ONLY = {"command": ("metric", "lower_is_better", "tokens"), "proxy": ("layers", 
     show_default=True,
     help="A difference within this is no difference.",
 )
-@click.option("--budget", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Of all trials together.")
+@click.option(
+    "--budget", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Of all trials, warm-ups aside."
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
@@ -59,13 +66,41 @@ ONLY = {"command": ("metric", "lower_is_better", "tokens"), "proxy": ("layers", 
     show_default=True,
     help="Of one trial.",
 )
-@click.option("--metric", default="", metavar="REGEX", help="command: the first group of the last match is the value.")
-@click.option("--lower-is-better", is_flag=True, help="command: the metric is a time.")
+@click.option(
+    "--metric",
+    default="",
+    metavar="REGEX|NAME",
+    help="command: the first group of the last match is the value. sglang: a name in its JSONL.",
+)
+@click.option("--lower-is-better", is_flag=True, help="command, sglang: the metric is a time.")
 @click.option("--layers", type=click.IntRange(1), default=4, show_default=True, help="proxy: DeepSeek-V3 has 61.")
 @click.option("--hidden", type=click.IntRange(16), default=512, show_default=True, help="proxy: DeepSeek-V3 has 7168.")
 @click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="proxy: tokens a step.")
 @click.option("--steps", type=click.IntRange(1), default=16, show_default=True, help="proxy: timed steps a trial.")
 @click.option("--nranks", type=click.IntRange(1), default=4, show_default=True, help="proxy: tensor-parallel ranks.")
+@click.option(
+    "--bench",
+    type=click.Choice([one.value for one in Bench]),
+    default="offline",
+    show_default=True,
+    help="sglang: which.",
+)
+@click.option(
+    "--model",
+    default="tiny-deepseek",
+    show_default=True,
+    metavar="PATH|NAME",
+    help="sglang: a model, or one without weights that is made: tiny-deepseek, mid-deepseek.",
+)
+@click.option("--tp", type=click.IntRange(1), default=1, show_default=True, help="sglang: tensor-parallel ranks.")
+@click.option("--pp", type=click.IntRange(1), default=1, show_default=True, help="sglang: pipeline stages.")
+@click.option("--dp", type=click.IntRange(1), default=1, show_default=True, help="sglang: data-parallel replicas.")
+@click.option("--nnodes", type=click.IntRange(1), default=1, show_default=True, help="sglang: nodes of the baseline.")
+@click.option("--variants", multiple=True, metavar="tp=N,pp=N...", help="sglang: further layouts, each an arm.")
+@click.option("--prefix", default="", metavar="TOKENS", help="sglang: before its command: 'apptainer exec --nv x.sif'.")
+@click.option("--python", metavar="PROGRAM", help="sglang: the Python that has it  [default: this one, or python3]")
+@click.option("--launcher", type=click.Choice(list(LAUNCHERS)), help="sglang: what starts it on several nodes.")
+@click.option("--hosts", metavar="NODESET", help="sglang: these nodes: dgx[001-002]  [default: the job's]")
 @click.option("--resume", type=click.Path(path_type=pathlib.Path), metavar="DIR", help="Go on with this run.")
 @shared_options
 @click.pass_context
@@ -75,13 +110,6 @@ def command(context: click.Context, /, resume: pathlib.Path | None, *, as_json: 
     with directory:
         document = run_trials(directory)
     return finish(document, lambda: e2e_text(document, str(directory.path)), as_json=as_json)
-
-
-def run_trials(directory: RunDirectory) -> E2eDocument:
-    """Run what is left of a comparison and return its document, written to the run directory as well."""
-    options = msgspec.convert(directory.manifest.options, E2eOptions)
-    _write_table(directory, options)
-    return compared(options, directory, note)
 
 
 def _resumed(context: click.Context, path: pathlib.Path) -> RunDirectory:
@@ -98,13 +126,10 @@ def _resumed(context: click.Context, path: pathlib.Path) -> RunDirectory:
 
 def _created(context: click.Context, given: dict[str, Any]) -> RunDirectory:
     """Return a new run directory with all that --resume needs in its manifest."""
-    workload = given["workload"]
-    misplaced = [name for other in ONLY if other != workload for name in ONLY[other] if _is_given(context, name)]
-    if misplaced:
-        raise UsageError(f"the workload {workload!r} does not take {', '.join(map(_flag, misplaced))}")
+    _refuse_misplaced(context, given["workload"])
     path = (given["out"] or default_directory(NAME)).absolute()
     options = _options(given, path)
-    make_workload(options)
+    make_workload(options, surroundings(path))
     manifest = Manifest(
         command=NAME,
         argv=command_line(),
@@ -115,17 +140,32 @@ def _created(context: click.Context, given: dict[str, Any]) -> RunDirectory:
     return RunDirectory.create(path, manifest)
 
 
+def _refuse_misplaced(context: click.Context, workload: str) -> None:
+    special = dict.fromkeys(name for names in TAKES.values() for name in names)
+    misplaced = [name for name in special if name not in TAKES[workload] and _is_given(context, name)]
+    if misplaced:
+        raise UsageError(f"the workload {workload!r} does not take {', '.join(map(_flag, misplaced))}")
+
+
 def _options(given: dict[str, Any], path: pathlib.Path) -> E2eOptions:
-    if not given["candidate"]:
+    is_sglang = given["workload"] == "sglang"
+    variants, tokens = split_variants(given["tokens"]) if is_sglang else ((), given["tokens"])
+    variants = (*(word for text in given["variants"] for word in text.split()), *variants)
+    if not given["candidate"] and not variants:
         raise UsageError("there is nothing to compare; name --candidate NAME=VALUE or --candidate RUN")
-    shape = {name: given[name] for name in ONLY["proxy"]}
-    candidate = arm_settings(given["candidate"], path / TABLE_FILE)
-    if candidate.table and given["workload"] == "command" and "NCCL_TUNER_PLUGIN" not in candidate.env:
+    baseline = ArmSettings(env=dict(variable_of(text) for text in given["baseline"]))
+    candidate = arm_settings(given["candidate"], path / TABLE_FILE) if given["candidate"] else None
+    if candidate and candidate.table and given["workload"] == "command" and "NCCL_TUNER_PLUGIN" not in candidate.env:
         raise UsageError("the candidate's choice depends on the message size, which a command cannot be told")
+    further: dict[str, ArmSettings] = {}
+    if is_sglang:
+        base = Layout(**{name: given[name] for name in _LAYOUT})
+        baseline, candidate, further = with_layouts(baseline, candidate, base, variants)
     return E2eOptions(
         workload=given["workload"],
-        baseline=ArmSettings(env=dict(variable_of(text) for text in given["baseline"])),
+        baseline=baseline,
         candidate=candidate,
+        variants=further,
         trials=given["trials"],
         warmups=given["warmup"],
         min_effect=given["min_effect"],
@@ -134,78 +174,30 @@ def _options(given: dict[str, Any], path: pathlib.Path) -> E2eOptions:
         seed=drawn_seed(given["seed"]),
         metric=given["metric"],
         lower_is_better=given["lower_is_better"],
-        command=given["tokens"],
-        proxy=ProxyShape(**shape),
+        command=() if is_sglang else tokens,
+        proxy=ProxyShape(**{name: given[name] for name in _PROXY}),
+        sglang=_sglang(given, tokens) if is_sglang else SglangOptions(),
     )
 
 
-def arm_settings(texts: tuple[str, ...], table: pathlib.Path) -> ArmSettings:
-    """Return what variables and runs set together; later ones win.
-
-    Args:
-        texts: ``NAME=VALUE``, a run directory or a document, each.
-        table: Where a per-size choice will be written; the arm's environment names it.
-
-    Raises:
-        UsageError: A text is neither.
-    """
-    env: dict[str, str] = {}
-    rows: tuple[TunerRow, ...] = ()
-    for text in texts:
-        if _is_variable(text):
-            env.update([variable_of(text)])
-            continue
-        settings = run_settings(_existing(text))
-        env |= {variable.name: variable.value for variable in settings.variables}
-        rows = settings.rows if settings.table_only else ()
-    if rows:
-        env[TABLE_VARIABLE] = str(table)
-    elif TABLE_VARIABLE in env:
-        rows = _read_table(pathlib.Path(env[TABLE_VARIABLE]))
-    return ArmSettings(env=env, table=rows)
-
-
-def _is_variable(text: str) -> bool:
-    return re.match(r"[A-Za-z_][A-Za-z0-9_]*=", text) is not None
-
-
-def variable_of(text: str) -> tuple[str, str]:
-    """Return a variable's name and value.
-
-    Raises:
-        UsageError: The text is not ``NAME=VALUE``.
-    """
-    name, _, value = text.partition("=")
-    if not _is_variable(text) or "\0" in value:
-        raise UsageError(f"{text!r} is not NAME=VALUE")
-    return name, value
-
-
-def _existing(text: str) -> pathlib.Path:
-    path = pathlib.Path(text)
-    if not path.exists():
-        raise UsageError(
-            f"{text!r} is neither NAME=VALUE nor a run; name a run directory or a document of sweep or scan"
-        )
-    return path
-
-
-def _read_table(path: pathlib.Path) -> tuple[TunerRow, ...]:
+def _sglang(given: dict[str, Any], tokens: tuple[str, ...]) -> SglangOptions:
+    end = tokens.index("--") if "--" in tokens else len(tokens)
     try:
-        return parse_table(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as problem:
-        raise UsageError(f"{TABLE_VARIABLE}: cannot read {path} ({problem}); name a tuner table") from problem
-
-
-def _write_table(directory: RunDirectory, options: E2eOptions) -> None:
-    """Write the candidate's table to the run directory, if that is where its environment names it."""
-    path = directory.path / TABLE_FILE
-    tables = [arm.table for arm in options.arms.values() if arm.env.get(TABLE_VARIABLE) == str(path)]
-    if tables:
-        try:
-            path.write_text(table_text(tables[0]), encoding="utf-8")
-        except OSError as problem:
-            raise RunDirectoryError(f"cannot write {path}: {problem.strerror}") from problem
+        prefix = tuple(shlex.split(given["prefix"]))
+    except ValueError as problem:
+        raise UsageError(f"--prefix {given['prefix']!r} is no command: {problem}") from problem
+    return SglangOptions(
+        bench=Bench(given["bench"]),
+        model=given["model"],
+        python=given["python"],
+        prefix=prefix,
+        arguments=tokens[:end],
+        client_arguments=tokens[end + 1 :],
+        launcher=given["launcher"],
+        hosts=expand(given["hosts"]) if given["hosts"] else (),
+        measured_with=measured_with(given["candidate"]),
+        gpu_bytes=gpu_bytes(),
+    )
 
 
 def _is_given(context: click.Context, name: str) -> bool:

@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ncclprobe.e2e.workload import Outcome
+from ncclprobe.e2e.workload import Outcome, Surroundings
 from ncclprobe.errors import UsageError
+from ncclprobe.findings import Finding
 from ncclprobe.processes import Process, TimedOut, kill_group, start
-from ncclprobe.records.e2e import ArmSettings, E2eOptions
+from ncclprobe.records.e2e import ArmSettings, E2eOptions, Trial
 from ncclprobe.store import relevant_environment
 
 LAST_LINES = 5
@@ -23,7 +24,7 @@ LAST_LINES = 5
 class CommandWorkload:
     """Runs the command as tokens; no shell is involved."""
 
-    def __init__(self, options: E2eOptions) -> None:
+    def __init__(self, options: E2eOptions, _surroundings: Surroundings) -> None:
         self.command = options.command
         self.pattern = metric_pattern(options.metric)
         self.metric = metric_name(self.pattern)
@@ -46,6 +47,14 @@ class CommandWorkload:
             return Outcome(metrics={self.metric: metric_value(self.pattern, output)}, effective=effective)
         except ValueError as problem:
             return _failed(str(problem), output, effective)
+
+    def checks(self) -> tuple[Finding, ...]:
+        """Return nothing: a command's own options are not ours to judge."""
+        return ()
+
+    def doubts(self, _trials: Sequence[Trial]) -> tuple[Finding, ...]:
+        """Return nothing: what a command ran with is its own."""
+        return ()
 
 
 def _failed(why: str, output: str, effective: dict[str, Any]) -> Outcome:

@@ -118,7 +118,7 @@ class _Replay:
             for place, slot in enumerate(one):
                 if slot.arm in racing and self._is_open(slot):
                     left = sum(other.arm in racing for other in one[place:])
-                    return Stop.BUDGET if self._lacks_time(left) else slot
+                    return Stop.BUDGET if not slot.warm_up and self._lacks_time(left) else slot
                 racing = [arm for arm in racing if arm not in self._given_up]
                 if Arm.BASELINE not in racing or len(racing) < 2:
                     return self._ended()
@@ -150,10 +150,13 @@ class _Replay:
         return is_settled(self._options, ratios[:pairs_done])
 
     def _lacks_time(self, needed: int) -> bool:
-        """Return whether the budget has no room for the trials that complete a round."""
+        """Return whether the budget has no room for the trials that complete a round.
+
+        Warm-ups neither count nor tell how long a trial takes: the first of a large model may compile for 20 minutes.
+        """
         if self._options.budget_s is None:
             return False
-        lasted = [trial.seconds for trial in self._trials if trial.status is not TrialStatus.FAILED]
+        lasted = [trial.seconds for trial in self._trials if trial.status is TrialStatus.OK]
         expected = needed * statistics.median(lasted) if lasted else 0.0
         left = self._options.budget_s - spent(self._trials)
         return left <= 0 or left < expected
@@ -170,5 +173,5 @@ def is_settled(options: E2eOptions, ratios: Sequence[float]) -> bool:
 
 
 def spent(trials: Sequence[Trial]) -> float:
-    """Return the wall time of all trials, in seconds."""
-    return sum(trial.seconds for trial in trials)
+    """Return the wall time of all trials but warm-ups, in seconds."""
+    return sum(trial.seconds for trial in trials if trial.status is not TrialStatus.WARM_UP)

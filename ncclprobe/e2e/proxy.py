@@ -12,13 +12,14 @@ import msgspec
 
 from ncclprobe.backends.mpi import giving_way
 from ncclprobe.backends.mpi_names import OPEN_MPI_START
-from ncclprobe.e2e.workload import Outcome
+from ncclprobe.e2e.workload import Outcome, Surroundings
 from ncclprobe.errors import BackendError, LaunchError, MissingDependencyError
+from ncclprobe.findings import Finding
 from ncclprobe.launchers import make_launcher
 from ncclprobe.launchers.base import python_job
 from ncclprobe.launchers.run import run_ranks
 from ncclprobe.records.base import Record
-from ncclprobe.records.e2e import ArmSettings, E2eOptions, ProxyShape
+from ncclprobe.records.e2e import ArmSettings, E2eOptions, ProxyShape, Trial
 from ncclprobe.records.inspect import TunerRow
 
 WORKER = "ncclprobe.e2e.proxy_worker"
@@ -65,7 +66,7 @@ class ProxyWorkload:
 
     metric = METRIC
 
-    def __init__(self, options: E2eOptions) -> None:
+    def __init__(self, options: E2eOptions, _surroundings: Surroundings) -> None:
         if importlib.util.find_spec("mpi4py") is None:
             raise MissingDependencyError("the workload `proxy` runs on MPI ranks; `pip install 'ncclprobe[embedded]'`")
         self.shape = options.proxy
@@ -91,6 +92,14 @@ class ProxyWorkload:
             return _failed(str(problem), {})
         log.write_bytes(b"".join(answer + b"\n" for answer in answers))
         return outcome_of(answers, arm.env)
+
+    def checks(self) -> tuple[Finding, ...]:
+        """Return nothing: there is nothing to get wrong."""
+        return ()
+
+    def doubts(self, _trials: Sequence[Trial]) -> tuple[Finding, ...]:
+        """Return nothing: a trial that ran otherwise has failed."""
+        return ()
 
 
 def outcome_of(answers: list[bytes], env: Mapping[str, str]) -> Outcome:

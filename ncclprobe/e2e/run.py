@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ncclprobe.e2e.doubts import doubts
 from ncclprobe.e2e.plan import Slot, spent, standing
 from ncclprobe.e2e.summary import summarised
-from ncclprobe.e2e.workload import Outcome, Workload, make_workload
+from ncclprobe.e2e.workload import Outcome, Surroundings, Workload, make_workload
 from ncclprobe.records.base import now
 from ncclprobe.records.e2e import E2eDocument, E2eOptions, Started, Trial, TrialStatus
 from ncclprobe.store import RunDirectory, read_journal
@@ -23,25 +23,32 @@ GONE_WITHIN_S = 5.0
 """A killed process needs a moment to let go of its memory and devices."""
 
 
-def compared(options: E2eOptions, directory: RunDirectory, say: Callable[[str], None]) -> E2eDocument:
+def compared(
+    options: E2eOptions, directory: RunDirectory, surroundings: Surroundings, say: Callable[[str], None]
+) -> E2eDocument:
     """Run what is left of a comparison and return its document, written to the run directory as well.
 
     Args:
         options: Of the comparison.
         directory: New, or of a run that was interrupted: its trials are kept.
+        surroundings: What the workload is lent.
         say: Takes a line of progress a trial.
 
     Raises:
         ProbeError: The workload cannot be run at all, or the directory cannot be written.
     """
-    workload = make_workload(options)
+    workload = make_workload(options, surroundings)
+    checks = workload.checks()
+    for finding in checks:
+        say(f"{finding.severity}: {finding.code}: {finding.message}")
     trials = earlier_trials(directory.path)
     (directory.path / LOGS).mkdir(exist_ok=True)
     while isinstance(step := (stand := standing(options, workload.metric, trials)).step, Slot):
         trials.append(_run_one(step, len(trials), options, workload, directory, spent(trials)))
         say(progress(trials[-1], workload.metric))
     document = summarised(options, workload.metric, trials)
-    document = document.with_(findings=doubts(document, options, stand, directory.dropped))
+    found = doubts(document, options, stand, directory.dropped)
+    document = document.with_(findings=(*found, *checks, *workload.doubts(trials)))
     directory.finish(document)
     return document
 
@@ -59,7 +66,8 @@ def _run_one(
 ) -> Trial:
     """Run one trial and journal it."""
     arm = options.arms[slot.arm]
-    left = options.timeout_s if options.budget_s is None else options.budget_s - spent_s
+    budget = None if slot.warm_up else options.budget_s
+    left = options.timeout_s if budget is None else budget - spent_s
     log = directory.path / LOGS / f"{order:04d}-{file_name(slot.arm)}.txt"
 
     def started(pid: int) -> None:

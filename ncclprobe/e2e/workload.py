@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import importlib
 import pathlib
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from ncclprobe.errors import UsageError
+from ncclprobe.findings import Finding
 from ncclprobe.records.base import Record
-from ncclprobe.records.e2e import ArmSettings, E2eOptions
+from ncclprobe.records.e2e import ArmSettings, E2eOptions, Trial
+from ncclprobe.records.inspect import NcclLog
+from ncclprobe.records.tuner import Recorded
 
 WORKLOADS = {
     "proxy": "ncclprobe.e2e.proxy:ProxyWorkload",
     "command": "ncclprobe.e2e.command:CommandWorkload",
+    "sglang": "ncclprobe.e2e.sglang:SglangWorkload",
 }
 """Name -> module and class."""
+
+
+class Surroundings(NamedTuple):
+    """What a workload is lent."""
+
+    directory: pathlib.Path
+    """The run's, absolute; it may not be there yet."""
+    read_log: Callable[[str, bytes], NcclLog | None]
+    """Reads NCCL's log; None where it is none."""
+    read_record: Callable[[bytes, str], Recorded]
+    """Reads the tuner plugin's record."""
 
 
 class Outcome(Record, frozen=True, kw_only=True):
@@ -50,8 +65,16 @@ class Workload(Protocol):
         """
         ...
 
+    def checks(self) -> tuple[Finding, ...]:
+        """Return what is doubtful before anything has been run."""
+        ...
 
-def make_workload(options: E2eOptions) -> Workload:
+    def doubts(self, trials: Sequence[Trial]) -> tuple[Finding, ...]:
+        """Return what is doubtful about how the trials ran, beyond their values."""
+        ...
+
+
+def make_workload(options: E2eOptions, surroundings: Surroundings) -> Workload:
     """Return the workload that the options name.
 
     Raises:
@@ -61,5 +84,5 @@ def make_workload(options: E2eOptions) -> Workload:
     if options.workload not in WORKLOADS:
         raise UsageError(f"there is no workload {options.workload!r}; choose from {', '.join(WORKLOADS)}")
     module, _, class_name = WORKLOADS[options.workload].partition(":")
-    workload: Workload = getattr(importlib.import_module(module), class_name)(options)
+    workload: Workload = getattr(importlib.import_module(module), class_name)(options, surroundings)
     return workload

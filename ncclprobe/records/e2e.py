@@ -78,6 +78,39 @@ class ProxyShape(Record, frozen=True, kw_only=True):
     """Tensor-parallel ranks."""
 
 
+class Bench(enum.StrEnum):
+    """Which of SGLang's benchmarks."""
+
+    OFFLINE = "offline"
+    ONE_BATCH = "one-batch"
+    SERVING = "serving"
+
+
+class SglangOptions(Record, frozen=True, kw_only=True):
+    """How SGLang is run."""
+
+    bench: Bench = Bench.OFFLINE
+    """Which benchmark."""
+    model: str = "tiny-deepseek"
+    """A path, a name that SGLang resolves, or a model of our own making."""
+    python: str | None = None
+    """The program; None takes this Python, or with a prefix ``python3``."""
+    prefix: tuple[str, ...] = ()
+    """Tokens before the command: ``apptainer exec --nv image.sif``."""
+    arguments: tuple[str, ...] = ()
+    """SGLang's own, passed through."""
+    client_arguments: tuple[str, ...] = ()
+    """Of bench_serving, passed through."""
+    launcher: str | None = None
+    """What starts SGLang on several nodes; None where all arms run on one."""
+    hosts: tuple[str, ...] = ()
+    """For the launcher; empty leaves it to the scheduler."""
+    measured_with: str = ""
+    """The library with which the candidate's settings were found, such as ``NCCL 2.28.9``; empty where unknown."""
+    gpu_bytes: int | None = None
+    """Memory of a GPU here; None where there is none to look at."""
+
+
 class E2eOptions(Record, frozen=True, kw_only=True):
     """Everything that a comparison needs, and what --resume goes on with."""
 
@@ -102,13 +135,15 @@ class E2eOptions(Record, frozen=True, kw_only=True):
     seed: int
     """The order follows from it."""
     metric: str = ""
-    """The command's regular expression; empty for a workload with a metric of its own."""
+    """The command's regular expression, SGLang's name for a value; empty for the workload's own."""
     lower_is_better: bool = False
     """Whether the metric is a time."""
     command: tuple[str, ...] = ()
     """The command's tokens."""
     proxy: ProxyShape = ProxyShape()
     """The decode loop's size."""
+    sglang: SglangOptions = SglangOptions()
+    """How SGLang is run."""
 
     @property
     def arms(self) -> dict[str, ArmSettings]:

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from ncclprobe.cli import group
-from ncclprobe.cli.validate_e2e import TABLE_VARIABLE, arm_settings
+from ncclprobe.cli.e2e_arms import TABLE_VARIABLE, arm_settings
 from ncclprobe.errors import ParseError, RunDirectoryError, UsageError
 from ncclprobe.records.base import EnvVariable, Interval
 from ncclprobe.records.e2e import Arm, E2eDocument, E2eVerdict, Trial, TrialStatus

@@ -1,0 +1,112 @@
+"""The arms of a comparison, from what ``validate-e2e`` was given."""
+
+from __future__ import annotations
+
+import itertools
+import pathlib
+import re
+from collections.abc import Iterable
+
+from ncclprobe.cli.settings import measured_library, run_settings
+from ncclprobe.e2e.sglang_command import layout_of
+from ncclprobe.errors import UsageError
+from ncclprobe.records.e2e import Arm, ArmSettings, Layout
+from ncclprobe.records.inspect import TunerRow
+from ncclprobe.tuner.table import parse_table
+
+TABLE_VARIABLE = "NCCLPROBE_TUNER_TABLE"
+TABLE_FILE = "candidate-table.csv"
+_VARIANT = re.compile(r"(?:tp|pp|dp|nnodes)=\d+(?:,(?:tp|pp|dp|nnodes)=\d+)*")
+
+
+def arm_settings(texts: Iterable[str], table: pathlib.Path) -> ArmSettings:
+    """Return what variables and runs set together; later ones win.
+
+    Args:
+        texts: ``NAME=VALUE``, a run directory or a document, each.
+        table: Where a per-size choice will be written; the arm's environment names it.
+
+    Raises:
+        UsageError: A text is neither.
+    """
+    env: dict[str, str] = {}
+    rows: tuple[TunerRow, ...] = ()
+    for text in texts:
+        if _is_variable(text):
+            env.update([variable_of(text)])
+            continue
+        settings = run_settings(_existing(text))
+        env |= {variable.name: variable.value for variable in settings.variables}
+        rows = settings.rows if settings.table_only else ()
+    if rows:
+        env[TABLE_VARIABLE] = str(table)
+    elif TABLE_VARIABLE in env:
+        rows = _read_table(pathlib.Path(env[TABLE_VARIABLE]))
+    return ArmSettings(env=env, table=rows)
+
+
+def measured_with(texts: Iterable[str]) -> str:
+    """Return the library with which the settings of the last run among them were found, empty where none says."""
+    paths = (pathlib.Path(text) for text in texts if not _is_variable(text))
+    found = [library for path in paths if (library := measured_library(path))]
+    return found[-1] if found else ""
+
+
+def with_layouts(
+    baseline: ArmSettings, candidate: ArmSettings | None, base: Layout, variants: Iterable[str]
+) -> tuple[ArmSettings, ArmSettings | None, dict[str, ArmSettings]]:
+    """Return baseline, candidate and the grid's further arms, all with their layouts.
+
+    Each variant is an arm with the baseline's settings and, where there is a candidate, another one with its.
+
+    Raises:
+        UsageError: A variant is no layout, stands twice, or is the baseline's own.
+    """
+    further: dict[str, ArmSettings] = {}
+    for text in variants:
+        layout = layout_of(text, base)
+        if layout == base or layout.label in further:
+            raise UsageError(f"--variants {text!r} is there already: the baseline runs with {base.label}")
+        further[layout.label] = baseline.with_(layout=layout)
+        if candidate is not None:
+            further[f"{Arm.CANDIDATE}+{layout.label}"] = candidate.with_(layout=layout)
+    tried = None if candidate is None else candidate.with_(layout=base)
+    return baseline.with_(layout=base), tried, further
+
+
+def split_variants(tokens: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the layouts that stand before a command line's other words, and these."""
+    variants = tuple(itertools.takewhile(_VARIANT.fullmatch, tokens))
+    return variants, tokens[len(variants) :]
+
+
+def _is_variable(text: str) -> bool:
+    return re.match(r"[A-Za-z_][A-Za-z0-9_]*=", text) is not None
+
+
+def variable_of(text: str) -> tuple[str, str]:
+    """Return a variable's name and value.
+
+    Raises:
+        UsageError: The text is not ``NAME=VALUE``.
+    """
+    name, _, value = text.partition("=")
+    if not _is_variable(text) or "\0" in value:
+        raise UsageError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _existing(text: str) -> pathlib.Path:
+    path = pathlib.Path(text)
+    if not path.exists():
+        raise UsageError(
+            f"{text!r} is neither NAME=VALUE nor a run; name a run directory or a document of sweep or scan"
+        )
+    return path
+
+
+def _read_table(path: pathlib.Path) -> tuple[TunerRow, ...]:
+    try:
+        return parse_table(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as problem:
+        raise UsageError(f"{TABLE_VARIABLE}: cannot read {path} ({problem}); name a tuner table") from problem

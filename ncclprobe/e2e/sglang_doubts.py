@@ -1,0 +1,134 @@
+"""What is doubtful about how SGLang's trials ran: another NCCL, traffic past NCCL, variables that were lost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from ncclprobe.e2e.evidence import SAYS_CHOICES
+from ncclprobe.e2e.sglang_command import has
+from ncclprobe.findings import Finding, info, warning
+from ncclprobe.records.e2e import Layout, SglangOptions, Trial, TrialStatus
+from ncclprobe.records.in_force import Change, InForce, Traffic
+from ncclprobe.units import format_size
+
+THROUGH_NCCL = ("--disable-custom-all-reduce", "--enforce-disable-flashinfer-allreduce-fusion")
+"""Options that send a tensor-parallel model's all-reduces through NCCL.
+
+Source: SGLang 0.5.17, srt/distributed/parallel_state.py, srt/arg_groups/overrides.py
+"""
+PAST_NCCL = ("--enable-mscclpp", "--enable-torch-symm-mem", "--enable-symm-mem", "--enable-quant-communications")
+"""Options that send some of them elsewhere, or through kernels without algorithm and protocol. Source: likewise."""
+
+
+def doubts(trials: Sequence[Trial], layouts: Mapping[str, Layout], options: SglangOptions) -> tuple[Finding, ...]:
+    """Return the findings over all trials: each kind once an arm, and what is alike together.
+
+    Args:
+        trials: In order.
+        layouts: Of each arm.
+        options: How SGLang was run.
+    """
+    first: dict[tuple[str, str], Finding] = {}
+    for trial in trials:
+        in_force = seen_in(trial)
+        if in_force is not None:
+            for finding in _of_trial(trial, in_force, layouts[trial.arm], options):
+                first.setdefault((finding.code, trial.arm), finding)
+    alike: dict[tuple[str, str], tuple[Finding, list[str]]] = {}
+    for (code, arm), finding in first.items():
+        alike.setdefault((code, finding.message), (finding, []))[1].append(arm)
+    return tuple(msgspec.structs.replace(one, subject=_subject(arms, layouts)) for one, arms in alike.values())
+
+
+def _subject(arms: Iterable[str], layouts: Mapping[str, Layout]) -> str:
+    """Return the arms' names, the workload's where they are all."""
+    return "sglang" if set(arms) == set(layouts) else ", ".join(arms)
+
+
+def seen_in(trial: Trial) -> InForce | None:
+    """Return what was in force in a trial, None where it did not get so far."""
+    content = trial.effective.get("in_force")
+    return None if content is None else msgspec.convert(content, InForce)
+
+
+def _of_trial(trial: Trial, in_force: InForce, layout: Layout, options: SglangOptions) -> Iterator[Finding]:
+    yield from _version(in_force, options)
+    yield from _variables(trial.arm, in_force)
+    if trial.status is TrialStatus.FAILED:
+        return
+    if in_force.traffic is not None and in_force.traffic.seen < in_force.traffic.expected:
+        yield _bypassed(trial.arm, in_force.traffic, options)
+    if layout.tp > 1 and (not in_force.logs or in_force.source is None) and in_force.traffic is None:
+        yield _unknown(trial.arm, in_force)
+
+
+def _version(in_force: InForce, options: SglangOptions) -> Iterator[Finding]:
+    measured = re.fullmatch(r"NCCL (\d+\.\d+\.\d+)\D?.*", options.measured_with)
+    if measured and in_force.version and measured[1] != in_force.version:
+        where = f" It loads {', '.join(in_force.libraries)}." if in_force.libraries else ""
+        yield warning(
+            "nccl-version-differs",
+            "sglang",
+            f"SGLang ran with NCCL {in_force.version}, but the candidate's settings were measured with NCCL "
+            f"{measured[1]}.",
+            f"Sweep with the library that SGLang loads: the best settings differ between releases.{where}",
+        )
+
+
+def _variables(arm: str, in_force: InForce) -> Iterator[Finding]:
+    lost = [one for one in in_force.variables if one.change is not Change.ADDED]
+    added = [one for one in in_force.variables if one.change is Change.ADDED]
+    if lost:
+        what = ", ".join(f"{one.name}={one.wanted} is {_shown(one.seen)}" for one in lost)
+        yield warning(
+            "env-rewritten",
+            arm,
+            f"Variables did not reach NCCL as they were set: {what}.",
+            "SGLang rewrites some at its start, and a launcher may drop all that it is not told to pass on.",
+        )
+    if added:
+        what = ", ".join(f"{one.name}={one.seen}" for one in added)
+        yield info(
+            "env-added",
+            arm,
+            f"Variables that nobody asked for were in force: {what}.",
+            "SGLang, the launcher or an nccl.conf set them; a sweep is comparable only with the same.",
+        )
+
+
+def _shown(seen: str | None) -> str:
+    return "not set" if seen is None else repr(seen)
+
+
+def _bypassed(arm: str, traffic: Traffic, options: SglangOptions) -> Finding:
+    missing = [flag for flag in THROUGH_NCCL if not has(options.arguments, flag)]
+    others = [flag for flag in PAST_NCCL if has(options.arguments, flag)]
+    size = "" if traffic.token_bytes is None else f" of whole tokens ({format_size(traffic.token_bytes)} each)"
+    way = f"Add {' '.join(missing)}" if missing else "Leave out what sends all-reduces elsewhere"
+    way += f"; leave out {' '.join(others)}" if others and missing else f": {' '.join(others)}" if others else ""
+    return warning(
+        "nccl-bypassed",
+        arm,
+        f"NCCL saw {traffic.seen} all-reduces{size} of up to {format_size(traffic.up_to_bytes)}, and a single forward "
+        f"pass has at least {traffic.expected}: SGLang's own all-reduce carries them, which no NCCL setting reaches.",
+        f"{way} to send them through NCCL. That may cost more than tuning gains: compare without, too.",
+    )
+
+
+def _unknown(arm: str, in_force: InForce) -> Finding:
+    why = (
+        f"NCCL {in_force.version} logs no choices (since {'.'.join(map(str, SAYS_CHOICES))} it does), and the tuner "
+        "plugin left no record"
+        if in_force.logs
+        else "there is no log of NCCL and no record of the tuner plugin"
+    )
+    return warning(
+        "in-force-unknown",
+        arm,
+        f"Nothing shows what NCCL ran: {why}.",
+        "Let NCCL_DEBUG and NCCL_DEBUG_FILE be, and see that the run directory is visible where SGLang runs, in a "
+        "container, too.",
+    )

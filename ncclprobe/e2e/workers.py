@@ -1,0 +1,73 @@
+"""The processes of a workload while it runs: which of them loaded libnccl, from where, and with which environment.
+
+A Python process's /proc/PID/environ shows what it was started with. SGLang's workers are started anew (spawn) by a
+process that has rewritten its variables before, so theirs shows the rewritten ones.
+
+Source: proc_pid_environ(5), proc_pid_maps(5); SGLang 0.5.17, srt/entrypoints/engine.py (``_set_envs_and_config``)
+"""
+
+from __future__ import annotations
+
+import pathlib
+import time
+from collections.abc import Collection, Iterable
+
+from ncclprobe.e2e.evidence import FOLLOWED
+from ncclprobe.processes import Process as Started
+from ncclprobe.processes import TimedOut, descendants
+from ncclprobe.records.in_force import Process
+
+FIRST_GLANCE_S, LONGEST_PAUSE_S = 0.1, 5.0
+"""Between glances at the processes; each pause is half as long again as the one before."""
+_PROC = pathlib.Path("/proc")
+_LIBRARY = "libnccl.so"
+
+
+class Workers:
+    """Looks at a command's processes from time to time."""
+
+    def __init__(self, named: Iterable[str]) -> None:
+        self._named = frozenset(named)
+        self._found: dict[int, Process] = {}
+
+    def wait(self, process: Started[bytes], timeout_s: float) -> int | None:
+        """Return a command's exit status, None where it takes too long; look at its processes meanwhile."""
+        deadline, pause = time.monotonic() + timeout_s, FIRST_GLANCE_S
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                return process.wait(min(pause, left))
+            except TimedOut:
+                self.look(process.pid)
+                pause = min(LONGEST_PAUSE_S, pause * 1.5)
+        return None
+
+    def look(self, pid: int) -> None:
+        """Note those of a process's descendants that have loaded libnccl since the last time."""
+        for child in descendants(pid):
+            if child not in self._found and (library := _library(child)):
+                self._found[child] = Process(pid=child, library=library, env=_environment(child, self._named))
+
+    def found(self, used_nccl: Collection[int]) -> tuple[Process, ...]:
+        """Return the processes that wrote a log of NCCL's, all of them where their numbers are a container's own."""
+        known = [process for pid, process in sorted(self._found.items()) if pid in used_nccl]
+        return tuple(known or (self._found[pid] for pid in sorted(self._found)))
+
+
+def _library(pid: int) -> str:
+    """Return the path of the libnccl that a process has loaded, empty for none."""
+    try:
+        maps = (_PROC / str(pid) / "maps").read_text("utf-8", "replace")
+    except OSError:
+        return ""
+    paths = (line.split(maxsplit=5)[5] for line in maps.splitlines() if _LIBRARY in line)
+    return next(paths, "")
+
+
+def _environment(pid: int, named: Collection[str]) -> dict[str, str]:
+    """Return a process's variables that matter, as it was started with them."""
+    try:
+        content = (_PROC / str(pid) / "environ").read_bytes()
+    except OSError:
+        return {}
+    pairs = (entry.partition("=") for entry in content.decode("utf-8", "replace").split("\0"))
+    return {name: value for name, _, value in pairs if name.startswith(FOLLOWED) or name in named}
