@@ -195,7 +195,7 @@ def variables_of(evidence: Evidence, wanted: Mapping[str, str], named: Iterable[
     """Yield the variables that some process saw otherwise than they were set, by name."""
     names = {*named, *(name for name in wanted if name.startswith(FOLLOWED))}
     names |= {name for log in evidence.logs for name in log.env if name.startswith(WATCHED)}
-    names |= {name for process in evidence.processes for name in process.env if name.startswith(WATCHED)}
+    names |= {name for process in evidence.processes for name in process.env or () if name.startswith(WATCHED)}
     for name in sorted(names - TRACING):
         sightings = _sightings(evidence, name)
         for seen, processes in collections.Counter(sightings).items():
@@ -208,7 +208,7 @@ def _sightings(evidence: Evidence, name: str) -> list[str | None]:
     """Return what each process saw: NCCL's log where it says so, else the environment; a log alone cannot say unset."""
     said = () if name.endswith(RESPELT) else evidence.logs
     logged: list[str | None] = [log.env[name] for log in said if name in log.env]
-    return logged or [process.env.get(name) for process in evidence.processes]
+    return logged or [process.env.get(name) for process in evidence.processes if process.env is not None]
 
 
 def _change(wanted: str | None, seen: str | None) -> Change | None:

@@ -73,12 +73,19 @@ class SglangWorkload:
         self._options, self._surroundings = options, surroundings
         self._sglang = options.sglang
         refuse_own(self._sglang)
+        self._refuse_pipeline()
         self.metric = options.metric or METRICS[self._sglang.bench]
         self._start = python_of(self._sglang, sys.executable)
         self._found = found_by(self._start)
         self._nodes = self._launcher_of_nodes()
         self._plugin = self._plugin_variable()
         self._facts = self._model_facts()
+
+    def _refuse_pipeline(self) -> None:
+        """Refuse what one-batch would ignore. Source: SGLang 0.5.17, benchmark/one_batch.py (``pp_size=1``)."""
+        deep = [name for name, arm in self._options.arms.items() if _layout(arm).pp > 1]
+        if deep and self._sglang.bench is Bench.ONE_BATCH:
+            raise UsageError(f"--bench one-batch has no pipeline stages, which {deep[0]} asks for; leave out pp")
 
     def _launcher_of_nodes(self) -> Any:
         if all(_layout(arm).nnodes == 1 for arm in self._options.arms.values()):
@@ -153,6 +160,7 @@ class SglangWorkload:
             "NCCL_DEBUG_SUBSYS": "INIT,ENV,TUNING",
             "NCCL_DEBUG_FILE": f"{folder}/nccl.%h.%p",
             "NCCLPROBE_TUNER_RECORD": f"{folder}/tuner",
+            "SPT_NOENV": "1",  # keeps setproctitle from overwriting what /proc shows of the environment
         }
         return {**os.environ, **self._plugin, **visible, **arm.env}
 

@@ -19,6 +19,8 @@ from ncclprobe.records.in_force import Process
 
 FIRST_GLANCE_S, LONGEST_PAUSE_S = 0.1, 5.0
 """Between glances at the processes; each pause is half as long again as the one before."""
+SIGN = "NCCL_DEBUG_FILE"
+"""Set for every trial: where it is missing, nothing else can be believed to be unset."""
 _PROC = pathlib.Path("/proc")
 _LIBRARY = "libnccl.so"
 
@@ -63,11 +65,17 @@ def _library(pid: int) -> str:
     return next(paths, "")
 
 
-def _environment(pid: int, named: Collection[str]) -> dict[str, str]:
-    """Return a process's variables that matter, as it was started with them."""
+def _environment(pid: int, named: Collection[str]) -> dict[str, str] | None:
+    """Return a process's variables that matter, as it was started with them; None where ours are not among them.
+
+    A process that gives itself a title may overwrite them.
+
+    Source: setproctitle 1.3, README ("SPT_NOENV"), which SGLang uses
+    """
     try:
         content = (_PROC / str(pid) / "environ").read_bytes()
     except OSError:
-        return {}
+        return None
     pairs = (entry.partition("=") for entry in content.decode("utf-8", "replace").split("\0"))
-    return {name: value for name, _, value in pairs if name.startswith(FOLLOWED) or name in named}
+    found = {name: value for name, _, value in pairs if name.startswith(FOLLOWED) or name in named}
+    return found if SIGN in found else None

@@ -75,8 +75,8 @@ class Process(Record, frozen=True, kw_only=True):
     """Its number on this host."""
     library: str
     """libnccl's path, which in a container is the container's."""
-    env: dict[str, str]
-    """What it was started with, variables that matter alone."""
+    env: dict[str, str] | None
+    """What it was started with, variables that matter alone; None where that was overwritten or cannot be read."""
 
 
 class InForce(Record, frozen=True, kw_only=True):

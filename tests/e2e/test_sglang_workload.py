@@ -273,6 +273,7 @@ def test_a_killed_run_leaves_nothing_and_goes_on(tmp_path, monkeypatch):
         (("--candidate", "A=1", "--", "--x", "--", "--y"), "--bench offline has no client"),
         (("--candidate", "A=1", "--nnodes", 2), "several nodes need a launcher"),
         (("--candidate", "A=1", "--prefix", "a 'b"), "is no command"),
+        (("--bench", "one-batch", "--variants", "tp=1,pp=2"), "no pipeline stages, which tp=1,pp=2 asks for"),
         (("--tp", 2, "--variants", "tp=2"), "is there already"),
         (("--variants", "tp=2 tp=2,pp=1"), "is there already"),
         (("--variants", "tp=two"), "none of tp=N"),
