@@ -9,6 +9,7 @@ from ncclprobe.errors import UsageError
 from ncclprobe.nodes.csv import Results
 from ncclprobe.nodes.document import of_results
 from ncclprobe.nodes.history import PastRun, change_findings, changes, current, ordered
+from ncclprobe.nodes.level import level_findings
 from ncclprobe.records.nodes import GroupValue, NodesDocument
 from ncclprobe.records.sweep import SweepDocument
 from ncclprobe.store import DOCUMENT, MANIFEST, Manifest, read_document, read_journal, read_manifest
@@ -26,7 +27,8 @@ def changed(path: pathlib.Path, threshold: float) -> NodesDocument:
     found = changes(runs, threshold)
     results = Results(values=current(runs, found), bad_times=(), some_times=False)
     document = of_results(results, f"{len(runs)} runs in {path}", threshold)
-    return document.with_(findings=(*document.findings, *change_findings(runs, found)))
+    told = (*change_findings(runs, found), *level_findings(runs, threshold))
+    return document.with_(findings=(*document.findings, *told))
 
 
 def past_run(path: pathlib.Path) -> PastRun:

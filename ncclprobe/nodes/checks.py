@@ -160,7 +160,9 @@ def _with_slow_check(verdict: NodeVerdict, worst: CheckVerdict, cause: Cause) ->
         )
     if verdict.status is NodeStatus.UNREACHABLE:
         return verdict
-    text = f"{verdict.node}: {said}; its groups are no slower for it"
+    bounded = verdict.slowdown is not None and verdict.slowdown.high < 1
+    groups = "its groups are no slower for it" if bounded else "its groups tell nothing, having no others beside them"
+    text = f"{verdict.node}: {said}; {groups}"
     return verdict.with_(status=NodeStatus.SLOW, slowdown=worst.slowdown, cause=cause, evidence=text)
 
 
