@@ -24,6 +24,8 @@ LAST_LINES = 5
 class CommandWorkload:
     """Runs the command as tokens; no shell is involved."""
 
+    opening = ""
+
     def __init__(self, options: E2eOptions, _surroundings: Surroundings) -> None:
         self.command = options.command
         self.pattern = metric_pattern(options.metric)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import collections
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
 from ncclprobe.names import Collective
 from ncclprobe.records.in_force import Change, InForce, Process, Span, Traffic, Variable
 from ncclprobe.records.inspect import NcclLog
-from ncclprobe.records.tuner import Recorded
+from ncclprobe.records.tuner import AnswerSource, Recorded, RecordedAnswer
 
 BYPASSED_UP_TO = 8 << 20
 """Bytes that SGLang's own all-reduce takes wherever it is on."""
@@ -91,6 +91,8 @@ def in_force_of(
         source=source,
         spans=tuple(itertools.islice(spans_of(operations), MOST_SPANS)),
         recorded=len(evidence.records),
+        tabled=_most(evidence.records, lambda answer: answer.source is AnswerSource.TABLE),
+        refused=_most(evidence.records, lambda answer: answer.refused is not None),
         variables=tuple(variables_of(evidence, wanted, named)),
         traffic=None if expected is None else _traffic(evidence, expected),
         errors=_distinct(failure.text[:300] for log in logs for failure in log.errors),
@@ -164,19 +166,23 @@ def _traffic(evidence: Evidence, expected: Expected) -> Traffic | None:
 def _seen(evidence: Evidence, token_bytes: int | None) -> int | None:
     """Return the all-reduces that one rank made, None where nothing would show them."""
     if evidence.records:
-        return max(
-            sum(
-                answer.operations
-                for answer in record.answers
-                if answer.collective == Collective.ALL_REDUCE and _is_activation(answer.size_bytes, token_bytes)
-            )
-            for record in evidence.records
+        return _most(
+            evidence.records,
+            lambda answer: (
+                answer.collective == Collective.ALL_REDUCE and _is_activation(answer.size_bytes, token_bytes)
+            ),
         )
     versions = [_version(log.version) for log in evidence.logs if log.version]
     if not versions or max(versions) < SAYS_CHOICES:
         return None
     choices = [one for log in evidence.logs for one in log.choices if one.collective == Collective.ALL_REDUCE]
     return sum(one.count for one in choices if _is_activation(one.size_bytes, token_bytes))
+
+
+def _most(records: Iterable[Recorded], counts: Callable[[RecordedAnswer], bool]) -> int:
+    """Return the operations of some kind on the rank that has the most."""
+    totals = (sum(answer.operations for answer in record.answers if counts(answer)) for record in records)
+    return max(totals, default=0)
 
 
 def _is_activation(size: int, token_bytes: int | None) -> bool:

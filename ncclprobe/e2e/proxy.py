@@ -64,7 +64,7 @@ class ProxyReport(Record, frozen=True, kw_only=True):
 class ProxyWorkload:
     """Starts ranks for each trial: what differs between starts is part of the answer."""
 
-    metric = METRIC
+    metric, opening = METRIC, ""
 
     def __init__(self, options: E2eOptions, _surroundings: Surroundings) -> None:
         if importlib.util.find_spec("mpi4py") is None:

@@ -43,6 +43,8 @@ def compared(
         say(f"{finding.severity}: {finding.code}: {finding.message}")
     trials = earlier_trials(directory.path)
     (directory.path / LOGS).mkdir(exist_ok=True)
+    if workload.opening and options.warmups and not trials:
+        say(workload.opening)
     while isinstance(step := (stand := standing(options, workload.metric, trials)).step, Slot):
         trials.append(_run_one(step, len(trials), options, workload, directory, spent(trials)))
         say(progress(trials[-1], workload.metric))

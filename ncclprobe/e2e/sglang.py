@@ -69,6 +69,8 @@ print(json.dumps({"version": version, "modules": there}))
 class SglangWorkload:
     """Starts SGLang for each trial: the noise lies between its starts."""
 
+    opening = "warm-ups come first and do not count; where kernels are compiled, 10 to 20 minutes for a full model"
+
     def __init__(self, options: E2eOptions, surroundings: Surroundings) -> None:
         self._options, self._surroundings = options, surroundings
         self._sglang = options.sglang
@@ -254,8 +256,7 @@ class SglangWorkload:
 
     def doubts(self, trials: Sequence[e2e.Trial]) -> tuple[Finding, ...]:
         """Return where the trials did not run as they were to run."""
-        layouts = {name: _layout(arm) for name, arm in self._options.arms.items()}
-        return doubts(trials, layouts, self._sglang)
+        return doubts(trials, self._options.arms, self._sglang)
 
 
 def _layout(arm: ArmSettings) -> Layout:

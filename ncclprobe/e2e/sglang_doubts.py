@@ -10,7 +10,7 @@ import msgspec
 from ncclprobe.e2e.evidence import SAYS_CHOICES
 from ncclprobe.e2e.sglang_command import has
 from ncclprobe.findings import Finding, info, warning
-from ncclprobe.records.e2e import Layout, SglangOptions, Trial, TrialStatus
+from ncclprobe.records.e2e import ArmSettings, Layout, SglangOptions, Trial, TrialStatus
 from ncclprobe.records.in_force import Change, InForce, Traffic
 from ncclprobe.units import format_size
 
@@ -23,29 +23,29 @@ PAST_NCCL = ("--enable-mscclpp", "--enable-torch-symm-mem", "--enable-symm-mem",
 """Options that send some of them elsewhere, or through kernels without algorithm and protocol. Source: likewise."""
 
 
-def doubts(trials: Sequence[Trial], layouts: Mapping[str, Layout], options: SglangOptions) -> tuple[Finding, ...]:
+def doubts(trials: Sequence[Trial], arms: Mapping[str, ArmSettings], options: SglangOptions) -> tuple[Finding, ...]:
     """Return the findings over all trials: each kind once an arm, and what is alike together.
 
     Args:
         trials: In order.
-        layouts: Of each arm.
+        arms: All, by name.
         options: How SGLang was run.
     """
     first: dict[tuple[str, str], Finding] = {}
     for trial in trials:
         in_force = seen_in(trial)
         if in_force is not None:
-            for finding in _of_trial(trial, in_force, layouts[trial.arm], options):
+            for finding in _of_trial(trial, in_force, arms[trial.arm], options):
                 first.setdefault((finding.code, trial.arm), finding)
     alike: dict[tuple[str, str], tuple[Finding, list[str]]] = {}
     for (code, arm), finding in first.items():
         alike.setdefault((code, finding.message), (finding, []))[1].append(arm)
-    return tuple(msgspec.structs.replace(one, subject=_subject(arms, layouts)) for one, arms in alike.values())
+    return tuple(msgspec.structs.replace(one, subject=_subject(named, arms)) for one, named in alike.values())
 
 
-def _subject(arms: Iterable[str], layouts: Mapping[str, Layout]) -> str:
+def _subject(named: Iterable[str], arms: Mapping[str, ArmSettings]) -> str:
     """Return the arms' names, the workload's where they are all."""
-    return "sglang" if set(arms) == set(layouts) else ", ".join(arms)
+    return "sglang" if set(named) == set(arms) else ", ".join(named)
 
 
 def seen_in(trial: Trial) -> InForce | None:
@@ -54,14 +54,16 @@ def seen_in(trial: Trial) -> InForce | None:
     return None if content is None else msgspec.convert(content, InForce)
 
 
-def _of_trial(trial: Trial, in_force: InForce, layout: Layout, options: SglangOptions) -> Iterator[Finding]:
+def _of_trial(trial: Trial, in_force: InForce, arm: ArmSettings, options: SglangOptions) -> Iterator[Finding]:
     yield from _version(in_force, options)
     yield from _variables(trial.arm, in_force)
     if trial.status is TrialStatus.FAILED:
         return
     if in_force.traffic is not None and in_force.traffic.seen < in_force.traffic.expected:
         yield _bypassed(trial.arm, in_force.traffic, options)
-    if layout.tp > 1 and (not in_force.logs or in_force.source is None) and in_force.traffic is None:
+    if arm.table and in_force.recorded:
+        yield from _table(trial.arm, in_force, arm)
+    if (arm.layout or Layout()).tp > 1 and (not in_force.logs or in_force.source is None) and in_force.traffic is None:
         yield _unknown(trial.arm, in_force)
 
 
@@ -116,6 +118,28 @@ def _bypassed(arm: str, traffic: Traffic, options: SglangOptions) -> Finding:
         f"pass has at least {traffic.expected}: SGLang's own all-reduce carries them, which no NCCL setting reaches.",
         f"{way} to send them through NCCL. That may cost more than tuning gains: compare without, too.",
     )
+
+
+def _table(arm: str, in_force: InForce, settings: ArmSettings) -> Iterator[Finding]:
+    """Yield where the arm's table says nothing about what ran, or asks for what NCCL cannot run."""
+    if not in_force.tabled:
+        shapes = sorted({(row.nranks, row.nnodes) for row in settings.table}, key=str)
+        meant = ", ".join(f"{ranks or 'any'} ranks on {nodes or 'any'} nodes" for ranks, nodes in shapes)
+        yield warning(
+            "table-not-exercised",
+            arm,
+            f"No row of the table matched any operation, so NCCL chose by itself: its rows are for {meant}, and the "
+            f"largest communicator has {in_force.nranks or '?'} ranks on {in_force.nnodes or '?'} nodes.",
+            "Sweep with as many ranks and nodes as the model is spread over, and over the sizes that it sends.",
+        )
+    if in_force.refused:
+        yield warning(
+            "tuner-refused",
+            arm,
+            f"{in_force.refused} operations of a rank had a setting in the table that NCCL cannot run, so its own "
+            "choice stood.",
+            "Sweep again with this NCCL and this number of ranks and nodes, and use the table that follows.",
+        )
 
 
 def _unknown(arm: str, in_force: InForce) -> Finding:

@@ -49,6 +49,8 @@ class Workload(Protocol):
 
     metric: str
     """The name of what is compared."""
+    opening: str
+    """What people should know before the first warm-up; empty for nothing."""
 
     def run(self, arm: ArmSettings, log: pathlib.Path, timeout_s: float, started: Callable[[int], None]) -> Outcome:
         """Run it once with an arm's settings; return when it has ended with all its children.

@@ -106,6 +106,10 @@ class InForce(Record, frozen=True, kw_only=True):
     """Algorithm and protocol by size."""
     recorded: int = 0
     """Processes in which our tuner plugin counted."""
+    tabled: int = 0
+    """Operations on one rank whose setting came from the plugin's table."""
+    refused: int = 0
+    """Operations on one rank whose setting NCCL cannot run, so that its own choice stood."""
     variables: tuple[Variable, ...] = ()
     """Those that were changed, dropped or added."""
     traffic: Traffic | None = None

@@ -96,9 +96,44 @@ def test_a_table_reaches_nccl_through_the_plugin(tmp_path):
     table.write_text("allreduce,0,65536,ring,ll,4,-1,-1,-1,-1\n")
     found = document(tmp_path / "run", "--tp", 2, "--candidate", f"NCCLPROBE_TUNER_TABLE={table}", *OWN, "--", *THROUGH)
     spans = of_arm(found, "candidate")[0]["effective"]["in_force"]["spans"]
+    assert of_arm(found, "candidate")[0]["effective"]["in_force"]["tabled"] == 6 * 8
+    assert codes(found) == {("env-added", "sglang")}
     shown = [(one["min_bytes"], one["max_bytes"], one["algo"], one["proto"]) for one in spans]
     assert shown == [(4, 65536, "Ring", "LL"), (8192 * 4096, 8192 * 4096, "Tree", "LL")]
     assert [one["proto"] for one in of_arm(found, "baseline")[0]["effective"]["in_force"]["spans"]] == ["LL"]
+
+
+def test_a_table_for_other_ranks_is_said(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("allreduce,0,65536,ring,ll,4,2,16,-1,-1\n")
+    arm = ("--tp", 2, "--candidate", f"NCCLPROBE_TUNER_TABLE={table}")
+    found = document(tmp_path / "run", *arm, *OWN, "--", *THROUGH)
+    (finding,) = [finding for finding in found["findings"] if finding["code"] == "table-not-exercised"]
+    assert finding["subject"] == "candidate"
+    assert (
+        "its rows are for 16 ranks on 2 nodes, and the largest communicator has 2 ranks on 1 nodes"
+        in finding["message"]
+    )
+
+
+def test_a_setting_that_nccl_cannot_run_is_said(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("allreduce,0,65536,nvls,simple,-1,-1,-1,-1,-1\n")
+    arm = ("--tp", 2, "--candidate", f"NCCLPROBE_TUNER_TABLE={table}")
+    found = document(tmp_path / "run", *arm, *OWN, "--", *THROUGH)
+    (finding,) = [finding for finding in found["findings"] if finding["code"] == "tuner-refused"]
+    assert finding["message"].startswith("48 operations of a rank had a setting in the table that NCCL cannot run")
+
+
+def test_people_read_what_was_in_force(tmp_path):
+    out = tmp_path / "run"
+    words = ["validate-e2e", "--workload", "sglang", "--tp", "2", "--candidate", "FAKE_SPEED=1.3", "--out", str(out)]
+    words += [*map(str, OWN), "--", *THROUGH]
+    text = CliRunner().invoke(group, words, standalone_mode=False).stdout
+    lines = text.splitlines()
+    assert "in force    NCCL    ranks    tuner      HCAs    GDR    all-reduces" in lines
+    assert "candidate   2.28.9  2        ncclprobe  mlx5_0  -      40" in lines
+    assert "baseline    all_reduce    4       32M   Tree/LL/16  56" in lines
 
 
 def test_a_table_without_its_plugin_is_no_comparison(tmp_path):

@@ -7,6 +7,7 @@ import statistics
 from tabulate import tabulate
 
 from ncclprobe.records.e2e import Arm, Comparison, E2eDocument, E2eVerdict, Layout, TrialStatus
+from ncclprobe.report.text.e2e_in_force import in_force_text
 from ncclprobe.report.text.findings import findings_text
 from ncclprobe.units import format_seconds
 
@@ -25,13 +26,8 @@ def e2e_text(document: E2eDocument, path: str = "") -> str:
         document: The result.
         path: Its run directory; empty for none.
     """
-    parts = [
-        _answer(document),
-        _variants(document),
-        _table(document),
-        _settings(document),
-        findings_text(document.findings),
-    ]
+    answer = [_answer(document), _variants(document), _table(document), _settings(document)]
+    parts = [*answer, in_force_text(document), findings_text(document.findings)]
     where = f"Run directory: {path}" if path else ""
     return "\n\n".join(part for part in (*parts, where) if part)
 
@@ -108,6 +104,6 @@ def _settings(document: E2eDocument) -> str:
 
 
 def _setting(arm: str, layout: Layout | None, env: dict[str, str]) -> list[str]:
-    shape = [] if layout is None else [f"{arm}: {layout.label}"]
+    shape = [] if layout is None or layout.label == arm else [f"{arm}: {layout.label}"]
     variables = [f"{arm}: {name}={value}" for name, value in env.items()]
     return [*shape, *variables] or [f"{arm}: nothing set"]

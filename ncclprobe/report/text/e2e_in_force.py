@@ -1,0 +1,63 @@
+"""What people read of what was in force while SGLang's trials ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+from tabulate import tabulate
+
+from ncclprobe.records.e2e import Arm, E2eDocument, TrialStatus
+from ncclprobe.records.in_force import InForce, Span
+from ncclprobe.units import format_size
+
+MOST_ROWS = 12
+"""Of sizes, an arm; the document has all."""
+MOST_HCAS = 4
+
+
+def in_force_text(document: E2eDocument) -> str:
+    """Return what NCCL ran with in each arm's last good trial, empty where no trial shows it."""
+    last = dict(_last(document))
+    if not last:
+        return ""
+    rows = [_row(arm, seen) for arm, seen in last.items()]
+    columns = ["in force", "NCCL", "ranks", "tuner", "HCAs", "GDR", "all-reduces"]
+    parts = [tabulate(rows, columns, tablefmt="simple", disable_numparse=True), _sizes(last)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _last(document: E2eDocument) -> Iterator[tuple[str, InForce]]:
+    named = [Arm.BASELINE.value, *(one.arm for one in document.comparisons)]
+    for arm in named:
+        good = [
+            trial.effective["in_force"]
+            for trial in document.trials
+            if trial.arm == arm and trial.status is not TrialStatus.FAILED and "in_force" in trial.effective
+        ]
+        if good:
+            yield arm, msgspec.convert(good[-1], InForce)
+
+
+def _row(arm: str, seen: InForce) -> list[str]:
+    tuners = [plugin.name for plugin in seen.plugins if plugin.kind == "tuner" and plugin.loaded]
+    names = [hca.name for hca in seen.hcas]
+    hcas = ", ".join(names[:MOST_HCAS]) + (", …" if len(names) > MOST_HCAS else "")
+    gdr = {True: "yes", False: "no", None: "-"}[seen.gdr]
+    carried = "-" if seen.traffic is None else f"{seen.traffic.seen}"
+    return [arm, seen.version or "?", str(seen.nranks or "?"), ", ".join(tuners) or "-", hcas or "-", gdr, carried]
+
+
+def _sizes(last: dict[str, InForce]) -> str:
+    rows = [row for arm, seen in last.items() for row in _spans(arm, seen.spans)]
+    columns = ["in force", "collective", "from", "to", "setting", "operations"]
+    return tabulate(rows, columns, tablefmt="simple", disable_numparse=True) if rows else ""
+
+
+def _spans(arm: str, spans: tuple[Span, ...]) -> Iterator[list[str]]:
+    for span in spans[:MOST_ROWS]:
+        setting = f"{span.algo or '?'}/{span.proto or '?'}" + (f"/{span.nchannels}" if span.nchannels else "")
+        sizes = [format_size(span.min_bytes), format_size(span.max_bytes)]
+        yield [arm, span.collective or "?", *sizes, setting, str(span.operations)]
+    if len(spans) > MOST_ROWS:
+        yield [arm, f"… {len(spans) - MOST_ROWS} more", "", "", "", ""]
