@@ -98,3 +98,6 @@ class PortState(_Named):
 
 DEFAULT = "default"
 """The ``algo`` and ``proto`` of a cell in which the library chooses for itself."""
+
+MORE_CHANNELS = "NCCL_MIN_NCHANNELS"
+"""What a job sets beside a table that asks for more channels than NCCL's communicators have of themselves."""

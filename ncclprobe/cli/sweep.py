@@ -236,7 +236,8 @@ def _judged(race: Race, backend: Backend, capabilities: Capabilities, dropped_by
     def environment(collective: str, cell: Cell) -> dict[str, str]:
         return backend.environment(Collective(collective), cell)
 
-    choice = choose(race.plan.points, race.winners, race.ratios, summary.gain(race), environment)
+    own = race.evidence.own_channels
+    choice = choose(race.plan.points, race.winners, race.ratios, summary.gain(race), environment, own)
     return SweepDocument(
         findings=(*capabilities.findings, *doubts(race, choice, dropped_bytes)),
         backend=backend.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ncclprobe.findings import Finding, error, info, warning
+from ncclprobe.names import MORE_CHANNELS
 from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Choice, Status, Verdict
 from ncclprobe.sweep import rules
 from ncclprobe.sweep.environment_doubts import environment_doubts
@@ -25,6 +26,7 @@ def doubts(race: Race, choice: Choice, dropped_bytes: int) -> tuple[Finding, ...
         *environment_doubts(race),
         *_unsettled(race),
         *_table_only(race, choice),
+        *_more_channels(race, choice),
         *_torn(dropped_bytes),
     )
 
@@ -85,10 +87,23 @@ def _unsettled(race: Race) -> Iterator[Finding]:
         )
 
 
+def _more_channels(race: Race, choice: Choice) -> Iterator[Finding]:
+    own, most = race.evidence.own_channels, max((row.nchannels or 0 for row in choice.table), default=0)
+    if own is not None and most > own:
+        yield info(
+            "more-channels",
+            "choice",
+            f"the table asks for {most} channels, more than the {own} that NCCL makes of itself: a job needs"
+            f" {MORE_CHANNELS}={most} beside it, and may then use as many at the sizes that the table leaves alone",
+            "These were not measured so: confirm with `ncclprobe validate-e2e`, or sweep with"
+            f" --env {MORE_CHANNELS}={most}.",
+        )
+
+
 def _table_only(race: Race, choice: Choice) -> Iterator[Finding]:
     own = {name for cell in race.winners.values() for name, _ in cell.env}
     whole = choice.env and not choice.table
-    if choice.verdict is Verdict.CHANGE and not whole and not set(choice.env) - own:
+    if choice.verdict is Verdict.CHANGE and not whole and not set(choice.env) - own - {MORE_CHANNELS}:
         yield info(
             "table-only",
             "choice",

@@ -52,6 +52,8 @@ class Evidence:
         """Wrong elements."""
         self.operations: dict[Point, int] = {}
         """Operations within a sample; its time is their mean."""
+        self.own_channels: int | None = None
+        """The most channels that a cell without a number of them ran with, None where the library does not say."""
         self._samples: dict[Point, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
         self._logs: dict[tuple[Point, int], dict[int, dict[Cell, float]]] = defaultdict(lambda: defaultdict(dict))
         self._summaries: dict[tuple[Point, int], tuple[int, dict[Cell, LaunchSummary]]] = {}
@@ -64,6 +66,7 @@ class Evidence:
     def add(self, measurement: Measurement) -> None:
         """Take in a measurement."""
         self.spent_s += measurement.spent_s
+        self._note_channels(measurement)
         if not measurement.warmup:
             self.operations[measurement.point] = measurement.operations
             seconds, count = self._samples[measurement.point]
@@ -79,6 +82,11 @@ class Evidence:
                 self.refused[measurement.point, cell] = measurement.message
             elif status in BROKEN:
                 self.out.setdefault(cell, (status, measurement.message))
+
+    def _note_channels(self, measurement: Measurement) -> None:
+        for cell, ran in zip(measurement.cells, measurement.ran, strict=False):
+            if cell.nchannels is None and ran.nchannels is not None:
+                self.own_channels = max(self.own_channels or 0, ran.nchannels)
 
     def sample_s(self, point: Point) -> float:
         """Return how long a sample at a point has taken on average; 0 where there is none."""

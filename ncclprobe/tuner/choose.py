@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ncclprobe.names import DEFAULT
+from ncclprobe.names import DEFAULT, MORE_CHANNELS
 from ncclprobe.records.sweep import Cell, Choice, Point, Ratio, TableRow, Verdict
 
 
@@ -15,6 +15,7 @@ def choose(
     ratios: Mapping[tuple[Point, Cell], Ratio],
     gain: Ratio,
     environment: Callable[[str, Cell], dict[str, str]],
+    own_channels: int | None = None,
 ) -> Choice:
     """Return what to change, or that the defaults stay.
 
@@ -24,6 +25,7 @@ def choose(
         ratios: Default's time / cell's time of every measured cell.
         gain: Over all points.
         environment: The variables that make a collective run with a cell everywhere; empty where none says it safely.
+        own_channels: The most that NCCL runs of itself; None where that is not known.
     """
     if not winners:
         return Choice(verdict=Verdict.KEEP_DEFAULTS, env={}, table=(), gain=Ratio(ratio=1.0, low=1.0, high=1.0))
@@ -31,7 +33,17 @@ def choose(
     env = environment(points[0].collective, everywhere.under(())) if everywhere else {}
     own = {name: value for cell in winners.values() for name, value in cell.env}
     forced = {point: cell.under(()) for point, cell in winners.items() if cell.algo != DEFAULT}
-    return Choice(verdict=Verdict.CHANGE, env=own | env, table=table(points, forced), gain=gain)
+    wide = channels_variable(forced.values(), own_channels)
+    return Choice(verdict=Verdict.CHANGE, env=own | env | wide, table=table(points, forced), gain=gain)
+
+
+def channels_variable(cells: Iterable[Cell], own_channels: int | None) -> dict[str, str]:
+    """Return what a job has to set so that a table may use more channels than NCCL's communicators have of themselves.
+
+    Source: NCCL 2.28.9, docs env.rst (NCCL_MIN_NCHANNELS); src/graph/connect.cc (``ncclMinNchannels``)
+    """
+    most = max((cell.nchannels or 0 for cell in cells), default=0)
+    return {MORE_CHANNELS: str(most)} if own_channels is not None and most > own_channels else {}
 
 
 def _fits_all(

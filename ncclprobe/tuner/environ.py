@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from ncclprobe.errors import UsageError
+from ncclprobe.names import MORE_CHANNELS
 from ncclprobe.records.base import EnvVariable, Record
 from ncclprobe.records.inspect import TunerRow
 from ncclprobe.records.scan import ScanDocument
@@ -49,9 +50,11 @@ def sweep_settings(document: SweepDocument, source: str) -> Settings:
         f"(95 %: {gain.low:.3f} to {gain.high:.3f})."
     )
     own = next((one.env for one in document.environments if one.status is EnvironmentStatus.CHOSEN), {})
-    said = bool(set(choice.env) - set(own) or (own and not choice.table))
+    said = bool(set(choice.env) - set(own) - {MORE_CHANNELS} or (own and not choice.table))
     label = environment_label(tuple(own.items()))
     beside = f", measured with {label}, which is to be set beside the table" if own else ""
+    if more := choice.env.get(MORE_CHANNELS):
+        beside += f", for which a job has to set {MORE_CHANNELS}={more}"
     return Settings(
         sources=(source,),
         variables=tuple(EnvVariable(name=name, value=value, reason=measured) for name, value in choice.env.items()),

@@ -10,7 +10,7 @@ from sweep_worlds import LL, RING, SIZES, raced, world
 
 from ncclprobe.backends.fabric import Fault, Noise
 from ncclprobe.findings import Finding, has_error
-from ncclprobe.records.sweep import Cell, Choice, Ratio, Verdict
+from ncclprobe.records.sweep import Cell, Choice, Ratio, TableRow, Verdict
 from ncclprobe.sweep.doubts import doubts
 from ncclprobe.sweep.race import Race
 
@@ -99,6 +99,17 @@ def test_a_choice_that_no_variable_can_say():
     assert found(race, CHANGE.with_(env={"NCCL_ALGO": "allreduce:ring"})) == []
 
 
+def test_more_channels_than_the_library_makes_of_itself():
+    row = TableRow(collective="all_reduce", min_bytes=8, max_bytes=64, algo="Ring", proto="LL", nchannels=32)
+    race = raced(world())
+    choice = CHANGE.with_(table=(row,), env={"NCCL_MIN_NCHANNELS": "32"})
+    assert found(race, choice) == [("info", "table-only", "choice")], "nobody said how many it makes"
+    race.evidence.own_channels = 24
+    assert found(race, choice) == [("info", "table-only", "choice"), ("info", "more-channels", "choice")]
+    race.evidence.own_channels = 32
+    assert found(race, choice) == [("info", "table-only", "choice")]
+
+
 def test_a_torn_line():
     finding = only(raced(world()), dropped_bytes=17)
     assert (finding.severity, finding.code) == ("info", "torn-line")
@@ -108,7 +119,7 @@ def test_a_torn_line():
 def test_every_code_is_listed_with_its_severity():
     source = (ROOT / "ncclprobe" / "sweep" / "doubts.py").read_text()
     codes = set(re.findall(r'"([a-z]+(?:-[a-z]+)+)"', source))
-    assert len(codes) == 8
+    assert len(codes) == 9
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in (ROOT / "docs" / "findings.md").read_text().splitlines()

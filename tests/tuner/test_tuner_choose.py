@@ -127,3 +127,10 @@ def test_no_variables_where_no_setting_fits_all(cells, ratios):
 def test_no_variables_where_none_says_it_safely():
     ratios = {(size, TREE): 1.1 for size in SIZES}
     assert chosen((TREE,) * 5, ratios, lambda collective, cell: {}).env == {}
+
+
+@pytest.mark.parametrize(("own", "env"), [(None, {}), (24, {}), (16, {}), (8, {"NCCL_MIN_NCHANNELS": "16"})])
+def test_more_channels_than_nccls_own_are_asked_for_beside_the_table(own, env):
+    choice = choose(POINTS, winners(TREE, None, RING, RING, None), {}, GAIN, lambda *_: {}, own)
+    assert choice.env == env
+    assert [r.nchannels for r in choice.table] == [None, 16]
