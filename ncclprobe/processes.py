@@ -153,6 +153,11 @@ def descendants(pid: int) -> dict[int, int]:
     return found
 
 
+def started_at(pid: int) -> int:
+    """Return when a process started, in clock ticks as ``descendants`` has it; -1 where it has ended."""
+    return _parent_and_start(pid)[1]
+
+
 def _running(tree: dict[int, int]) -> list[int]:
     """Return those of the processes that still run."""
     return [pid for pid, started in tree.items() if _parent_and_start(pid)[1] == started]

@@ -66,7 +66,7 @@ def run_benchmark(trial: Trial, tokens: list[str]) -> int | None:
         trial.started(process.pid)
         return trial.workers.wait(process, trial.left_s)
     finally:
-        end_tree(process)
+        _end(trial, process)
 
 
 def run_serving(
@@ -84,11 +84,17 @@ def run_serving(
     try:
         trial.started(process.pid)
         status = _ready(trial, process, port)
-        if status is not _READY:
+        if status != _READY:
             return "server", status
         return "client", _run_client(trial, process, client(_host(trial)))
     finally:
-        end_tree(process)
+        _end(trial, process)
+
+
+def _end(trial: Trial, process: Process[bytes]) -> None:
+    """End a command with all that it started, and return once its workers are gone."""
+    end_tree(process)
+    trial.workers.wait_until_gone()
 
 
 _READY = -1000

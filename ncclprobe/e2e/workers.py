@@ -14,11 +14,14 @@ from collections.abc import Collection, Iterable
 
 from ncclprobe.e2e.evidence import FOLLOWED
 from ncclprobe.processes import Process as Started
-from ncclprobe.processes import TimedOut, descendants
+from ncclprobe.processes import TimedOut, descendants, started_at
 from ncclprobe.records.in_force import Process
 
 FIRST_GLANCE_S, LONGEST_PAUSE_S = 0.1, 5.0
 """Between glances at the processes; each pause is half as long again as the one before."""
+POLL_S = 0.5
+"""Between two questions whether the command has ended."""
+GONE_WITHIN_S = 30.0
 SIGN = "NCCL_DEBUG_FILE"
 """Set for every trial: where it is missing, nothing else can be believed to be unset."""
 _PROC = pathlib.Path("/proc")
@@ -26,28 +29,45 @@ _LIBRARY = "libnccl.so"
 
 
 class Workers:
-    """Looks at a command's processes from time to time."""
+    """Looks at a command's processes from time to time, more and more seldom."""
 
     def __init__(self, named: Iterable[str]) -> None:
         self._named = frozenset(named)
         self._found: dict[int, Process] = {}
+        self._born: dict[int, int] = {}
+        self._pause, self._due = FIRST_GLANCE_S, 0.0
 
     def wait(self, process: Started[bytes], timeout_s: float) -> int | None:
         """Return a command's exit status, None where it takes too long; look at its processes meanwhile."""
-        deadline, pause = time.monotonic() + timeout_s, FIRST_GLANCE_S
+        deadline = time.monotonic() + timeout_s
         while (left := deadline - time.monotonic()) > 0:
             try:
-                return process.wait(min(pause, left))
+                return process.wait(min(self._pause, POLL_S, left))
             except TimedOut:
-                self.look(process.pid)
-                pause = min(LONGEST_PAUSE_S, pause * 1.5)
+                self._glance(process.pid)
         return None
+
+    def _glance(self, pid: int) -> None:
+        if time.monotonic() >= self._due:
+            self.look(pid)
+            self._pause = min(LONGEST_PAUSE_S, self._pause * 1.5)
+            self._due = time.monotonic() + self._pause
 
     def look(self, pid: int) -> None:
         """Note those of a process's descendants that have loaded libnccl since the last time."""
-        for child in descendants(pid):
+        for child, born in descendants(pid).items():
             if child not in self._found and (library := _library(child)):
                 self._found[child] = Process(pid=child, library=library, env=_environment(child, self._named))
+                self._born[child] = born
+
+    def wait_until_gone(self, within_s: float = GONE_WITHIN_S) -> bool:
+        """Return whether all of them have ended: what still dies holds a GPU's memory, which the next start counts."""
+        deadline = time.monotonic() + within_s
+        while any(started_at(pid) == born for pid, born in self._born.items()):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(FIRST_GLANCE_S)
+        return True
 
     def found(self, used_nccl: Collection[int]) -> tuple[Process, ...]:
         """Return the processes that wrote a log of NCCL's, all of them where their numbers are a container's own."""

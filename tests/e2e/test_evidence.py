@@ -173,3 +173,21 @@ def test_a_process_whose_environment_lacks_ours_is_not_believed(tmp_path, sign):
     seen = {name: value for name, value in (found.env or {}).items() if name in ("NCCL_PROTO", "MINE")}
     assert seen == ({"NCCL_PROTO": "LL", "MINE": "1"} if sign else {})
     assert workers.found([found.pid + 1]) == (found,)
+
+
+def test_workers_that_still_die_are_waited_for(tmp_path):
+    library = tmp_path / "libnccl.so.2"
+    library.write_bytes(b"\0" * 4096)
+    code = "import mmap, sys, time; f = open(sys.argv[1]); m = mmap.mmap(f.fileno(), 4096, prot=1); time.sleep(20)"
+    outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}, {str(library)!r}])"
+    process = subprocess.Popen([sys.executable, "-c", outer], start_new_session=True)
+    workers = Workers([])
+    try:
+        while not workers.found([]):
+            assert workers.wait(process, 0.3) is None
+        process.kill()
+        process.wait()
+        assert not workers.wait_until_gone(0.3)
+    finally:
+        os.killpg(process.pid, 9)
+    assert workers.wait_until_gone()
