@@ -1,6 +1,6 @@
 """Measure real hosts of one machine again and again, healthy ones and faulty ones, and count what ``nodes`` names.
 
-    python scripts/nodes_on_hosts.py [--hosts 4,8] [--launchers mpirun,srun] [--runs 20] >data/.../table.txt
+    python scripts/nodes_on_hosts.py [--hosts 4,8] [--launchers mpirun,srun] [--runs 20] [--faulty-runs 20] >data/.../table.txt
 
 It takes root, Debian's iproute2, openssh-server and (for srun) Slurm; a scenario's place changes from run to run.
 """
@@ -110,21 +110,23 @@ def wait_for_values(out: pathlib.Path, number: int) -> None:
         time.sleep(0.02)
 
 
-def rows(hosts: list[int], launchers: list[str], runs: int) -> Iterator[list[object]]:
-    """Yield a row of the table for each scenario, a line a wrong run on stderr."""
+def rows(hosts: list[int], launchers: list[str], healthy_runs: int, faulty_runs: int) -> Iterator[list[object]]:
+    """Yield a row of the table for each scenario; it goes to stderr at once, with a line for each wrong run."""
     for number in hosts:
         with Cluster(number) as cluster:
             if "srun" in launchers:
                 cluster.slurm()
             for launcher in launchers:
                 for name, fault in SCENARIOS.items():
+                    runs = healthy_runs if fault is healthy else faulty_runs
                     found = [once(cluster, fault, launcher, seed) for seed in range(runs)]
                     for seed, run in enumerate(found):
                         if not run.right:
                             sys.stderr.write(f"{number} hosts, {launcher}, {name}, seed {seed}: named {run.named}\n")
                     mean = sum(run.seconds for run in found) / runs
-                    yield [number, launcher, name, runs, sum(run.right for run in found), f"{mean:.1f}"]
-                    sys.stderr.write(f"{number} hosts, {launcher}, {name}: done\n")
+                    row = [number, launcher, name, runs, sum(run.right for run in found), f"{mean:.1f}"]
+                    sys.stderr.write(f"{row}\n")
+                    yield row
             cluster.restore()
 
 
@@ -133,9 +135,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hosts", default="4,8")
     parser.add_argument("--launchers", default="mpirun,srun")
-    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=20, help="of healthy hosts")
+    parser.add_argument("--faulty-runs", type=int, default=20, help="of every other scenario")
     asked = parser.parse_args()
-    table = rows([int(n) for n in asked.hosts.split(",")], asked.launchers.split(","), asked.runs)
+    table = rows([int(n) for n in asked.hosts.split(",")], asked.launchers.split(","), asked.runs, asked.faulty_runs)
     print(tabulate(list(table), ["hosts", "launcher", "scenario", "runs", "right", "s/run"]))
 
 
