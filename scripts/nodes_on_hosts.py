@@ -1,6 +1,6 @@
 """Measure real hosts of one machine again and again, healthy ones and faulty ones, and count what ``nodes`` names.
 
-    python scripts/nodes_on_hosts.py [--hosts 4,8] [--launchers mpirun,srun] [--runs 20] [--faulty-runs 20] >data/.../table.txt
+    python scripts/nodes_on_hosts.py [--hosts 4,8] [--launchers mpirun,srun] [--runs 20] [--faulty-runs 20] >table.txt
 
 It takes root, Debian's iproute2, openssh-server and (for srun) Slurm; a scenario's place changes from run to run.
 """
