@@ -16,6 +16,7 @@ from ncclprobe.errors import UsageError
 from ncclprobe.launchers import LAUNCHERS
 from ncclprobe.nodes.gpus import measurable
 from ncclprobe.nodes.hosts import FleetOptions, Hosts, allocated_hosts
+from ncclprobe.nodes.rails import parse_rails
 from ncclprobe.nodesets import expand
 from ncclprobe.report.text.nodes import nodes_text
 from ncclprobe.store import Manifest, RunDirectory, command_line, default_directory, relevant_environment
@@ -48,6 +49,7 @@ TIMEOUT_S = 20.0
     "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
     help="Of a group in a round, and of a host's answer  [default: 20]",
 )  # fmt: skip
+@click.option("--rails", metavar="NAME,...", help="HCAs or interfaces, measured one at a time: mlx5_0,mlx5_1")
 @click.option("--fabric", type=click.Path(path_type=pathlib.Path), metavar="TOML", help="Measure a simulated fabric.")
 @click.option("--rounds", type=click.IntRange(1), help=f"Of disjoint pairs of all nodes  [default: {ROUNDS}]")
 @click.option("--budget", type=click.FloatRange(1), help=f"Measurements a node, on average  [default: {BUDGET:g}]")
@@ -102,6 +104,7 @@ def command(
         fleet=None
         if results is not None or given["history"] or given["fabric"]
         else fleet_options(**{n: given[n] for n in ON_HOSTS}),
+        rails=parse_rails(given["rails"]) if given["rails"] else (),
     )
     manifest = Manifest(
         command=NAME,
@@ -131,6 +134,8 @@ def _refuse_contradictions(results: pathlib.Path | None, given: dict[str, Any], 
             "say what to judge: --from CSV or --history DIR for past results, --hosts NODESET (or --launcher in a job)"
             " for real hosts, --each gpu for the GPUs of this one, or --fabric TOML for a simulated fabric"
         )
+    if given["rails"] and (not on_hosts or given["each"] == "gpu"):
+        raise UsageError("--rails is about the network between real hosts; name these with --hosts")
     if past and (given["rounds"] is not None or given["budget"] is not None):
         way = "--from" if results is not None else "--history"
         raise UsageError(f"{way} measures nothing; leave --rounds and --budget away")

@@ -16,8 +16,8 @@ from ncclprobe.nodes.active import Plan, run
 from ncclprobe.nodes.csv import parse_results
 from ncclprobe.nodes.document import Inside, of_outcome, of_results
 from ncclprobe.nodes.exclusion import exclusion_files
-from ncclprobe.nodes.fleet import HostFleet
 from ncclprobe.nodes.hosts import FleetOptions
+from ncclprobe.nodes.railed import RailedFleet
 from ncclprobe.nodes.replay import replayed
 from ncclprobe.nodes.simulated import SimulatedFleet
 from ncclprobe.records.base import Record
@@ -48,6 +48,8 @@ class NodesOptions(Record, frozen=True, kw_only=True):
     """A simulated fabric's description."""
     fleet: FleetOptions | None = None
     """Real hosts."""
+    rails: tuple[str, ...] = ()
+    """HCAs or interfaces of theirs that are measured apart."""
 
     def stored(self) -> dict[str, Any]:
         """Return what the manifest holds."""
@@ -129,10 +131,10 @@ def _on_hosts(directory: RunDirectory, options: NodesOptions, lines: Iterable[Re
             lines.append(record)
 
     settled = [line for line in lines if isinstance(line, FleetOptions)]
-    with HostFleet(settled[-1] if settled else options.fleet, keep=journal, note=note) as fleet:
+    with RailedFleet(settled[-1] if settled else options.fleet, options.rails, keep=journal, note=note) as fleet:
         measure = replayed((line for line in lines if isinstance(line, GroupValue)), fleet.measure, journal)
         nodes = options.fleet.nodes
-        outcome = run(nodes, (), measure, _plan(options), np.random.default_rng([seed, 0]))
+        outcome = run(nodes, options.rails, measure, _plan(options), np.random.default_rng([seed, 0]))
     inside = Inside(
         checks=tuple(line for line in lines if isinstance(line, CheckValue)),
         gone=tuple(line for line in lines if isinstance(line, HostGone)),

@@ -19,6 +19,7 @@ from ncclprobe.launchers.run import run_ranks
 from ncclprobe.launchers.spawn import SpawnLauncher
 from ncclprobe.nodes.gpus import gpu_names
 from ncclprobe.nodes.messages import Answered, FleetSettings, answer_in
+from ncclprobe.nodes.rails import rail_variables
 from ncclprobe.nodesets import expand
 from ncclprobe.records.base import Record
 
@@ -47,6 +48,8 @@ class FleetOptions(Record, frozen=True, kw_only=True):
     """Of a group in a round, and of a host's start."""
     gpus: int = 0
     """So many GPUs of each host are the nodes, one rank each; 0 where the hosts themselves are."""
+    rail: str | None = None
+    """The only HCA or interface that ranks may use; None leaves that to the library."""
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -98,6 +101,7 @@ class Hosts:
         meet = meeting.environment if meeting is not None else giving_way(nranks, self.options.launcher)
         pretended = ((NODES_VARIABLE, str(self._pretended(hosts))),) if self.here and meeting is not None else ()
         own = passed_on(os.environ) if meeting is not None else {}
+        own |= rail_variables(self.options.backend, self.options.rail) if self.options.rail else {}
         return python_job(
             WORKER,
             (self.options.backend, settings.text()),

@@ -173,3 +173,15 @@ def test_a_host_that_is_cut_off_in_the_middle_is_unreachable_through_slurm(slurm
     assert (_named(document, "unreachable"), _named(document)) == ({"node3"}, set())
     slurm_cluster.heal("node3")
     assert _wait_for(slurm_cluster, []) == []
+
+
+def test_a_throttled_rail_is_named_and_no_node_for_it() -> None:
+    with Cluster(4) as cluster:
+        cluster.add_rail("e1")
+        cluster.slow_rail("e1", "200mbit")
+        status, document = _measured(cluster, "--rails", "e0,e1", "--rounds", "8")
+    rails = {rail["rail"]: rail["status"] for rail in document["rails"]}
+    assert (status, rails, _named(document)) == (3, {"e0": "ok", "e1": "slow"}, set())
+    assert all(
+        value > 0.5 for value in (rail["slowdown"]["estimate"] for rail in document["rails"] if rail["rail"] == "e1")
+    )

@@ -214,6 +214,19 @@ class Cluster:
         """Undo ``cut``."""
         self._on(self._switch, "ip", "link", "set", f"to-{host}", "up")
 
+    def add_rail(self, device: str) -> None:
+        """Give every host another interface, on a switch of its own; hosts are still reached over ``e0``."""
+        self._on(self._switch, "ip", "link", "add", f"br-{device}", "type", "bridge")
+        self._on(self._switch, "ip", "link", "set", f"br-{device}", "up")
+        for host in self.hosts:
+            self._connect(host, device, f"{device}-{host.name}", f"br-{device}", host.address.replace(".78.", ".79."))
+
+    def slow_rail(self, device: str, rate: str) -> None:
+        """Throttle what every host sends over an interface that ``add_rail`` gave it."""
+        for host in self.hosts:
+            for tokens in _queue(device, rate, {}):
+                self._on(host, *tokens)
+
     def restore(self) -> None:
         """Undo all of them, on every host."""
         for host in self._hosts:
@@ -270,13 +283,15 @@ class Cluster:
 
     def _plug_in(self, host: Host) -> None:
         """Join a host's ``e0`` to the switch."""
-        port = f"to-{host.name}"
-        veth = ("ip", "link", "add", "e0", "netns", str(host.pid), "type", "veth")
-        _check([*veth, "peer", "name", port, "netns", str(self._switch.pid)])
-        self._on(self._switch, "ip", "link", "set", port, "master", "br0", "up")
-        self._on(host, "ip", "addr", "add", f"{host.address}/24", "dev", "e0")
+        self._connect(host, "e0", f"to-{host.name}", "br0", host.address)
         self._on(host, "ip", "link", "set", "lo", "up")
-        self._on(host, "ip", "link", "set", "e0", "up")
+
+    def _connect(self, host: Host, device: str, port: str, bridge: str, address: str) -> None:
+        veth = ("ip", "link", "add", device, "netns", str(host.pid), "type", "veth")
+        _check([*veth, "peer", "name", port, "netns", str(self._switch.pid)])
+        self._on(self._switch, "ip", "link", "set", port, "master", bridge, "up")
+        self._on(host, "ip", "addr", "add", f"{address}/24", "dev", device)
+        self._on(host, "ip", "link", "set", device, "up")
 
     def _shape(self, name: str) -> None:
         """Make a host's queues, at its end of the cable and at the switch's, what its rates say."""
