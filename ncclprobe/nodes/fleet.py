@@ -51,6 +51,10 @@ BARREN_STARTS = 3
 MOST_STARTS = 12
 """Starts in all: a run's time has an end however many hosts go one by one."""
 
+ROUNDS_A_START = 4
+"""Rounds that ranks serve before others take their place: which cores, memory and paths a start happens to give lasts
+as long as the ranks, and would be taken for the node's own."""
+
 UNIT = "GB/s"
 UNIT_BETWEEN_HOSTS = "GB/s between hosts"
 """Of pairs of GPUs: judged apart from those within a host, whose links are others."""
@@ -91,6 +95,7 @@ class HostFleet:
         self._checked: set[int] = set()
         self._hung = ""
         self._starts, self._barren = 0, 0
+        self._turn = 0
         self._exits = contextlib.ExitStack()
         self._session: Session | None = None
         self._ranks: dict[str, tuple[int, ...]] = {}
@@ -134,6 +139,7 @@ class HostFleet:
         """
         if not self._asked:
             self._ask()
+        self._take_turns(planned.index)
         left = list(planned.groups)
         inside = planned.stage == "survey" and planned.index < self._rounds_with_checks
         while True:
@@ -260,6 +266,15 @@ class HostFleet:
         self._ranks = self.options.ranks_of_nodes(ranks_of(self.alive, ready.names))
         self.library = ready.library
         return session
+
+    def _take_turns(self, index: int) -> None:
+        """Let ranks that have served their rounds leave; the next ones are started when they are needed."""
+        turn, before = index // ROUNDS_A_START, self._turn
+        self._turn = turn
+        if self._session is not None and turn != before:
+            self._session.finish(encode(Stop()), FINISH_S)
+            self._starts -= 1
+            self._end()
 
     def _recover(self, why: str) -> None:
         """End the ranks and ask the hosts which of them answer."""
