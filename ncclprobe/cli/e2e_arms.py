@@ -10,11 +10,14 @@ from collections.abc import Iterable
 from ncclprobe.cli.settings import measured_library, run_settings
 from ncclprobe.e2e.sglang_command import layout_of
 from ncclprobe.errors import UsageError
+from ncclprobe.names import DEFAULT, Algo
 from ncclprobe.records.e2e import Arm, ArmSettings, Layout
 from ncclprobe.records.inspect import TunerRow
+from ncclprobe.tuner.build import plugin_path
 from ncclprobe.tuner.table import parse_table
 
 TABLE_VARIABLE = "NCCLPROBE_TUNER_TABLE"
+PLUGIN_VARIABLE = "NCCL_TUNER_PLUGIN"
 TABLE_FILE = "candidate-table.csv"
 _VARIANT = re.compile(r"(?:tp|pp|dp|nnodes)=\d+(?:,(?:tp|pp|dp|nnodes)=\d+)*")
 
@@ -103,6 +106,24 @@ def _existing(text: str) -> pathlib.Path:
             f"{text!r} is neither NAME=VALUE nor a run; name a run directory or a document of sweep or scan"
         )
     return path
+
+
+def with_plugin(arm: ArmSettings) -> ArmSettings:
+    """Return an arm whose table NCCL applies by itself, through the tuner plugin that the environment names.
+
+    Raises:
+        UsageError: The table is about another library's algorithms, which no variable hands to a command.
+        MissingDependencyError: There is no plugin, and no compiler to make it.
+    """
+    if not arm.table or PLUGIN_VARIABLE in arm.env:
+        return arm
+    foreign = [row.algo for row in arm.table if row.algo != DEFAULT and Algo.parse(row.algo) is None]
+    if foreign:
+        raise UsageError(
+            f"the candidate's choice depends on the message size, and {foreign[0]} is none of NCCL's algorithms: no"
+            " variable hands such a table to a command; use --workload proxy"
+        )
+    return arm.with_(env={**arm.env, PLUGIN_VARIABLE: str(plugin_path())})
 
 
 def _read_table(path: pathlib.Path) -> tuple[TunerRow, ...]:

@@ -11,7 +11,15 @@ import click
 import msgspec
 from click.core import ParameterSource
 
-from ncclprobe.cli.e2e_arms import TABLE_FILE, arm_settings, measured_with, split_variants, variable_of, with_layouts
+from ncclprobe.cli.e2e_arms import (
+    TABLE_FILE,
+    arm_settings,
+    measured_with,
+    split_variants,
+    variable_of,
+    with_layouts,
+    with_plugin,
+)
 from ncclprobe.cli.e2e_run import run_trials, surroundings
 from ncclprobe.cli.output import drawn_seed, finish, shared_options
 from ncclprobe.e2e.gpus import gpu_bytes
@@ -155,8 +163,8 @@ def _options(given: dict[str, Any], path: pathlib.Path) -> E2eOptions:
         raise UsageError("there is nothing to compare; name --candidate NAME=VALUE or --candidate RUN")
     baseline = ArmSettings(env=dict(variable_of(text) for text in given["baseline"]))
     candidate = arm_settings(given["candidate"], path / TABLE_FILE) if given["candidate"] else None
-    if candidate and candidate.table and given["workload"] == "command" and "NCCL_TUNER_PLUGIN" not in candidate.env:
-        raise UsageError("the candidate's choice depends on the message size, which a command cannot be told")
+    if candidate and given["workload"] == "command":
+        candidate = with_plugin(candidate)
     further: dict[str, ArmSettings] = {}
     if is_sglang:
         base = Layout(**{name: given[name] for name in _LAYOUT})

@@ -1,11 +1,12 @@
 import json
+import sys
 
 import msgspec
 import pytest
 from click.testing import CliRunner
 
 from ncclprobe.cli import group
-from ncclprobe.cli.e2e_arms import TABLE_VARIABLE, arm_settings
+from ncclprobe.cli.e2e_arms import TABLE_VARIABLE, arm_settings, with_plugin
 from ncclprobe.errors import ParseError, RunDirectoryError, UsageError
 from ncclprobe.records.base import EnvVariable, Interval
 from ncclprobe.records.e2e import Arm, E2eDocument, E2eVerdict, Trial, TrialStatus
@@ -76,14 +77,6 @@ def test_a_table_that_cannot_be_read_is_refused(tmp_path):
         arm_settings((f"{TABLE_VARIABLE}={tmp_path / 'bad.csv'}",), tmp_path / "t")
 
 
-def test_a_command_cannot_be_told_a_choice_by_size(tmp_path):
-    arguments = ["validate-e2e", "--workload", "command", "--metric", "(x)", "--out", str(tmp_path / "out")]
-    run = sweep(tmp_path / "sweep.json", {})
-    result = CliRunner().invoke(group, [*arguments, "--candidate", run, "--", "true"], standalone_mode=False)
-    assert isinstance(result.exception, UsageError)
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.mpi
 def test_the_table_of_a_sweep_reaches_the_ranks(tmp_path):
     shape = ["--layers", "1", "--hidden", "64", "--batch", "8", "--steps", "2", "--nranks", "2"]
@@ -134,3 +127,32 @@ def test_nothing_measured_is_readable():
         trials_per_arm=0,
     )
     assert "baseline   0         -         -         -          0         -" in e2e_text(document)
+
+
+READS_ITS_TABLE = (
+    "import os; path = os.environ.get('NCCLPROBE_TUNER_TABLE');"
+    "rows = [line for line in open(path) if line[0] != '#'] if path else [];"
+    "print('speed:', 2 if rows and os.path.exists(os.environ['NCCL_TUNER_PLUGIN']) else 1)"
+)
+
+
+def test_a_command_gets_the_plugin_and_its_table(tmp_path):
+    run = sweep(tmp_path / "sweep.json", {})
+    command = ["--workload", "command", "--metric", "speed: ([0-9.]+)", "--", sys.executable, "-c", READS_ITS_TABLE]
+    options = ["--candidate", run, "--trials", "2", "--warmup", "0", "--out", str(tmp_path / "out"), "--json"]
+    ended = CliRunner().invoke(group, ["validate-e2e", *options, *command])
+    assert ended.exit_code == 0, ended.output
+    trials = msgspec.json.decode(ended.stdout.encode(), type=E2eDocument).trials
+    assert {(trial.arm, *trial.metrics.values()) for trial in trials} == {("baseline", 1.0), ("candidate", 2.0)}
+
+
+def test_a_table_of_another_librarys_algorithms_is_not_handed_to_a_command(tmp_path):
+    run = sweep(tmp_path / "sweep.json", {}, table=(RING.with_(algo="recursive_doubling"),))
+    settings = arm_settings((run,), tmp_path / "table.csv")
+    with pytest.raises(UsageError, match="recursive_doubling is none of NCCL's algorithms"):
+        with_plugin(settings)
+
+
+def test_a_plugin_of_ones_own_stays(tmp_path):
+    settings = arm_settings((sweep(tmp_path / "sweep.json", {}), "NCCL_TUNER_PLUGIN=/mine.so"), tmp_path / "t.csv")
+    assert with_plugin(settings) == settings
