@@ -77,10 +77,10 @@ def relevant_environment(environment: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in sorted(environment.items()) if name.startswith(ENVIRONMENT_PREFIXES)}
 
 
-def default_directory(command: str) -> pathlib.Path:
-    """Return ``ncclprobe-runs/<UTC time>-<command>``, not made yet; ``-2`` follows where that second has a run."""
+def default_directory(command: str, folder: pathlib.Path = pathlib.Path("ncclprobe-runs")) -> pathlib.Path:
+    """Return ``<folder>/<UTC time>-<command>``, not made yet; ``-2`` follows where that second has a run."""
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    first = pathlib.Path("ncclprobe-runs") / f"{stamp}-{command}"
+    first = folder / f"{stamp}-{command}"
     later = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
     return next(path for path in itertools.chain([first], later) if not path.exists())
 
@@ -191,6 +191,18 @@ def _drop_torn_line(path: pathlib.Path) -> int:
     if whole < len(content):
         os.truncate(path, whole)
     return len(content) - whole
+
+
+def write_whole(path: pathlib.Path, text: str) -> None:
+    """Write a text file that a reader sees whole or not at all, replacing an earlier one.
+
+    Raises:
+        RunDirectoryError: It cannot be written.
+    """
+    try:
+        _replace(path, text.encode())
+    except OSError as problem:
+        raise RunDirectoryError(f"cannot write {path}: {problem.strerror}; choose another file") from problem
 
 
 def _replace(path: pathlib.Path, content: bytes) -> None:

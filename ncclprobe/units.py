@@ -16,6 +16,7 @@ Bytes = NewType("Bytes", int)
 Seconds = NewType("Seconds", float)
 GBps = NewType("GBps", float)
 
+_DURATIONS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SUFFIXES = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
 
@@ -51,6 +52,18 @@ def parse_sizes(text: str) -> tuple[Bytes, ...]:
     while sizes[-1] * factor <= high:
         sizes.append(Bytes(sizes[-1] * factor))
     return tuple(sizes)
+
+
+def parse_seconds(text: str) -> Seconds:
+    """Return the duration that ``90s``, ``15m``, ``1.5h`` or ``1d`` means; a number alone is seconds.
+
+    Raises:
+        UsageError: The text is no duration over 0.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", text)
+    if not match or not float(match[1]):
+        raise UsageError(f"{text!r} is no duration; write a number with s, m, h or d, such as 15m")
+    return Seconds(float(match[1]) * _DURATIONS[match[2]])
 
 
 def format_size(size: int) -> str:

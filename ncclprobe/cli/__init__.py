@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from ncclprobe import __version__
 from ncclprobe.errors import ProbeError
@@ -22,9 +23,11 @@ COMMANDS = {
     "inspect": "Read NCCL logs, nccl-tests, SGLang and nsys outputs.",
     "env": "Emit the chosen settings.",
     "validate-e2e": "Compare settings by a real workload, interleaved.",
-    "report": "Show runs on the terminal.",
+    "report": "Show runs on the terminal, or for other programs.",
     "tune": "Do all of it in order, in one run directory.",
+    "watch": "Repeat a short check on a schedule and notice changes.",
     "schema": "Print a document's JSON Schema.",
+    "completion": "Print what makes a shell complete commands and options.",
 }
 """Name -> the line in ``--help``; a command's module is imported when it is called."""
 
@@ -42,20 +45,35 @@ class _LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return commands and options that begin so, without importing any command."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [CompletionItem(name, help=line) for name, line in COMMANDS.items() if name.startswith(incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, message="%(prog)s %(version)s")
-def group() -> None:
+@click.pass_context
+def group(context: click.Context) -> None:
     """Measure which NCCL settings, nodes and links a job should use.
 
-    On a machine you don't know, start with `ncclprobe scan`, then `ncclprobe tune`.
+    Without a command it says what to do next on this machine.
 
     Exit status: 0 healthy, 1 the tool failed, 2 usage, 3 the fabric or the environment is at fault.
     """
+    if context.invoked_subcommand is None:
+        from ncclprobe.cli.start import advice
+
+        click.echo(advice())
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -8,6 +8,7 @@ import click
 
 from ncclprobe.cli.output import finish
 from ncclprobe.cli.settings import run_settings
+from ncclprobe.cli.verbosity import verbosity_options
 from ncclprobe.errors import ProbeError
 from ncclprobe.findings import Finding, info, warning
 from ncclprobe.records.env import EnvDocument
@@ -32,6 +33,7 @@ def command() -> None:
 )
 @click.option("--out", type=click.Path(dir_okay=False, path_type=pathlib.Path), help="Write the text to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else there.")
+@verbosity_options
 def emit(runs: tuple[pathlib.Path, ...], form: str, out: pathlib.Path | None, *, as_json: bool) -> int:
     """Emit what each RUN recommends: a run directory or a document of scan, sweep or tune.
 

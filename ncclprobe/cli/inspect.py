@@ -48,7 +48,7 @@ def command(files: tuple[str, ...], out: pathlib.Path | None, seed: int | None, 
         findings=tuple(finding for reading in readings for finding in reading.findings),
     )
     path = _keep(document, files, out, seed)
-    status = finish(document, lambda: inspect_text(document, path), as_json=as_json)
+    status = finish(document, lambda: inspect_text(document, path), as_json=as_json, path=path)
     return UsageError.exit_status if unreadable else status
 
 

@@ -92,7 +92,7 @@ def command(
         refuse_options_with_resume(context)
         with RunDirectory.resume(resume, NAME) as directory:
             document = run_nodes(directory)
-        return finish(document, lambda: nodes_text(document, str(resume)), as_json=as_json)
+        return finish(document, lambda: nodes_text(document, str(resume)), as_json=as_json, path=str(resume))
     _refuse_contradictions(results, given, lower_is_better=lower_is_better)
     if given["fabric"]:
         fleet_described(given["fabric"])
@@ -122,7 +122,7 @@ def command(
     else:
         with RunDirectory.create(out or default_directory(NAME), manifest) as directory:
             document, path = run_nodes(directory), str(directory.path)
-    return finish(document, lambda: nodes_text(document, path), as_json=as_json)
+    return finish(document, lambda: nodes_text(document, path), as_json=as_json, path=path)
 
 
 def _refuse_contradictions(results: pathlib.Path | None, given: dict[str, Any], *, lower_is_better: bool) -> None:

@@ -1,4 +1,4 @@
-"""What every command shares: ``--json``, ``--out``, ``--seed``, how a document is printed, and the exit status."""
+"""What every command shares: its options, how a document is printed, what to do next, and the exit status."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ import click
 import msgspec
 from click.core import ParameterSource
 
+from ncclprobe.cli.colour import painted
+from ncclprobe.cli.verbosity import detail, is_quiet, note, verbosity_options
 from ncclprobe.errors import UsageError
 from ncclprobe.findings import has_error
 from ncclprobe.records.base import Document
+from ncclprobe.records.env import EnvDocument
+
+__all__ = ["detail", "drawn_seed", "finish", "note", "refuse_options_with_resume", "shared_options"]
 
 OUT_HELP = "Run directory  [default: ncclprobe-runs/<UTC time>-<command>]"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def shared_options(command: Command) -> Command:
-    """Add ``--json``, ``--out`` and ``--seed`` to a command."""
+    """Add ``--json``, ``--out``, ``--seed``, ``--quiet`` and ``--verbose`` to a command."""
+    command = verbosity_options(command)
     for option in (
         click.option(
             "--seed", type=click.IntRange(0), help="Seed of every random order; drawn and recorded if absent."
@@ -50,21 +56,31 @@ def drawn_seed(seed: int | None) -> int:
     return secrets.randbelow(2**31) if seed is None else seed
 
 
-def finish(document: Document, text: Callable[[], str], *, as_json: bool) -> int:
+def finish(document: Document, text: Callable[[], str], *, as_json: bool, path: str = "") -> int:
     """Print a document for a machine or for people, and return the exit status.
 
     Args:
         document: The command's result.
         text: Makes the text for people; called only where it is printed.
         as_json: Print JSON on stdout, and nothing else there.
+        path: The run directory, for what to do next; empty for none.
     """
     if as_json:
         click.echo(msgspec.json.encode(document).decode())
+    elif isinstance(document, EnvDocument):
+        click.echo(text())  # settings to be loaded, so never coloured or shortened
     else:
-        click.echo(text())
+        click.echo(painted(_answer(document) if is_quiet() else _with_next(document, text(), path)))
     return 3 if has_error(document.findings) else 0
 
 
-def note(message: str) -> None:
-    """Print a line for people on stderr."""
-    click.echo(message, err=True)
+def _answer(document: Document) -> str:
+    from ncclprobe.report.text.verdict import verdict  # knows every command's document
+
+    return verdict(document)
+
+
+def _with_next(document: Document, text: str, path: str) -> str:
+    from ncclprobe.report.text.next_step import next_step
+
+    return "\n\n".join(part for part in (text, next_step(document, path)) if part)

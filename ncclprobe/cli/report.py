@@ -1,4 +1,4 @@
-"""``ncclprobe report``: what runs found, on the terminal."""
+"""``ncclprobe report``: what runs found, on the terminal or for other programs."""
 
 from __future__ import annotations
 
@@ -7,22 +7,52 @@ import pathlib
 
 import click
 
-from ncclprobe.cli.output import drawn_seed, finish, shared_options
+from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
 from ncclprobe.errors import RunDirectoryError
+from ncclprobe.findings import has_error
 from ncclprobe.records.base import Document
 from ncclprobe.records.report import ReportDocument, Reported
 from ncclprobe.records.tune import TuneDocument
+from ncclprobe.report.csv import csv_text
+from ncclprobe.report.prometheus import prometheus_text
+from ncclprobe.report.text.github import github_text
+from ncclprobe.report.text.next_step import next_step
 from ncclprobe.report.text.runs import Run, all_findings, runs_text
 from ncclprobe.report.text.verdict import DOCUMENTS, verdict
-from ncclprobe.store import DOCUMENT, Manifest, RunDirectory, command_line, read_document, relevant_environment
+from ncclprobe.store import (
+    DOCUMENT,
+    Manifest,
+    RunDirectory,
+    command_line,
+    read_document,
+    relevant_environment,
+    write_whole,
+)
 
 NAME = "report"
+FORMS = ("plain", "github", "csv", "json")
 
 
 @click.command(NAME)
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(exists=True, path_type=pathlib.Path))
+@click.option(
+    "--format", "form", type=click.Choice(FORMS), default="plain", show_default=True,
+    help="Text for terminals or for a GitHub issue, all figures as CSV, or as --json.",
+)  # fmt: skip
+@click.option(
+    "--prometheus", type=click.Path(dir_okay=False, path_type=pathlib.Path), metavar="FILE",
+    help="Write metrics to FILE, for node_exporter's textfile collector.",
+)  # fmt: skip
 @shared_options
-def command(runs: tuple[pathlib.Path, ...], out: pathlib.Path | None, seed: int | None, *, as_json: bool) -> int:
+def command(
+    runs: tuple[pathlib.Path, ...],
+    form: str,
+    prometheus: pathlib.Path | None,
+    out: pathlib.Path | None,
+    seed: int | None,
+    *,
+    as_json: bool,
+) -> int:
     """Show what each RUN found: a run directory, or a document that any command printed with --json.
 
     Answers first, then what they rest on, then all findings with what to do next. With --json: each run's answer, and
@@ -31,11 +61,34 @@ def command(runs: tuple[pathlib.Path, ...], out: pathlib.Path | None, seed: int 
     \b
     ncclprobe report ncclprobe-runs/20261122T021100Z-tune
     ncclprobe report before.json after.json
+    ncclprobe report RUN --format github | gh issue create --title slow --body-file -
+    ncclprobe report RUN --prometheus /var/lib/prometheus/node-exporter/ncclprobe.prom
     """  # noqa: D301 (click reads the backspace)
     read = [read_run(path) for path in dict.fromkeys(runs)]
     document = ReportDocument(runs=tuple(map(_reported, read)), findings=all_findings(read))
     _keep(document, runs, out, seed)
-    return finish(document, lambda: runs_text(read), as_json=as_json)
+    if prometheus is not None:
+        write_whole(prometheus, prometheus_text(one for run in read for one in (*run.stages, run.document)))
+        note(f"Wrote {prometheus}.")
+    return _shown(document, read, "json" if as_json else form)
+
+
+def _shown(document: ReportDocument, read: list[Run], form: str) -> int:
+    """Print the runs in a format and return the exit status."""
+    if form in ("plain", "json"):
+        return finish(document, lambda: _plain(read), as_json=form == "json")
+    if form == "csv":
+        figures = [(run.source, one) for run in read for one in (*run.stages, run.document)]
+        click.echo(csv_text(figures), nl=False)
+    else:
+        click.echo(github_text(runs_text(read)))
+    return 3 if has_error(document.findings) else 0
+
+
+def _plain(read: list[Run]) -> str:
+    """Return the text for people, with what to do next where there is one run."""
+    following = next_step(read[0].document, read[0].source) if len(read) == 1 else ""
+    return "\n\n".join(part for part in (runs_text(read), following) if part)
 
 
 def read_run(path: pathlib.Path) -> Run:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ncclprobe import processes
 from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
+from ncclprobe.cli.verbosity import is_quiet
 from ncclprobe.errors import UsageError
 from ncclprobe.nodesets import expand
 from ncclprobe.records.scan import ScanDocument
@@ -58,7 +59,7 @@ def command(
     read = _read(source, reach)
     document = judged(read.hosts, read.findings)
     path = _keep(document, out, seed, only_read=source is not None)
-    return finish(document, lambda: scan_text(document, path), as_json=as_json)
+    return finish(document, lambda: scan_text(document, path), as_json=as_json, path=path)
 
 
 def _refuse_contradictions(source: pathlib.Path | None, reach: dict[str, Any]) -> None:
@@ -94,7 +95,7 @@ def _read_fleet(
         program=_tokens(remote_command or "ncclprobe", "--remote-command"),
         timeout_s=timeout or HOST_TIMEOUT_S,
     )
-    with tqdm(total=len(names), unit="host", disable=not sys.stderr.isatty(), leave=False) as bar:
+    with tqdm(total=len(names), unit="host", disable=is_quiet() or not sys.stderr.isatty(), leave=False) as bar:
         answers = scan_fleet(names, reach, lambda: bar.update())
     note(f"{len(answers.hosts)} of {len(names)} hosts scanned over {reach.launcher}")
     return Source(answers.hosts, answers.findings)

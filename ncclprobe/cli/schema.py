@@ -9,6 +9,8 @@ from typing import Any
 import click
 import msgspec
 
+from ncclprobe.cli.verbosity import verbosity_options
+
 DOCUMENTS = {
     "scan": "ncclprobe.records.scan:ScanDocument",
     "sweep": "ncclprobe.records.sweep:SweepDocument",
@@ -18,12 +20,14 @@ DOCUMENTS = {
     "validate-e2e": "ncclprobe.records.e2e:E2eDocument",
     "report": "ncclprobe.records.report:ReportDocument",
     "tune": "ncclprobe.records.tune:TuneDocument",
+    "watch": "ncclprobe.records.watch:WatchDocument",
 }
 """Command -> the type of its document."""
 
 
 @click.command("schema")
 @click.argument("name", metavar="COMMAND", type=click.Choice(list(DOCUMENTS)))
+@verbosity_options
 def command(name: str) -> int:
     """Print the JSON Schema of what COMMAND prints with --json."""
     click.echo(json.dumps(document_schema(name), indent=1))

@@ -133,7 +133,8 @@ def command(
     options = None if resume else sweep_options(**given)
     with open_run(options, resume or out, scan) as directory:
         document = swept(directory)
-    return finish(document, lambda: sweep_text(document, str(directory.path)), as_json=as_json)
+    path = str(directory.path)
+    return finish(document, lambda: sweep_text(document, path), as_json=as_json, path=path)
 
 
 def sweep_options(
@@ -196,7 +197,7 @@ def swept(directory: RunDirectory) -> SweepDocument:
     note(f"{who}: {len(plan.cells)} cells at {len(plan.points)} sizes{beside}")
     race = race_of(plan, options.env, options.search)
     with contextlib.closing(backend):
-        run_race(race, backend, directory, LaunchProgress())
+        run_race(race, backend, directory, LaunchProgress(options.budget_s))
     document = with_normality(_judged(race, backend, capabilities, directory.dropped), directory.manifest)
     directory.finish(document)
     return document

@@ -85,7 +85,8 @@ def command(
         document = tuned(Course(directory))
         text = runs_text([read_run(directory.path)])
         _write(directory.path / REPORT, f"{text}\n")
-    return finish(document, lambda: f"{text}\n\nRun directory: {directory.path}", as_json=as_json)
+    path = str(directory.path)
+    return finish(document, lambda: f"{text}\n\nRun directory: {path}", as_json=as_json, path=path)
 
 
 def tune_options(

@@ -117,7 +117,8 @@ def command(context: click.Context, /, resume: pathlib.Path | None, *, as_json: 
     directory = _resumed(context, resume) if resume is not None else _created(context, given)
     with directory:
         document = run_trials(directory)
-    return finish(document, lambda: e2e_text(document, str(directory.path)), as_json=as_json)
+    path = str(directory.path)
+    return finish(document, lambda: e2e_text(document, path), as_json=as_json, path=path)
 
 
 def _resumed(context: click.Context, path: pathlib.Path) -> RunDirectory:

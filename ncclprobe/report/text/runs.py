@@ -16,6 +16,7 @@ from ncclprobe.records.report import ReportDocument
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import SweepDocument
 from ncclprobe.records.tune import TuneDocument
+from ncclprobe.records.watch import WatchDocument
 from ncclprobe.report.text.findings import WIDTH, findings_text
 from ncclprobe.report.text.inspect import inspect_text
 from ncclprobe.report.text.nodes import nodes_text
@@ -24,6 +25,7 @@ from ncclprobe.report.text.sweep import sweep_text
 from ncclprobe.report.text.tune import tune_text
 from ncclprobe.report.text.validate_e2e import e2e_text
 from ncclprobe.report.text.verdict import verdict
+from ncclprobe.report.text.watch import watch_text
 
 _ORDER = (Severity.ERROR, Severity.WARNING, Severity.INFO)
 
@@ -97,6 +99,7 @@ _TEXTS: dict[type[Document], Callable[[Any], str]] = {
     EnvDocument: lambda document: str(document.text).rstrip("\n"),
     E2eDocument: e2e_text,
     TuneDocument: tune_text,
+    WatchDocument: watch_text,
     ReportDocument: _report_text,
 }
 """Type -> what writes its text."""

@@ -16,8 +16,10 @@ from ncclprobe.records.report import ReportDocument
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import SweepDocument
 from ncclprobe.records.tune import TuneDocument
+from ncclprobe.records.watch import WatchDocument
 from ncclprobe.report.text.sweep import verdict_sentence
 from ncclprobe.report.text.validate_e2e import ANSWERS
+from ncclprobe.report.text.watch import watch_verdict
 
 
 def verdict(document: Document) -> str:
@@ -81,6 +83,7 @@ _VERDICTS: dict[type[Document], Callable[[Any], str]] = {
     InspectDocument: inspect_verdict,
     EnvDocument: env_verdict,
     E2eDocument: e2e_verdict,
+    WatchDocument: watch_verdict,
     TuneDocument: lambda document: document.verdict,
     ReportDocument: lambda document: f"{counted(len(document.runs), 'run')}.",
 }
