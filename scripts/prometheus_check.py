@@ -105,8 +105,8 @@ def started(folder: pathlib.Path, textfiles: pathlib.Path) -> tuple[int, list[su
         ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}",
          f"--web.listen-address=127.0.0.1:{server}"],
     ]  # fmt: skip
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return server, [subprocess.Popen(command, **quiet) for command in commands]
+    nowhere = subprocess.DEVNULL
+    return server, [subprocess.Popen(command, stdout=nowhere, stderr=nowhere) for command in commands]
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from collections.abc import Generator
 
 import pytest
 
-CI_HAS = ("mpi", "cluster", "slurm")
+CI_HAS = ("docs", "mpi", "cluster", "slurm", "tmux", "prometheus")
 """Markers of what CI can run: skipped there, such a test fails."""
 
 
@@ -27,6 +27,11 @@ def _mpi_missing() -> str:
         return "mpi4py is not installed: pip install -e '.[embedded]'"
     beside = pathlib.Path(sys.executable).parent / "mpiexec"
     return "" if beside.exists() or shutil.which("mpiexec") else "there is no mpiexec: pip install -e '.[embedded]'"
+
+
+def _docs_missing() -> str:
+    absent = [name for name in ("sphinx", "myst_parser", "furo") if importlib.util.find_spec(name) is None]
+    return f"{absent[0]} is not installed: pip install -e '.[docs]'" if absent else ""
 
 
 def _gpu_missing() -> str:
@@ -45,7 +50,25 @@ def _slurm_missing() -> str:
     return _cluster_missing() or slurm.missing()
 
 
-MISSING = {"mpi": _mpi_missing, "gpu": _gpu_missing, "cluster": _cluster_missing, "slurm": _slurm_missing}
+def _tmux_missing() -> str:
+    return "" if shutil.which("tmux") else "there is no tmux: apt-get install tmux"
+
+
+def _prometheus_missing() -> str:
+    programs = ("prometheus", "prometheus-node-exporter")
+    absent = [program for program in programs if shutil.which(program) is None]
+    return f"missing: apt-get install {' '.join(absent)}" if absent else ""
+
+
+MISSING = {
+    "docs": _docs_missing,
+    "mpi": _mpi_missing,
+    "gpu": _gpu_missing,
+    "cluster": _cluster_missing,
+    "slurm": _slurm_missing,
+    "tmux": _tmux_missing,
+    "prometheus": _prometheus_missing,
+}
 """Marker -> what says why such a test cannot run here, nothing where it can."""
 
 

@@ -68,7 +68,7 @@ def _proof(document: SweepDocument, path: str) -> Step:
     form = " --format tuner" if document.choice.table and not document.choice.env else ""
     load = f"ncclprobe env emit {path or 'RUN'}{form}"
     if document.backend == "sim":
-        return "see the choice as jobs would load it; measure on real ranks before you use it.", (load,)
+        return "see the choice as jobs would load it; real ranks have the last word.", (load,)
     return "prove the change by the workload, then load it in jobs.", (
         f"ncclprobe validate-e2e --candidate {path or 'RUN'}",
         load,
