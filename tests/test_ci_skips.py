@@ -20,6 +20,7 @@ SETTINGS = f"""
 [pytest]
 pythonpath = {pathlib.Path(__file__).parent / "cluster"}
 markers =
+  docs: x
   mpi: x
   cluster: x
   slurm: x
@@ -50,6 +51,7 @@ def outcome(tmp_path: pathlib.Path, name: str, text: str, ci: str) -> tuple[int,
     [
         ("mpi", "", 0, "1 skipped"),
         ("mpi", "true", 1, "CI must run tests marked mpi, but this was skipped: "),
+        ("docs", "true", 1, "CI must run tests marked docs, but this was skipped: "),
         ("cluster", "", 0, "1 skipped"),
         ("cluster", "true", 1, "CI must run tests marked cluster, but this was skipped: "),
         ("slurm", "true", 1, "CI must run tests marked slurm, but this was skipped: "),
