@@ -13,7 +13,7 @@ from ncclprobe.errors import ProbeError
 from ncclprobe.findings import Finding, info, warning
 from ncclprobe.names import Collective
 from ncclprobe.nodes.history import PastRun, change_findings, changes, ordered
-from ncclprobe.nodes.level import level_findings
+from ncclprobe.nodes.level import LEAST_VALUES, level_findings
 from ncclprobe.records.nodes import GroupValue
 from ncclprobe.records.sweep import Measurement, Point, Status, SweepDocument, Verdict
 from ncclprobe.records.watch import Check, CheckStatus
@@ -69,18 +69,28 @@ def _past(path: pathlib.Path) -> tuple[PastRun, Verdict | None]:
 
 
 def _defaults(path: pathlib.Path, hosts: tuple[str, ...], nranks: int) -> Iterator[GroupValue]:
-    """Yield the default's bus bandwidth in each launch, a unit a size: launches show how much fresh starts differ."""
-    times: dict[tuple[int, Point], list[float]] = defaultdict(list)
+    """Yield the default's bus bandwidth in each launch, a unit a size: launches show how much fresh starts differ.
+
+    A sweep that was clear after fewer launches than can be compared gives each of its samples.
+    """
+    for point, launches in _default_times(path).items():
+        unit = f"default {point.collective} {point.dtype} of {format_size(Bytes(point.size_bytes))}, GB/s"
+        medians = [(launch, statistics.median(times)) for launch, times in launches.items()]
+        single = [(launch, time_us) for launch, times in launches.items() for time_us in times]
+        for launch, time_us in medians if len(medians) >= LEAST_VALUES else single:
+            value = busbw(Collective(point.collective), Bytes(point.size_bytes), Seconds(time_us / 1e6), nranks)
+            yield GroupValue(nodes=hosts, value=value, unit=unit, round=launch)
+
+
+def _default_times(path: pathlib.Path) -> dict[Point, dict[int, list[float]]]:
+    """Return the times of the default's good samples in µs, by point and launch."""
+    times: dict[Point, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for line in read_journal(path, {"measurement": Measurement}):
         if isinstance(line, Measurement) and not line.warmup:
             for cell, time_us, status in zip(line.cells, line.times_us, line.statuses, strict=True):
                 if cell.is_default and status is Status.OK and time_us:
-                    times[line.launch, line.point].append(time_us)
-    for (launch, point), samples in times.items():
-        unit = f"default {point.collective} {point.dtype} of {format_size(Bytes(point.size_bytes))}, GB/s"
-        seconds = Seconds(statistics.median(samples) / 1e6)
-        value = busbw(Collective(point.collective), Bytes(point.size_bytes), seconds, nranks)
-        yield GroupValue(nodes=hosts, value=value, unit=unit, round=launch)
+                    times[line.point][line.launch].append(time_us)
+    return times
 
 
 def _choice_findings(choices: Sequence[tuple[Check, Verdict]]) -> Iterator[Finding]:

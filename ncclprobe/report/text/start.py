@@ -80,7 +80,7 @@ def _section(title: str, lines: Iterator[tuple[str, str]]) -> str:
 
 def _steps(machine: Machine) -> Iterator[tuple[str, str]]:
     if machine.gpus > 1 and not machine.gpu_libraries:
-        yield _PIP.format(extra="cuda13"), "what it takes to measure NCCL (or cuda12)"
+        yield _PIP.format(extra="cuda13"), "to measure NCCL (or cuda12)"
     elif machine.gpus < 2 and not (machine.mpi4py and machine.mpiexec):
         yield _PIP.format(extra="embedded"), "MPI, to measure something real"
     else:

@@ -1,0 +1,160 @@
+"""What every command shares: quiet and verbose, colour, and what to do next."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+import pytest
+
+from ncclprobe.cli import main
+from ncclprobe.cli.colour import is_coloured, with_colour
+from ncclprobe.findings import error
+from ncclprobe.records.base import Document, Interval
+from ncclprobe.records.e2e import E2eDocument, E2eVerdict
+from ncclprobe.records.inspect import InspectDocument
+from ncclprobe.records.nodes import NodesCost, NodesDocument, NodeStatus, NodeVerdict
+from ncclprobe.records.scan import ScanDocument
+from ncclprobe.records.sweep import Choice, Cost, Ratio, SweepDocument, TableRow, Verdict
+from ncclprobe.records.watch import WatchDocument
+from ncclprobe.report.text.next_step import next_step
+
+ROOT = pathlib.Path(__file__).parents[2]
+FABRIC = ROOT / "tests" / "data" / "terminal" / "fabric.toml"
+SWEEP = ["sweep", "--fabric", str(FABRIC), "--sizes", "8:1G:64", "--seed", "1"]
+BAD = error("port-down", "n1", "The port is DOWN.", "Look at the cable.")
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as exit_:
+        main([*map(str, arguments)])
+    captured = capsys.readouterr()
+    return int(exit_.value.code or 0), captured.out, captured.err
+
+
+# ---- --quiet and --verbose
+
+
+def test_quiet_prints_the_answer_alone(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, *SWEEP, "--out", tmp_path / "run", "--quiet")
+    assert (status, err) == (0, "")
+    assert out == (
+        "Change: 23.4 % faster (95 % interval 23.4 to 23.4 %) over all measured sizes, by 2 ranges of sizes "
+        "(simulated fabric quiet pair, 16 ranks).\n"
+    )
+
+
+def test_verbose_says_each_launch(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capsys, *SWEEP, "--out", tmp_path / "run", "-v")
+    lines = err.splitlines()
+    assert (status, lines[0]) == (0, "simulated fabric quiet pair, 16 ranks: 4 cells at 5 sizes")
+    assert lines[1:] and all(re.fullmatch(r"(explore|confirm) \d+: \d cells?, \d sizes?", line) for line in lines[1:])
+
+
+def test_settings_to_load_are_printed_whole_even_if_quiet(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, *SWEEP, "--out", tmp_path / "run", "-q")
+    loud = run(capsys, "env", "emit", tmp_path / "run", "--format", "tuner")
+    assert run(capsys, "env", "emit", tmp_path / "run", "--format", "tuner", "-q") == loud
+    assert "Next:" not in loud[1]
+
+
+def test_quiet_and_verbose_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "scan", "-q", "-v", "--out", "-")[::2] == (
+        2,
+        "Error: --quiet and --verbose exclude each other\n",
+    )
+
+
+# ---- colour
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_terminal", "expected"),
+    [
+        ({"TERM": "xterm"}, True, True),
+        ({"TERM": "xterm"}, False, False),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, True, False),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True, True),
+        ({"TERM": "dumb"}, True, False),
+        ({}, True, False),
+    ],
+)
+def test_colour_is_for_terminals_that_want_it(environment: dict[str, str], is_terminal: bool, expected: bool) -> None:
+    assert is_coloured(environment, is_terminal=is_terminal) is expected
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("error port-down (n1): it is", "error"),
+        ("warning low-memlock (n1): it is", "warning"),
+        ("slow: 1 of 2 nodes: n2", "slow"),
+        ("n2  slow      15.0 %", "slow"),
+        ("Change: 3 % faster", "Change"),
+        ("Next: measure", "Next"),
+        ("a slow node, an error and a Change", ""),
+        ("errors are warned of", ""),
+    ],
+)
+def test_one_word_of_a_line_is_coloured(line: str, word: str) -> None:
+    painted = with_colour(line)
+    assert re.findall(r"\x1b\[\d+m\x1b\[1m(\w+)\x1b\[0m", painted) == ([word] if word else [])
+    assert re.sub(r"\x1b\[\d+m", "", painted) == line
+
+
+# ---- what to do next
+
+
+def sweep(verdict: Verdict, **changes: object) -> SweepDocument:
+    row = TableRow(collective="all_reduce", min_bytes=8, max_bytes=8, algo="Tree", proto="LL", nchannels=None)
+    table = (row,) if verdict is Verdict.CHANGE else ()
+    gain = Ratio(ratio=1.1, low=1.05, high=1.2)
+    document = SweepDocument(
+        backend="nccl", library="NCCL 2.28.9", nranks=8, nnodes=1, launches=3, seed=1, cells=(),
+        choice=Choice(verdict=verdict, env={}, table=table, gain=gain), cost=Cost(measured_s=1, exhaustive_s=2),
+    )  # fmt: skip
+    return document.with_(**changes)
+
+
+def nodes(status: NodeStatus, exclude: tuple[str, ...] = ()) -> NodesDocument:
+    slowdown = Interval(estimate=0.2, low=0.1, high=0.3)
+    return NodesDocument(
+        nodes=(NodeVerdict(node="n1", status=status, slowdown=slowdown, evidence=""),),
+        cost=NodesCost(rounds=1, measurements_per_node=1, gpu_minutes_per_node=0), source="x", exclude=exclude,
+    )  # fmt: skip
+
+
+def e2e(verdict: E2eVerdict) -> E2eDocument:
+    return E2eDocument(
+        workload="proxy", metric="tok_s", baseline={}, candidate={}, trials=(), verdict=verdict, ratio=None,
+        trials_per_arm=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (ScanDocument(hosts=()), "Next: measure whether any setting beats the defaults.\n  ncclprobe sweep"),
+        (ScanDocument(hosts=(), findings=(BAD,)), "Next: see to the errors above"),
+        (
+            sweep(Verdict.CHANGE),
+            "  ncclprobe validate-e2e --candidate 'a run'\n  ncclprobe env emit 'a run' --format tuner",
+        ),
+        (sweep(Verdict.CHANGE, backend="sim"), "real ranks have the last word.\n  ncclprobe env emit 'a run' --format"),
+        (sweep(Verdict.KEEP_DEFAULTS), "Next: set nothing."),
+        (sweep(Verdict.CHANGE, findings=(BAD,)), "Next: see to the errors above before you change a setting"),
+        (nodes(NodeStatus.SLOW, ("n1", "n2")), "Next: leave n[1-2] out of jobs, have it seen to, then measure again."),
+        (nodes(NodeStatus.SUSPECT), "Next: measure the suspects again, with a larger --budget"),
+        (nodes(NodeStatus.OK), "Next: repair nothing"),
+        (e2e(E2eVerdict.FASTER), "Next: set in jobs what the faster arm has"),
+        (e2e(E2eVerdict.SLOWER), "Next: keep the baseline."),
+        (InspectDocument(documents=(), findings=(BAD,)), "Next: see to the errors above"),
+        (WatchDocument(check="sweep", arguments=(), every_s=60, checks=()), "Next: keep the history"),
+    ],
+)
+def test_the_last_sentence_says_what_to_do_next(document: Document, said: str) -> None:
+    text = next_step(document, "a run")
+    assert said in text
+    assert all(len(line) <= 80 for line in text.splitlines())
