@@ -35,7 +35,7 @@ def test_every_document_has_a_valid_schema(name: str, capsys: pytest.CaptureFixt
 
 
 def test_every_command_that_prints_json_has_a_document() -> None:
-    assert set(COMMANDS) - set(DOCUMENTS) == {"schema"}
+    assert set(COMMANDS) - set(DOCUMENTS) == {"schema", "completion"}
 
 
 def test_a_document_validates_and_a_broken_one_does_not() -> None:
@@ -61,7 +61,7 @@ def test_an_error_level_finding_makes_the_status_3(
 ) -> None:
     document = ScanDocument(findings=findings)  # type: ignore[arg-type]
     assert finish(document, lambda: "text", as_json=False) == status
-    assert capsys.readouterr().out == "text\n"
+    assert capsys.readouterr().out.startswith("text\n\nNext: ")
     assert finish(document, pytest.fail, as_json=True) == status
     assert msgspec.json.decode(capsys.readouterr().out, type=ScanDocument) == document
 
