@@ -289,7 +289,11 @@ class HostFleet:
 
     def _ask(self) -> None:
         self._asked = True
-        answers, silent = Hosts(self.options).ask(self.alive)
+        hosts = Hosts(self.options)
+        answers, silent = hosts.ask(self.alive)
+        if silent:  # a busy launcher may have been late
+            late, silent = hosts.ask(tuple(silent))
+            answers |= late
         self._barren = 0 if silent else self._barren
         for host, why in silent.items():
             self._gone[host] = why
