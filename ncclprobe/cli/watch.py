@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
 import os
 import pathlib
+import shlex
 import time
 from collections.abc import Iterator
 
 import click
 
-from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
+from ncclprobe.cli.output import detail, drawn_seed, finish, note, shared_options
 from ncclprobe.cli.report import read_run
 from ncclprobe.cli.watch_check import CHECKS, checked
 from ncclprobe.cli.watch_history import History
@@ -129,20 +131,21 @@ class Watch:
         self._history = History(directory.path, threshold)
         lines = read_journal(directory.path, {JOURNALLED: Check})
         self._checks = [line for line in lines if isinstance(line, Check)]
-        self._told = set(self._history.changes(self._checks))
+        self._changes = self._history.changes(self._checks)
         self.document = self._document()
 
     def check(self, seed: int, timeout_s: float) -> None:
         """Run one check, keep what became of it, and say what changed; nothing that goes wrong in it ends the watch."""
+        detail(f"check {len(self._checks) + 1}: ncclprobe {shlex.join(self._tokens)}")
         check = checked(self._tokens, self._directory.path, len(self._checks) + 1, seed, timeout_s)
         self._directory.append(check, JOURNALLED)
         self._checks.append(check)
+        known, self._changes = _keyed(self._changes), self._history.changes(self._checks)
         self.document = self._document()
         self._directory.finish(self.document)
         note(check_line(check))
-        for finding in self._history.changes(self._checks):
-            if finding not in self._told:
-                self._told.add(finding)
+        for key, finding in _keyed(self._changes).items():
+            if key not in known:
                 note(f"{finding.severity} {finding.code} ({finding.subject}): {finding.message}")
         self._export()
 
@@ -165,12 +168,23 @@ class Watch:
     def _document(self) -> WatchDocument:
         found = [finding for document in self._last() for finding in document.findings]
         return WatchDocument(
-            findings=tuple(dict.fromkeys((*found, *self._history.changes(self._checks), *_failures(self._checks)))),
+            findings=tuple(dict.fromkeys((*found, *self._changes, *_failures(self._checks)))),
             check=self._tokens[0],
             arguments=self._tokens[1:],
             every_s=self._every_s,
             checks=tuple(self._checks),
         )
+
+
+def _keyed(findings: tuple[Finding, ...]) -> dict[tuple[str, str, int], Finding]:
+    """Return findings by code, subject and number: what they say in words changes with each further check."""
+    numbers: collections.Counter[tuple[str, str]] = collections.Counter()
+    keyed = {}
+    for finding in findings:
+        kind = (finding.code, finding.subject)
+        numbers[kind] += 1
+        keyed[*kind, numbers[kind]] = finding
+    return keyed
 
 
 def _failures(checks: list[Check]) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from ncclprobe.cli import main
+from ncclprobe.cli import main, progress
 from ncclprobe.cli.colour import is_coloured, with_colour
 from ncclprobe.findings import error
 from ncclprobe.records.base import Document, Interval
@@ -49,6 +49,15 @@ def test_verbose_says_each_launch(tmp_path: pathlib.Path, capsys: pytest.Capture
     lines = err.splitlines()
     assert (status, lines[0]) == (0, "simulated fabric quiet pair, 16 ranks: 4 cells at 5 sizes")
     assert lines[1:] and all(re.fullmatch(r"(explore|confirm) \d+: \d cells?, \d sizes?", line) for line in lines[1:])
+
+
+def test_without_a_terminal_a_line_is_said_now_and_then(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    _, _, err = run(capsys, *SWEEP, "--budget", "90", "--out", tmp_path / "run")
+    lines = err.splitlines()[1:]
+    assert lines and all(re.fullmatch(r"\w+ \d+: \d cells?, \d sizes?, budget (89|90) s", line) for line in lines)
 
 
 def test_settings_to_load_are_printed_whole_even_if_quiet(
