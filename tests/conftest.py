@@ -11,7 +11,7 @@ from collections.abc import Generator
 
 import pytest
 
-CI_HAS = ("docs", "mpi", "cluster", "slurm", "tmux", "prometheus")
+CI_HAS = ("docs", "mpi", "cluster", "slurm", "browser", "tmux", "prometheus")
 """Markers of what CI can run: skipped there, such a test fails."""
 
 
@@ -60,12 +60,21 @@ def _prometheus_missing() -> str:
     return f"missing: apt-get install {' '.join(absent)}" if absent else ""
 
 
+def _browser_missing() -> str:
+    absent = [name for name in ("selenium", "plotly") if importlib.util.find_spec(name) is None]
+    if absent:
+        return f"{' and '.join(absent)} not installed: pip install -e '.[test]'"
+    programs = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    return f"there is no {' and no '.join(programs)}: apt-get install chromium chromium-driver" if programs else ""
+
+
 MISSING = {
     "docs": _docs_missing,
     "mpi": _mpi_missing,
     "gpu": _gpu_missing,
     "cluster": _cluster_missing,
     "slurm": _slurm_missing,
+    "browser": _browser_missing,
     "tmux": _tmux_missing,
     "prometheus": _prometheus_missing,
 }

@@ -24,6 +24,7 @@ markers =
   mpi: x
   cluster: x
   slurm: x
+  browser: x
   gpu: x
   slow: x
 """
@@ -55,6 +56,7 @@ def outcome(tmp_path: pathlib.Path, name: str, text: str, ci: str) -> tuple[int,
         ("cluster", "", 0, "1 skipped"),
         ("cluster", "true", 1, "CI must run tests marked cluster, but this was skipped: "),
         ("slurm", "true", 1, "CI must run tests marked slurm, but this was skipped: "),
+        ("browser", "true", 1, "CI must run tests marked browser, but this was skipped: "),
         ("gpu", "true", 0, "1 skipped"),
         ("slow", "true", 0, "1 skipped"),
     ],

@@ -8,6 +8,7 @@ import pathlib
 import click
 
 from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
+from ncclprobe.cli.report_html import write_page
 from ncclprobe.errors import RunDirectoryError
 from ncclprobe.findings import has_error
 from ncclprobe.records.base import Document
@@ -43,11 +44,16 @@ FORMS = ("plain", "github", "csv", "json")
     "--prometheus", type=click.Path(dir_okay=False, path_type=pathlib.Path), metavar="FILE",
     help="Write metrics to FILE, for node_exporter's textfile collector.",
 )  # fmt: skip
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=pathlib.Path), metavar="FILE",
+    help="Write one HTML file with plots, which opens without a network.",
+)  # fmt: skip
 @shared_options
 def command(
     runs: tuple[pathlib.Path, ...],
     form: str,
     prometheus: pathlib.Path | None,
+    html: pathlib.Path | None,
     out: pathlib.Path | None,
     seed: int | None,
     *,
@@ -61,6 +67,7 @@ def command(
     \b
     ncclprobe report ncclprobe-runs/20261122T021100Z-tune
     ncclprobe report before.json after.json
+    ncclprobe report before after --html report.html
     ncclprobe report RUN --format github | gh issue create --title slow --body-file -
     ncclprobe report RUN --prometheus /var/lib/prometheus/node-exporter/ncclprobe.prom
     """  # noqa: D301 (click reads the backspace)
@@ -70,6 +77,9 @@ def command(
     if prometheus is not None:
         write_whole(prometheus, prometheus_text(one for run in read for one in (*run.stages, run.document)))
         note(f"Wrote {prometheus}.")
+    if html is not None:
+        write_page(html, read)
+        note(f"Wrote {html}.")
     return _shown(document, read, "json" if as_json else form)
 
 

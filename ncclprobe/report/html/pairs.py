@@ -1,0 +1,102 @@
+"""The heat map of pairs of nodes: what each pair lost against the others measured beside it."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ncclprobe.records.nodes import GroupValue, NodesDocument
+from ncclprobe.report.html.figures import Figure
+from ncclprobe.report.html.markup import plain
+
+Pairs = Mapping[tuple[str, str], float]
+MOST_CELLS = 64
+"""Of larger fleets each measured pair is a mark: most pairs never meet."""
+MOST_WRITTEN = 12
+"""Up to so many nodes the figures stand in the cells."""
+DARK_AT = 0.2
+"""The scale's dark end, or the largest loss if that is more."""
+SCALE = [[0.0, "#fbe8cf"], [0.5, "#d9702f"], [1.0, "#3f0a2b"]]
+"""Light to dark, so that it reads without colours, too."""
+
+
+def pair_losses(document: NodesDocument, groups: Iterable[GroupValue]) -> Pairs:
+    """Return each pair's loss: 0.15 is 15 % below the median of the pairs that were measured at the same time.
+
+    Without the measured values, those of the links that the document has.
+    """
+    measured: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for values in _together(groups).values():
+        middle = statistics.median(value.value for value in values)
+        for value in values:
+            measured[value.nodes[0], value.nodes[1]].append(1 - value.value / middle if middle else 0.0)
+    found = {pair: statistics.median(losses) for pair, losses in measured.items()}
+    return found or {link.nodes: link.slowdown.estimate for link in document.links if link.slowdown is not None}
+
+
+def _together(groups: Iterable[GroupValue]) -> dict[tuple[object, ...], list[GroupValue]]:
+    """Return the pairs' values that can be compared: those of one round, unit and rail."""
+    found: dict[tuple[object, ...], list[GroupValue]] = defaultdict(list)
+    for group in groups:
+        if len(group.nodes) == 2 and group.status == "ok":
+            found[group.round, group.unit, group.rail].append(group)
+    return found
+
+
+def pairs_figure(key: str, names: list[str], losses: Pairs) -> Figure:
+    """Return the heat map, each pair on both sides of the diagonal."""
+    both = {**losses, **{(second, first): loss for (first, second), loss in losses.items()}}
+    few = len(names) <= MOST_CELLS
+    trace = _cells(names, both) if few else _marks(names, both)
+    axis: dict[str, Any] = {"tickvals": [*range(len(names))], "ticktext": [*map(plain, names)], "showgrid": False}
+    if not few:
+        axis = {"title": {"text": "node"}, "showgrid": False}
+    ends = [-0.5 - len(names) / 200, len(names) * 201 / 200 - 0.5]
+    return Figure(
+        key=key,
+        title=f"Pairs of nodes ({len(losses)} measured)",
+        description="How far a pair is below the median of its round; dark is slow. A slow node is a dark row and "
+        "column, a slow link a single dark cell.",
+        traces=(trace,),
+        layout={
+            "xaxis": {**axis, "range": ends},
+            "yaxis": {**axis, "range": ends[::-1]},
+        },
+        height=min(620, 200 + 50 * len(names)),
+        width=min(760, 320 + 50 * len(names)),
+    )
+
+
+def _scale(losses: Iterable[float]) -> dict[str, Any]:
+    bar = {"ticksuffix": " %", "thickness": 12, "title": {"text": "below"}}
+    return {"colorscale": SCALE, "colorbar": bar, "top": 100 * max([DARK_AT, *losses])}
+
+
+def _cells(names: list[str], losses: Pairs) -> dict[str, Any]:
+    scale = _scale(losses.values())
+    rows = [[losses.get((first, second)) for second in names] for first in names]
+    said = [[f"{plain(first)} – {plain(second)}" for second in names] for first in names]
+    return {
+        "type": "heatmap", "z": [[None if loss is None else 100 * loss for loss in row] for row in rows],
+        "zmin": 0, "zmax": scale["top"], "colorscale": SCALE, "colorbar": scale["colorbar"], "xgap": 1, "ygap": 1,
+        "hoverongaps": False, "customdata": said, "hovertemplate": "%{customdata}<br>%{z:.1f} % below<extra></extra>",
+        "texttemplate": "%{z:.0f}" if len(names) <= MOST_WRITTEN else "",
+    }  # fmt: skip
+
+
+def _marks(names: list[str], losses: Pairs) -> dict[str, Any]:
+    scale, place = _scale(losses.values()), {name: at for at, name in enumerate(names)}
+    # The darkest are drawn last, on top.
+    known = sorted((pair for pair in losses if pair[0] in place and pair[1] in place), key=lambda pair: losses[pair])
+    return {
+        "type": "scatter", "mode": "markers",
+        "x": [place[second] for _, second in known], "y": [place[first] for first, _ in known],
+        "marker": {
+            "symbol": "square", "size": 4, "color": [round(100 * losses[pair], 2) for pair in known],
+            "cmin": 0, "cmax": scale["top"], "colorscale": SCALE, "colorbar": scale["colorbar"], "showscale": True,
+        },
+        "customdata": [f"{plain(first)} – {plain(second)}" for first, second in known],
+        "hovertemplate": "%{customdata}<br>%{marker.color:.1f} % below<extra></extra>",
+    }  # fmt: skip

@@ -1,0 +1,145 @@
+"""Reports in a real browser: nothing is asked of the network, nothing fails, plots and checkboxes work."""
+
+from __future__ import annotations
+
+import base64
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from chromium import chromium, console, hovered, looks, opened, plots, requests, until
+from html_samples import EVIL, evil_documents
+
+from ncclprobe.cli import main
+
+pytestmark = pytest.mark.browser
+
+ROOT = pathlib.Path(__file__).parents[2]
+SWEEP = ROOT / "data" / "h200x2_202611" / "sweep"
+TUNE = ROOT / "data" / "demo_2cores_202611"
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Any]:
+    with chromium() as started:
+        yield started
+
+
+def html(tmp_path: pathlib.Path, *runs: pathlib.Path) -> pathlib.Path:
+    file = tmp_path / "report.html"
+    with pytest.raises(SystemExit):
+        main(["report", "--html", str(file), *map(str, runs)])
+    return file
+
+
+def quiet(driver: Any, file: pathlib.Path) -> None:
+    """Open a page and look that it neither complains nor asks for anything but itself."""
+    console(driver), requests(driver)
+    looks(driver)
+    opened(driver, file)
+    assert console(driver) == []
+    assert requests(driver) == [file.as_uri()]
+
+
+def press(driver: Any, selector: str, key: str) -> None:
+    """Reach an element as a keyboard does, and press a key on it."""
+    from selenium.webdriver.common.by import By
+
+    target = driver.find_element(By.CSS_SELECTOR, selector)
+    assert target.get_property("tabIndex") == 0
+    target.send_keys(key)
+
+
+def test_a_real_sweep(tmp_path: pathlib.Path, driver: Any) -> None:
+    quiet(driver, html(tmp_path, SWEEP))
+    found = plots(driver)
+    keys = ["run-0-0-0-busbw", "run-0-0-0-time", "run-0-0-0-gain"]
+    assert set(found) == set(keys)
+    lines = ["default", "Tree/LL", "Tree/LL128", "Tree/Simple", "Ring/LL", "Ring/LL128", "Ring/Simple"]
+    assert [found[key]["traces"] for key in keys] == [lines, lines, ["chosen", "default stays"]]
+    assert [found[key]["drawn"] for key in keys] == [7, 7, 2]
+    assert [found[key]["y"] for key in keys] == ["log", "log", "linear"]
+    assert "default at 8" in hovered(driver, "run-0-0-0-busbw")
+    assert driver.find_element("css selector", ".verdict").text.startswith("Change: 2.8 % faster")
+
+
+def test_checkboxes_work_from_the_keyboard(tmp_path: pathlib.Path, driver: Any) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    quiet(driver, html(tmp_path, SWEEP))
+    press(driver, "input[data-group='line-1']", Keys.SPACE)
+    until(lambda: "Tree/LL" not in plots(driver)["run-0-0-0-busbw"]["traces"])
+    assert "Tree/LL" not in plots(driver)["run-0-0-0-time"]["traces"]
+    press(driver, "input[data-switch='intervals']", Keys.SPACE)
+    until(lambda: not plots(driver)["run-0-0-0-busbw"]["bars"])
+    press(driver, "input[data-switch='logarithmic']", Keys.SPACE)
+    until(lambda: plots(driver)["run-0-0-0-busbw"]["y"] == "linear")
+    press(driver, "button[data-many='none']", Keys.ENTER)
+    until(lambda: plots(driver)["run-0-0-0-time"]["traces"] == [])
+    press(driver, "button[data-many='best']", Keys.ENTER)
+    until(lambda: plots(driver)["run-0-0-0-time"]["traces"][0] == "default")
+    press(driver, "button[data-many='all']", Keys.ENTER)
+    until(lambda: len(plots(driver)["run-0-0-0-time"]["traces"]) == 7)
+    assert console(driver) == []
+
+
+def test_dark_and_print_keep_what_was_chosen(tmp_path: pathlib.Path, driver: Any) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    quiet(driver, html(tmp_path, SWEEP))
+    light = plots(driver)["run-0-0-0-busbw"]["paper"]
+    press(driver, "input[data-group='line-2']", Keys.SPACE)
+    press(driver, "input[data-switch='logarithmic']", Keys.SPACE)
+    looks(driver, dark=True)
+    until(lambda: plots(driver)["run-0-0-0-busbw"]["paper"] != light)
+    found = plots(driver)["run-0-0-0-busbw"]
+    assert (found["y"], "Tree/LL128" in found["traces"], len(found["traces"])) == ("linear", False, 6)
+    printed = driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})["data"]
+    assert base64.b64decode(printed).startswith(b"%PDF")
+    assert console(driver) == []
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_nothing_is_wider_than_the_screen(tmp_path: pathlib.Path, driver: Any, width: int) -> None:
+    file = html(tmp_path, SWEEP, TUNE)
+    quiet(driver, file)
+    looks(driver, width=width)
+    until(lambda: driver.execute_script("return document.documentElement.scrollWidth") == width)
+
+
+def test_a_simulated_run_of_500_nodes(tmp_path: pathlib.Path, driver: Any) -> None:
+    fabric = tmp_path / "fabric.toml"
+    fabric.write_text(
+        'name = "large"\nnodes = 500\ngpus_per_node = 8\n[noise]\ncv = 0.03\n[slow_nodes]\nnode017 = 0.8\n'
+    )
+    with pytest.raises(SystemExit):
+        main(["nodes", "--fabric", str(fabric), "--seed", "1", "--out", str(tmp_path / "run")])
+    quiet(driver, html(tmp_path, tmp_path / "run"))
+    found = plots(driver)
+    assert found["run-0-0-nodes"]["traces"] == ["slow", "ok"]
+    assert "node017: slow" in hovered(driver, "run-0-0-nodes")
+    marks = driver.execute_script("return document.querySelectorAll('#run-0-0-nodes .point').length")
+    pairs = driver.execute_script("return document.querySelectorAll('#run-0-0-pairs .point').length")
+    assert (marks, pairs > 2000) == (500, True)
+    assert driver.execute_script("return document.querySelectorAll('details tbody tr').length") >= 500
+
+
+def test_all_stages_of_a_real_run(tmp_path: pathlib.Path, driver: Any) -> None:
+    quiet(driver, html(tmp_path, TUNE))
+    found = plots(driver)
+    assert found["run-0-4-trials"]["traces"] == ["baseline", "candidate"]
+    assert found["run-0-4-ratio"]["bars"]
+
+
+def test_names_in_documents_stay_text(tmp_path: pathlib.Path, driver: Any) -> None:
+    paths = []
+    for number, document in enumerate(evil_documents()):
+        paths.append(tmp_path / f"{number}.json")
+        paths[-1].write_bytes(msgspec.json.encode(document))
+    quiet(driver, html(tmp_path, *paths, *paths[:1]))
+    assert driver.execute_script("return window.evil") is None
+    assert driver.execute_script("return document.querySelectorAll('main img, main script, svg a').length") == 0
+    assert EVIL in driver.find_element("css selector", "body").text
+    assert EVIL in hovered(driver, "run-1-0-nodes")
