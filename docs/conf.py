@@ -26,6 +26,7 @@ extensions = ["myst_parser"]
 root_doc = HOME
 include_patterns = ["README.md", "CHANGELOG.md", "docs/*.md", "data/*/README.md"]
 highlight_language = "text"
+smartquotes = False
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"ncclprobe {__version__}"

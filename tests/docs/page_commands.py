@@ -167,7 +167,7 @@ class Shell:
         words = [word.replace("$?", str(self.status)) for word in words[len(own) :]]
         ended = subprocess.run(
             [*_PROGRAMS.get(words[0], [words[0]]), *words[1:]], cwd=self.folder, env={**self.environment, **own},
-            input=given, capture_output=True, timeout=120, check=False,
+            input=given, capture_output=True, timeout=200, check=False,
         )  # fmt: skip
         self.status = ended.returncode
         self.messages = ended.stderr.decode()

@@ -221,3 +221,11 @@ def test_commands_are_found_in_every_kind_of_block(tmp_path: pathlib.Path, monke
     assert [(command.text, command.shown) for command in found] == [
         ("one --a --b", ("shown",)), ("two | three", ()), ("four 'x y'", ()), ("six", ()), ("ncclprobe seven", ()),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["troubleshooting", "verdicts", "infiniband", "roce", "kubernetes", "ssh"])
+def test_findings_named_by_symptom_exist(name: str) -> None:
+    findings = (ROOT / "docs/findings.md").read_text(encoding="utf-8")
+    codes = set(re.findall(r"^\| `([\w-]+)` \|", findings, re.MULTILINE))
+    named = set(re.findall(r"`([a-z]+(?:-[a-z0-9]+)+)`", (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")))
+    assert named - codes - {"validate-e2e", "no-difference"} == set()
