@@ -94,9 +94,9 @@ def looks(driver: Any, *, width: int = 1200, dark: bool = False) -> None:
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [theme]})
 
 
-def picture(driver: Any, path: pathlib.Path, *, height: int, top: int = 0) -> None:
-    """Write a picture of the page, as wide as the window."""
+def picture(driver: Any, path: pathlib.Path, *, height: int, scale: float = 1.0) -> None:
+    """Write a picture of the page's top, as wide as the window."""
     width = driver.execute_script("return document.documentElement.clientWidth")
-    clip = {"x": 0, "y": top, "width": width, "height": height, "scale": 1}
+    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": scale}
     options = {"format": "png", "captureBeyondViewport": True, "clip": clip}
     path.write_bytes(base64.b64decode(driver.execute_cdp_cmd("Page.captureScreenshot", options)["data"]))

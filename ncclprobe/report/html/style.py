@@ -43,13 +43,13 @@ nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: .75rem 0; }
 .findings li.error { border-color: var(--bad); } .findings li.warning { border-color: var(--warn); }
 .hint { color: var(--muted); margin: .15rem 0 0; }
 .scroll { overflow-x: auto; margin: .75rem 0; }
-table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: max-content; font-size: .88rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: .25rem 0; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; text-align: left; }
 thead th { border-bottom: 2px solid var(--muted); white-space: nowrap; }
 tbody th { font-weight: 600; white-space: nowrap; }
 td { min-width: 4rem; max-width: 32rem; }
-td.left:last-child { min-width: 9rem; }
+@media (max-width: 600px) { td { max-width: 16rem; } }
 .right { text-align: right; white-space: nowrap; }
 pre { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem;
   overflow-x: auto;
@@ -82,7 +82,7 @@ footer { margin-top: 3rem; color: var(--muted); font-size: .85rem; }
   fieldset label:has(input:not(:checked)) { display: none; } fieldset input { display: none; }
   .scroll, pre { overflow: visible; } pre { white-space: pre-wrap; } .pair { display: block; }
   h2 { break-after: avoid; }
-  tr, li { break-inside: avoid; } table { font-size: 8pt; } th, td { padding: .1rem .3rem; }
+  tr, li { break-inside: avoid; } table { width: auto; font-size: 8pt; } th, td { padding: .1rem .3rem; }
   .right, thead th { white-space: normal; }
 }
 """
