@@ -86,9 +86,10 @@ def test_the_report_is_printed_and_kept(tmp_path: pathlib.Path, capsys: pytest.C
     printed = capsys.readouterr().out
     kept = (tmp_path / "run" / "report.txt").read_text()
     assert kept.startswith("Keep the defaults: ")
-    assert printed == f"{kept.rstrip()}\n\nRun directory: {tmp_path / 'run'}\n"
+    text, _, following = printed.partition("\n\nNext: ")
+    assert text == f"{kept.rstrip()}\n\nRun directory: {tmp_path / 'run'}"
     assert status_of("report", tmp_path / "run") == status
-    assert capsys.readouterr().out == kept
+    assert capsys.readouterr().out == f"{kept.rstrip()}\n\nNext: {following}"
     headings = [
         line for line, under in zip(kept.splitlines(), kept.splitlines()[1:], strict=False) if set(under) == {"="}
     ]
