@@ -77,7 +77,7 @@ def test_a_throttled_path_is_named_as_a_link_and_not_as_a_node(cluster: Cluster)
     assert (status, _named(document), document["exclude"]) == (3, {"node2–node4"}, [])
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_healthy_cluster_has_no_name(cluster: Cluster, seed: int) -> None:
     status, document = _measured(cluster, "--seed", str(seed))
     assert (status, _named(document), _named(document, "unreachable")) == (0, set(), set())
@@ -113,11 +113,10 @@ def _cut_in_the_middle(cluster: Cluster, host: str, launcher: str) -> dict[str, 
     return document
 
 
-@pytest.mark.parametrize("host", ["node3", "node4"])
-def test_a_host_that_is_cut_off_in_the_middle_is_unreachable_and_leaves_no_rank(cluster: Cluster, host: str) -> None:
-    document = _cut_in_the_middle(cluster, host, "mpirun")
-    assert (_named(document, "unreachable"), _named(document)) == ({host}, set())
-    assert _named(document, "ok") >= set(ALL) - {host}
+def test_a_host_that_is_cut_off_in_the_middle_is_unreachable_and_leaves_no_rank(cluster: Cluster) -> None:
+    document = _cut_in_the_middle(cluster, "node3", "mpirun")
+    assert (_named(document, "unreachable"), _named(document)) == ({"node3"}, set())
+    assert _named(document, "ok") >= set(ALL) - {"node3"}
     assert _wait_for(cluster, []) == []
 
 
