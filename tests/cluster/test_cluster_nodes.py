@@ -84,6 +84,7 @@ def test_a_healthy_cluster_has_no_name(cluster: Cluster, seed: int) -> None:
     assert [node["node"] for node in document["nodes"]] == list(ALL)
 
 
+@pytest.mark.slow
 def test_several_ranks_a_node_check_the_way_between_them(cluster: Cluster) -> None:
     cluster.slow("node2", "200mbit")
     status, document = _measured(cluster, "--seed", "3", "--nranks-per-node", "2", "--size", "2M")
@@ -166,6 +167,7 @@ def test_a_host_that_is_cut_off_before_is_unreachable_through_slurm(slurm_cluste
     assert (status, _named(document, "unreachable"), _named(document)) == (3, {"node4"}, set())
 
 
+@pytest.mark.slow
 @pytest.mark.slurm
 def test_a_host_that_is_cut_off_in_the_middle_is_unreachable_through_slurm(slurm_cluster: Cluster) -> None:
     document = _cut_in_the_middle(slurm_cluster, "node3", "srun")

@@ -30,6 +30,7 @@ NOT_RUN = {
     r"^(git clone|cd ncclprobe|\. |python3 -m venv|pip install|sphinx-build)": NETWORK,
     r"^scripts/": LONG,
     r"^plugin=|\$plugin|\$PWD| RUN |/scratch/": PLACEHOLDER,
+    r"^ncclprobe report before after": PLACEHOLDER,
     r"^export NCCL_IB_HCA|^cd ": SCRIPT,
     r"> ~/|--prometheus /var/": OUTSIDE,
     r"^prometheus-node-exporter": DAEMON,
