@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -35,14 +36,11 @@ class Crew:
             MissingDependencyError: The launcher's program is absent.
         """
         self._job, self._launcher = job, launcher
-        self._meeting = Meeting(job.nranks, here=here)
-        with_meeting = job.with_(env=(*job.env, *self._meeting.environment))
-        self._meeting.__enter__()
-        try:
-            self._waiting = Waiting(with_meeting, launcher)
-        except BaseException:
-            self._meeting.__exit__(None, None, None)
-            raise
+        with contextlib.ExitStack() as exits:
+            meeting = exits.enter_context(Meeting(job.nranks, here=here))
+            self._waiting = Waiting(job.with_(env=(*job.env, *meeting.environment)), launcher)
+            exits.callback(self._waiting.end)
+            self._exits = exits.pop_all()
 
     def fits(self, job: Job) -> bool:
         """Return whether these ranks run a job, and are not about to give up waiting."""
@@ -58,8 +56,7 @@ class Crew:
 
     def end(self) -> None:
         """Leave no rank, and nothing that listens."""
-        self._waiting.end()
-        self._meeting.__exit__(None, None, None)
+        self._exits.close()
 
     def __enter__(self) -> Self:
         return self
