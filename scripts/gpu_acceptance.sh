@@ -6,7 +6,7 @@
 # FOLDER holds whl/ (wheels that the machine lacks), nccl-tests/ (its sources) and, for the step sglang, sglang/ (its
 # install.sh and bench.sh). Results go to OUT as they come:
 # log.txt, and results.tgz with everything else. Steps, in order of importance: smoke tests one fidelity
-# sweep live nodes alike. With a site's MPI, nccl-tests has a process a GPU, as ours does; without one, a thread.
+# sweep live nodes alike. With a site's MPI, nccl-tests has a process a GPU, as ours does; without one, or with NCCL_TESTS_BY=threads, a thread.
 set -u
 folder=$(cd "$1" && pwd) out=$2
 shift 2
@@ -65,7 +65,7 @@ fi
 choose_build() { # processes where they run
   # shellcheck disable=SC2086
   wait $builds || tail -20 "$work"/results/build*.txt
-  if [ -x "$work/build-mpi/all_reduce_perf" ] &&
+  if [ "${NCCL_TESTS_BY:-processes}" = processes ] && [ -x "$work/build-mpi/all_reduce_perf" ] &&
     timeout 60 mpirun -n "$ranks" "$work/build-mpi/all_reduce_perf" -b 8 -e 8 -g 1 > "$work/results/mpi.txt" 2>&1; then
     beside=(--nccl-tests "$work/build-mpi/all_reduce_perf" --mpiexec mpirun --nranks "$ranks")
   fi
@@ -87,7 +87,7 @@ for one in $steps; do
   fidelity)
     choose_build
     [ "$gpus" -ge 2 ] &&
-      step 200 fidelity python3 "$root/scripts/nccl_fidelity.py" --what graph,eager "${beside[@]}" --out "$work/results"
+      step 300 fidelity python3 "$root/scripts/nccl_fidelity.py" --what eager,graph "${beside[@]}" --out "$work/results"
     ;;
   sweep)
     # shellcheck disable=SC2086

@@ -1,6 +1,6 @@
 """Is the backend `nccl` as exact as nccl-tests, and are cells that are switched live those of fresh communicators?
 
-    python scripts/nccl_fidelity.py --nccl-tests BUILD/all_reduce_perf --out DIR [--what graph,eager,live]
+    python scripts/nccl_fidelity.py --nccl-tests BUILD/all_reduce_perf --out DIR [--what eager,graph,live]
 
 `graph` and `eager` interleave our launches with runs of all_reduce_perf (one thread a GPU, or with --mpiexec one
 process a GPU, as ours are) and compare NCCL's default;
@@ -33,7 +33,8 @@ from ncclprobe.units import format_size, parse_size
 DTYPES = {"float32": "float", "bfloat16": "bfloat16"}
 BOUNDS = {"graph": (0.01, 0.3), "eager": (0.05, 1.5)}
 BIG = 128 << 20
-SAMPLE_S = 10e-3  # about as long as nccl-tests times: 20 iterations, or 20 replays of 20
+SAMPLE_S = 60e-3  # as nccl-tests times 1 GiB: after a pause the first milliseconds of large operations are slower
+LIVE_SAMPLE_S = 10e-3
 CELLS = [Cell(algo=algo, proto=proto) for algo in ("Tree", "Ring") for proto in ("LL", "LL128", "Simple")]
 Times = dict[int, list[float]]
 
@@ -43,9 +44,9 @@ def main() -> None:
     parser.add_argument("--nccl-tests", type=pathlib.Path, help="all_reduce_perf, built on this machine")
     parser.add_argument("--mpiexec", help="starts all_reduce_perf built with MPI=1, a process a GPU, not a thread")
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--what", default="graph,eager,live")
+    parser.add_argument("--what", default="eager,graph,live")
     parser.add_argument("--largest", default="8G")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--nranks", type=int, default=2)
     options = parser.parse_args()
     found: dict[str, object] = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
@@ -128,14 +129,15 @@ class Shot(NamedTuple):
 
 def shot(
     nranks: int, sizes: list[int], dtype: str, cells: tuple[Cell, ...], gpu: GpuOptions, *, index: int,
-    env: tuple[tuple[str, str], ...] = (), repeat: int = 7,
+    env: tuple[tuple[str, str], ...] = (), repeat: int = 3,
+    sample_s: float = SAMPLE_S,
 ) -> Shot:  # fmt: skip
     """Return what one launch measured; what was refused or wrong is told."""
     backend = make_backend("nccl", BackendOptions(nranks=nranks, gpu=gpu))
     points = [Point(collective=Collective.ALL_REDUCE.value, dtype=dtype, size_bytes=size) for size in sizes]
     launch = Launch(
         index=index, stage="explore", nranks=nranks, warmups=1, timeout_s=20, seed=index, env=env, thorough=True,
-        sample_s=SAMPLE_S,
+        sample_s=sample_s,
         blocks=tuple(Block(point=point, cells=(DEFAULT_CELL, *cells), repeat=repeat) for point in points),
     )  # fmt: skip
     found = Shot({}, {})
@@ -152,10 +154,12 @@ def shot(
 
 def measured(
     options: argparse.Namespace, sizes: list[int], dtype: str, cells: tuple[Cell, ...], gpu: GpuOptions, *, index: int,
-    env: tuple[tuple[str, str], ...] = (), repeat: int = 7,
+    env: tuple[tuple[str, str], ...] = (), repeat: int = 3,
+    sample_s: float = SAMPLE_S,
 ) -> dict[tuple[int, Cell], list[float]]:  # fmt: skip
     """Return the times of one launch."""
-    return shot(options.nranks, sizes, dtype, cells, gpu, index=index, env=env, repeat=repeat).times
+    found = shot(options.nranks, sizes, dtype, cells, gpu, index=index, env=env, repeat=repeat, sample_s=sample_s)
+    return found.times
 
 
 def live(options: argparse.Namespace) -> list[dict[str, object]]:
@@ -165,13 +169,15 @@ def live(options: argparse.Namespace) -> list[dict[str, object]]:
     forced: dict[tuple[int, Cell], list[float]] = {}
     fresh: dict[tuple[int, Cell], list[float]] = {}
     for round_ in range(options.rounds):
-        for key, times in measured(options, sizes, "float32", tuple(CELLS), gpu, index=round_, repeat=5).items():
+        for key, times in measured(
+            options, sizes, "float32", tuple(CELLS), gpu, index=round_, repeat=5, sample_s=LIVE_SAMPLE_S
+        ).items():
             forced.setdefault(key, []).append(statistics.median(times))
         for number, cell in enumerate(CELLS):
             env = (("NCCL_ALGO", f"allreduce:{cell.algo.lower()}"), ("NCCL_PROTO", f"allreduce:{cell.proto.lower()}"))
             index = 100 * (round_ + 1) + number
             for (size, _), times in measured(
-                options, sizes, "float32", (), gpu, index=index, env=env, repeat=5
+                options, sizes, "float32", (), gpu, index=index, env=env, repeat=5, sample_s=LIVE_SAMPLE_S
             ).items():
                 fresh.setdefault((size, cell), []).append(statistics.median(times))
     rows: list[dict[str, object]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -201,7 +202,7 @@ class NcclRank:
                 raise
             except BackendError as problem:
                 if self._watchdog.passed or self._failure():
-                    self._abort_communicators()
+                    threading.Thread(target=self._abort_communicators, daemon=True).start()  # it may take its time
                     raise self._gang.trouble(self._state(point, cell)) from problem
                 raise
 

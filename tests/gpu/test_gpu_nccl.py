@@ -136,9 +136,9 @@ def test_a_hang_is_aborted_by_the_ranks_and_says_what_differs(monkeypatch: pytes
     assert measured[-1].cells == (Cell(algo="Tree", proto="Simple"),)
     assert measured[-1].statuses == (Status.TIMEOUT,)
     assert measured[-1].spent_s == 3.0
-    assert "in Tree/Simple at all_reduce float32 1M" in measured[-1].message
-    if gpu_count() > 1:  # through sockets NCCL itself may notice on one of the ranks that sizes differ
-        assert "was aborted after 3 s in Tree/Simple" in measured[-1].message
+    assert measured[-1].message.startswith("rank ")
+    if gpu_count() > 1:  # through sockets one rank may end well, and NCCL may be stuck in the other
+        assert "was aborted after 3 s in Tree/Simple at all_reduce float32 1M" in measured[-1].message
         assert "NCCL took Ring/LL" in measured[-1].message
     assert time.monotonic() - began < 40
 
