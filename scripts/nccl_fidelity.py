@@ -94,7 +94,7 @@ def nccl_tests(options: argparse.Namespace, mode: str, dtype: str, sizes: list[i
     for chosen, counts in (
         (
             [s for s in sizes if s <= BIG],
-            ("-w", "5", *(("-n", "20", "-G", "20") if mode == "graph" else ("-n", "100"))),
+            ("-w", "20", *(("-n", "20", "-G", "20") if mode == "graph" else ("-n", "100"))),
         ),
         ([s for s in sizes if s > BIG], ("-n", "5", "-w", "2", *(("-G", "4") if mode == "graph" else ()))),
     ):

@@ -12,6 +12,7 @@ from ncclprobe.e2e.sglang_command import has
 from ncclprobe.findings import Finding, info, warning
 from ncclprobe.records.e2e import ArmSettings, Layout, SglangOptions, Trial, TrialStatus
 from ncclprobe.records.in_force import Change, InForce, Traffic
+from ncclprobe.records.inspect import TunerRow
 from ncclprobe.units import format_size
 
 THROUGH_NCCL = ("--disable-custom-all-reduce", "--enforce-disable-flashinfer-allreduce-fusion")
@@ -123,13 +124,11 @@ def _bypassed(arm: str, traffic: Traffic, options: SglangOptions) -> Finding:
 def _table(arm: str, in_force: InForce, settings: ArmSettings) -> Iterator[Finding]:
     """Yield where the arm's table says nothing about what ran, or asks for what NCCL cannot run."""
     if not in_force.tabled:
-        shapes = sorted({(row.nranks, row.nnodes) for row in settings.table}, key=str)
-        meant = ", ".join(f"{ranks or 'any'} ranks on {nodes or 'any'} nodes" for ranks, nodes in shapes)
         yield warning(
             "table-not-exercised",
             arm,
-            f"No row of the table matched any operation, so NCCL chose by itself: its rows are for {meant}, and the "
-            f"largest communicator has {in_force.nranks or '?'} ranks on {in_force.nnodes or '?'} nodes.",
+            f"No row of the table matched any operation, so NCCL chose by itself. The table is for "
+            f"{_meant(settings.table)}; there were {_seen(in_force, settings.table)}.",
             "Sweep with as many ranks and nodes as the model is spread over, and over the sizes that it sends.",
         )
     if in_force.refused:
@@ -140,6 +139,36 @@ def _table(arm: str, in_force: InForce, settings: ArmSettings) -> Iterator[Findi
             "choice stood.",
             "Sweep again with this NCCL and this number of ranks and nodes, and use the table that follows.",
         )
+
+
+def _meant(table: Sequence[TunerRow]) -> str:
+    """Return which operations a table is for."""
+    shapes = sorted({(row.nranks, row.nnodes) for row in table}, key=str)
+    meant = ", ".join(f"{ranks or 'any'} ranks on {nodes or 'any'} nodes" for ranks, nodes in shapes)
+    return f"{_sizes(table)} between {meant}"
+
+
+def _seen(in_force: InForce, table: Sequence[TunerRow]) -> str:
+    """Return which of the same collectives ran."""
+    where = f"between {in_force.nranks or '?'} ranks on {in_force.nnodes or '?'} nodes"
+    words = []
+    for name in dict.fromkeys(row.collective for row in table):
+        spans = [span for span in in_force.spans if span.collective == name]
+        low, high = min((s.min_bytes for s in spans), default=0), max((s.max_bytes for s in spans), default=0)
+        count = sum(span.sizes for span in spans)
+        words.append(
+            f"{name} of {count} sizes from {format_size(low)} to {format_size(high)}" if spans else f"no {name}"
+        )
+    return f"{'; '.join(words)} {where}"
+
+
+def _sizes(rows: Iterable[TunerRow]) -> str:
+    """Return what rows are for in a few words: ``all_reduce of 2M, 128M to 1G``."""
+    by_name: dict[str, list[str]] = {}
+    for row in rows:
+        ends = dict.fromkeys((format_size(row.min_bytes), format_size(row.max_bytes)))
+        by_name.setdefault(row.collective, []).append(" to ".join(ends))
+    return "; ".join(f"{name} of {', '.join(dict.fromkeys(words))}" for name, words in by_name.items())
 
 
 def _unknown(arm: str, in_force: InForce) -> Finding:

@@ -110,10 +110,8 @@ def test_a_table_for_other_ranks_is_said(tmp_path):
     found = document(tmp_path / "run", *arm, *OWN, "--", *THROUGH)
     (finding,) = [finding for finding in found["findings"] if finding["code"] == "table-not-exercised"]
     assert finding["subject"] == "candidate"
-    assert (
-        "its rows are for 16 ranks on 2 nodes, and the largest communicator has 2 ranks on 1 nodes"
-        in finding["message"]
-    )
+    assert "The table is for all_reduce of 0 to 64K between 16 ranks on 2 nodes; there were" in finding["message"]
+    assert finding["message"].endswith("sizes from 4 to 32M between 2 ranks on 1 nodes.")
 
 
 def test_a_setting_that_nccl_cannot_run_is_said(tmp_path):
