@@ -18,7 +18,7 @@ from ncclprobe.cli.nodes_run import ROUNDS, measured
 from ncclprobe.cli.sweep import open_run, swept
 from ncclprobe.errors import RunDirectoryError
 from ncclprobe.records.base import Document
-from ncclprobe.records.e2e import ArmSettings, E2eOptions, ProxyShape
+from ncclprobe.records.e2e import TELEMETRY_S, ArmSettings, E2eOptions, ProxyShape
 from ncclprobe.records.env import EnvDocument
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import SweepDocument
@@ -151,6 +151,7 @@ def _trial_options(asked: TuneOptions, arm: ArmSettings, shape: ProxyShape, path
         timeout_s=TRIAL_TIMEOUT_S,
         seed=asked.seed,
         proxy=shape,
+        telemetry_s=TELEMETRY_S,
     )
 
 

@@ -27,7 +27,15 @@ from ncclprobe.e2e.workload import WORKLOADS, make_workload
 from ncclprobe.errors import UsageError
 from ncclprobe.launchers import LAUNCHERS
 from ncclprobe.nodesets import expand
-from ncclprobe.records.e2e import ArmSettings, Bench, E2eOptions, Layout, ProxyShape, SglangOptions
+from ncclprobe.records.e2e import (
+    TELEMETRY_S,
+    ArmSettings,
+    Bench,
+    E2eOptions,
+    Layout,
+    ProxyShape,
+    SglangOptions,
+)
 from ncclprobe.report.text.validate_e2e import e2e_text
 from ncclprobe.store import Manifest, RunDirectory, command_line, default_directory, relevant_environment
 
@@ -109,6 +117,14 @@ TAKES = {"command": _MEASURED, "proxy": _PROXY, "sglang": (*_MEASURED, *_SGLANG)
 @click.option("--python", metavar="PROGRAM", help="sglang: the Python that has it  [default: this one, or python3]")
 @click.option("--launcher", type=click.Choice(list(LAUNCHERS)), help="sglang: what starts it on several nodes.")
 @click.option("--hosts", metavar="NODESET", help="sglang: these nodes: dgx[001-002]  [default: the job's]")
+@click.option(
+    "--telemetry",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    default=TELEMETRY_S,
+    show_default=True,
+    help="Between samples of GPUs, HCAs and CPUs while a trial runs; 0 takes none.",
+)
 @click.option("--resume", type=click.Path(path_type=pathlib.Path), metavar="DIR", help="Go on with this run.")
 @shared_options
 @click.pass_context
@@ -186,6 +202,7 @@ def _options(given: dict[str, Any], path: pathlib.Path) -> E2eOptions:
         command=() if is_sglang else tokens,
         proxy=ProxyShape(**{name: given[name] for name in _PROXY}),
         sglang=_sglang(given, tokens) if is_sglang else SglangOptions(),
+        telemetry_s=given["telemetry"],
     )
 
 

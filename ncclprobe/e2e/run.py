@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import re
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -12,9 +13,10 @@ from collections.abc import Callable
 from ncclprobe.e2e.doubts import doubts
 from ncclprobe.e2e.plan import Slot, spent, standing
 from ncclprobe.e2e.summary import summarised
+from ncclprobe.e2e.telemetry_run import FILE, Telemetry, read_telemetry
 from ncclprobe.e2e.workload import Outcome, Surroundings, Workload, make_workload
 from ncclprobe.records.base import now
-from ncclprobe.records.e2e import E2eDocument, E2eOptions, Started, Trial, TrialStatus
+from ncclprobe.records.e2e import ArmSettings, E2eDocument, E2eOptions, Started, Trial, TrialStatus
 from ncclprobe.store import RunDirectory, read_journal
 
 LOGS = "trials"
@@ -45,9 +47,10 @@ def compared(
     (directory.path / LOGS).mkdir(exist_ok=True)
     if workload.opening and options.warmups and not trials:
         say(workload.opening)
-    while isinstance(step := (stand := standing(options, workload.metric, trials)).step, Slot):
-        trials.append(_run_one(step, len(trials), options, workload, directory, spent(trials)))
-        say(progress(trials[-1], workload.metric))
+    with Telemetry(options.telemetry_s) as telemetry:
+        while isinstance(step := (stand := standing(options, workload.metric, trials)).step, Slot):
+            trials.append(_run_one(step, trials, options, workload, directory, telemetry))
+            say(progress(trials[-1], workload.metric))
     document = summarised(options, workload.metric, trials)
     found = doubts(document, options, stand, directory.dropped)
     document = document.with_(findings=(*found, *checks, *workload.doubts(trials)))
@@ -64,22 +67,45 @@ def earlier_trials(path: pathlib.Path) -> list[Trial]:
 
 
 def _run_one(
-    slot: Slot, order: int, options: E2eOptions, workload: Workload, directory: RunDirectory, spent_s: float
+    slot: Slot,
+    trials: list[Trial],
+    options: E2eOptions,
+    workload: Workload,
+    directory: RunDirectory,
+    telemetry: Telemetry,
 ) -> Trial:
     """Run one trial and journal it."""
-    arm = options.arms[slot.arm]
+    arm, order = options.arms[slot.arm], len(trials)
     budget = None if slot.warm_up else options.budget_s
-    left = options.timeout_s if budget is None else budget - spent_s
+    left = options.timeout_s if budget is None else budget - spent(trials)
     log = directory.path / LOGS / f"{order:04d}-{file_name(slot.arm)}.txt"
 
     def started(pid: int) -> None:
         directory.append(Started(order=order, pid=pid, birth=birth_of(pid)), "started")
 
+    folder = _fresh_folder(log)
+    _begin(telemetry, folder, arm)
     began, clock = now(), time.monotonic()
     outcome = workload.run(arm, log, min(options.timeout_s, left), started)
-    trial = trial_of(slot, order, outcome, began, time.monotonic() - clock)
+    seconds = time.monotonic() - clock
+    telemetry.end()
+    trial = trial_of(slot, order, outcome, began, seconds).with_(telemetry=read_telemetry(folder))
     directory.append(trial, "trial")
     return trial
+
+
+def _fresh_folder(log: pathlib.Path) -> pathlib.Path:
+    """Return the folder that takes what a trial leaves behind beside its log, empty."""
+    folder = log.with_suffix("").absolute()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
+
+
+def _begin(telemetry: Telemetry, folder: pathlib.Path, arm: ArmSettings) -> None:
+    """Begin with a trial's samples; where several nodes run it, each of them samples itself."""
+    if arm.layout is None or arm.layout.nnodes == 1:
+        telemetry.begin(folder / FILE, {**os.environ, **arm.env}.get("CUDA_VISIBLE_DEVICES"))
 
 
 def trial_of(slot: Slot, order: int, outcome: Outcome, began: str, seconds: float) -> Trial:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -129,8 +128,7 @@ class SglangWorkload:
     def run(self, arm: ArmSettings, log: pathlib.Path, timeout_s: float, started: Callable[[int], None]) -> Outcome:
         """Run the benchmark once, and read its result and what was in force."""
         folder = log.with_suffix("").absolute()
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         self._make_model()
         environment, workers = self._environment(arm, folder), Workers(arm.env)
         with log.open("wb") as output:
@@ -168,7 +166,9 @@ class SglangWorkload:
 
     def _nodes_of(self, arm: ArmSettings) -> Nodes | None:
         nnodes = _layout(arm).nnodes
-        return None if nnodes == 1 else Nodes(self._nodes, nnodes, self._sglang.hosts)
+        if nnodes == 1:
+            return None
+        return Nodes(self._nodes, nnodes, self._sglang.hosts, self._options.telemetry_s)
 
     def _run(self, trial: Trial, arm: ArmSettings) -> tuple[list[str], str | int | None]:
         """Return the command that was run, and how it ended: 0, a status, None for too late, or what ended before."""

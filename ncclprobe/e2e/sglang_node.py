@@ -19,6 +19,7 @@ from types import FrameType
 
 import msgspec
 
+from ncclprobe.e2e.telemetry_run import Telemetry
 from ncclprobe.errors import LaunchError
 from ncclprobe.processes import Process, end_tree, start
 from ncclprobe.ranks import rank_from
@@ -39,6 +40,8 @@ class NodeRequest(Record, frozen=True, kw_only=True):
     """Variables beyond the node's own."""
     port: int
     """Where the nodes meet, on the first one."""
+    telemetry_s: float = 0.0
+    """Between samples of this node; 0 takes none."""
 
 
 def main(folder: pathlib.Path) -> int:
@@ -51,12 +54,15 @@ def main(folder: pathlib.Path) -> int:
         _write(folder / ADDRESS, platform.node())
     node = ["--node-rank", str(place.rank), "--dist-init-addr", f"{_address(folder)}:{request.port}"]
     environment = {**os.environ, **request.env}
-    process = start([*request.command, *node], env=environment, stdout=1, stderr=2)
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        return _first(process, folder) if place.rank == 0 else _further(process, folder)
-    finally:
-        end_tree(process)
+    with Telemetry(request.telemetry_s) as telemetry:
+        telemetry.begin(folder / f"telemetry.{place.rank}.jsonl", environment.get("CUDA_VISIBLE_DEVICES"))
+        process = start([*request.command, *node], env=environment, stdout=1, stderr=2)
+        signal.signal(signal.SIGTERM, _stop)
+        try:
+            return _first(process, folder) if place.rank == 0 else _further(process, folder)
+        finally:
+            end_tree(process)
+            telemetry.end()
 
 
 def _first(process: Process[bytes], folder: pathlib.Path) -> int:

@@ -31,6 +31,8 @@ class Nodes(NamedTuple):
     """How many."""
     hosts: tuple[str, ...]
     """Empty leaves them to the scheduler."""
+    telemetry_s: float
+    """Between samples of each of them; 0 takes none."""
 
 
 class Trial(NamedTuple):
@@ -145,8 +147,8 @@ def _run_client(trial: Trial, server: Process[bytes], tokens: list[str]) -> int 
 def _start(trial: Trial, tokens: list[str]) -> Process[bytes]:
     if trial.nodes is None:
         return start(tokens, env=trial.environment, stdout=trial.log, stderr=trial.log)
-    launcher, nnodes, hosts = trial.nodes
-    request = NodeRequest(command=tuple(tokens), env=dict(trial.carried), port=free_port())
+    launcher, nnodes, hosts, telemetry_s = trial.nodes
+    request = NodeRequest(command=tuple(tokens), env=dict(trial.carried), port=free_port(), telemetry_s=telemetry_s)
     (trial.folder / REQUEST).write_bytes(msgspec.json.encode(request))
     job = python_job(NODE, [str(trial.folder)], nranks=nnodes, hosts=hosts, ranks_per_host=1)
     environment = {**trial.environment, **launcher.environment(job)}

@@ -7,6 +7,11 @@ from typing import Any
 
 from ncclprobe.records.base import Document, Interval, Record
 from ncclprobe.records.inspect import TunerRow
+from ncclprobe.records.telemetry import HostTelemetry
+
+
+TELEMETRY_S = 0.5
+"""Between samples of the machine, where nothing else is asked for."""
 
 
 class Arm(enum.StrEnum):
@@ -144,6 +149,8 @@ class E2eOptions(Record, frozen=True, kw_only=True):
     """The decode loop's size."""
     sglang: SglangOptions = SglangOptions()
     """How SGLang is run."""
+    telemetry_s: float = 0.0
+    """Between samples of the machine while a trial runs; 0 takes none."""
 
     @property
     def arms(self) -> dict[str, ArmSettings]:
@@ -182,6 +189,8 @@ class Trial(Record, frozen=True, kw_only=True):
     """Wall time."""
     message: str = ""
     """Why it failed."""
+    telemetry: tuple[HostTelemetry, ...] = ()
+    """What was sampled meanwhile, a record a host; empty where nothing was."""
 
 
 class Comparison(Record, frozen=True, kw_only=True):
