@@ -1,6 +1,7 @@
-"""Measure real hosts of one machine again and again, healthy ones and faulty ones, and count what ``nodes`` names.
+r"""Measure real hosts of one machine again and again, healthy ones and faulty ones, and count what ``nodes`` names.
 
-    python scripts/nodes_on_hosts.py [--hosts 4,8] [--launchers mpirun,srun] [--runs 20] [--faulty-runs 20] >table.txt
+    python scripts/nodes_on_hosts.py [--hosts 4,8] [--launchers mpirun,srun] [--only TEXT] [--runs 20] \
+        [--faulty-runs 20] >table.txt
 
 It takes root, Debian's iproute2, openssh-server and (for srun) Slurm; a scenario's place changes from run to run.
 """
@@ -33,6 +34,8 @@ class Run(NamedTuple):
     """What it named."""
     seconds: float
     """Wall time."""
+    words: str = ""
+    """What it said meanwhile."""
 
 
 def healthy(_cluster: Cluster, _one: str, _other: str) -> set[str]:
@@ -97,7 +100,7 @@ def once(cluster: Cluster, fault: Fault, launcher: str, seed: int) -> Run:
         sys.stderr.write(stderr)
         return Run(False, {"nothing: it failed"}, seconds)
     found = named(json.loads(stdout))
-    return Run(found == wanted, found, seconds)
+    return Run(found == wanted, found, seconds, stderr)
 
 
 def wait_for_values(out: pathlib.Path, number: int) -> None:
@@ -110,7 +113,9 @@ def wait_for_values(out: pathlib.Path, number: int) -> None:
         time.sleep(0.02)
 
 
-def rows(hosts: list[int], launchers: list[str], healthy_runs: int, faulty_runs: int) -> Iterator[list[object]]:
+def rows(
+    hosts: list[int], launchers: list[str], healthy_runs: int, faulty_runs: int, only: str
+) -> Iterator[list[object]]:
     """Yield a row of the table for each scenario; it goes to stderr at once, with a line for each wrong run."""
     for number in hosts:
         with Cluster(number) as cluster:
@@ -118,11 +123,15 @@ def rows(hosts: list[int], launchers: list[str], healthy_runs: int, faulty_runs:
                 cluster.slurm()
             for launcher in launchers:
                 for name, fault in SCENARIOS.items():
+                    if only not in name:
+                        continue
                     runs = healthy_runs if fault is healthy else faulty_runs
                     found = [once(cluster, fault, launcher, seed) for seed in range(runs)]
                     for seed, run in enumerate(found):
                         if not run.right:
-                            sys.stderr.write(f"{number} hosts, {launcher}, {name}, seed {seed}: named {run.named}\n")
+                            sys.stderr.write(
+                                f"{number} hosts, {launcher}, {name}, seed {seed}: named {run.named}\n{run.words}"
+                            )
                     mean = sum(run.seconds for run in found) / runs
                     row = [number, launcher, name, runs, sum(run.right for run in found), f"{mean:.1f}"]
                     sys.stderr.write(f"{row}\n")
@@ -137,8 +146,11 @@ def main() -> None:
     parser.add_argument("--launchers", default="mpirun,srun")
     parser.add_argument("--runs", type=int, default=20, help="of healthy hosts")
     parser.add_argument("--faulty-runs", type=int, default=20, help="of every other scenario")
+    parser.add_argument("--only", default="", help="scenarios whose name holds this")
     asked = parser.parse_args()
-    table = rows([int(n) for n in asked.hosts.split(",")], asked.launchers.split(","), asked.runs, asked.faulty_runs)
+    table = rows(
+        [int(n) for n in asked.hosts.split(",")], asked.launchers.split(","), asked.runs, asked.faulty_runs, asked.only
+    )
     print(tabulate(list(table), ["hosts", "launcher", "scenario", "runs", "right", "s/run"]))
 
 

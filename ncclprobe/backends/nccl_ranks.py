@@ -14,7 +14,7 @@ import msgspec
 
 from ncclprobe.backends.geometry import elements_per_rank, geometry
 from ncclprobe.backends.mpi_names import Choices
-from ncclprobe.backends.nccl_device import ALIGNMENT, Buffers, Gpu, Operation, Slots, slots_of
+from ncclprobe.backends.nccl_device import ALIGNMENT, Buffers, Gpu, Operation, Slots, opening, slots_of
 from ncclprobe.backends.nccl_library import Communicator, Nccl, Watchdog, gpu_count, succeed, take_turns
 from ncclprobe.backends.nccl_log import NcclLog
 from ncclprobe.backends.nccl_names import channels_in, difference, operations_in
@@ -32,9 +32,6 @@ LOG_SINCE = 22400
 """The version from which NCCL's log tells what ran."""
 CHECK_EVERY_S = 0.05
 """Between two looks at what went wrong behind an operation."""
-LONG_S = 0.02
-"""A sample that takes longer is preceded by the smallest all-reduce alone, a shorter one by one of its own: the host's
-20 us between that and the first operation are then at most a thousandth."""
 
 
 class NcclRank:
@@ -219,25 +216,27 @@ class NcclRank:
     def _run(self, point: Point, cell: Cell, operations: int) -> float:
         proof, graph = self._proofs[point, cell], self._graph(point, cell, operations)
         self.ran = proof.ran
-        before = self._align if proof.each_s * operations > LONG_S else None
         if graph is None:
             self._quieten()
-            seconds = self._eager(point, cell, operations, before)
+            seconds = self._eager(point, cell, operations, proof.each_s)
         else:
             times = -(-operations // graph.operations)
-            seconds = self._gpu.seconds(lambda _: graph.replay(), times, before)
+            replays = partial(take_turns, [graph.replay])
+            before = opening(replays, self._align, proof.each_s * graph.operations, times)
+            seconds = self._gpu.timed(partial(replays, times), before)
             seconds *= operations / (times * graph.operations)
         if self._settings.gpu.in_place:
             self._once_more(point, cell, graph)
         return seconds
 
-    def _eager(self, point: Point, cell: Cell, operations: int, before: Operation | None) -> float:
+    def _eager(self, point: Point, cell: Cell, operations: int, each_s: float = 0.0) -> float:
         """Time operations that are enqueued one by one, with the cell in force."""
         enqueue, asked = self._enqueue(point, cell), self._tuner.state.asked
         self._force(point, cell)
         try:
             with self._communicators[0].translated(f"running {cell.label}"):
-                seconds = self._gpu.timed(partial(enqueue, operations), before or partial(enqueue, 1))
+                before = opening(enqueue, self._align, each_s, operations)
+                seconds = self._gpu.timed(partial(enqueue, operations), before)
         finally:
             self._tuner.release()
         judge_answers(cell, point, self._tuner.answers(after=max(asked, self._tuner.state.asked - 1)))
@@ -273,7 +272,7 @@ class NcclRank:
             raise Refused(reasons[0])
         if self._connected(point, cell):
             return Proof(ran, max(seconds for _, seconds in heard))
-        return Proof(ran, self.largest((self._eager(point, cell, 1, None),))[0])
+        return Proof(ran, self.largest((self._eager(point, cell, 1),))[0])
 
     def _connected(self, point: Point, cell: Cell) -> bool:
         """Return whether a cell's peers were connected before, so that the first operation took what others take."""
