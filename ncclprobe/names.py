@@ -79,6 +79,28 @@ class Proto(_Named):
         return self.name.lower()
 
 
+class Dtype(_Named):
+    """A type of elements; the order is ``ncclDataType_t``'s."""
+
+    INT8 = "int8"
+    UINT8 = "uint8"
+    INT32 = "int32"
+    UINT32 = "uint32"
+    INT64 = "int64"
+    UINT64 = "uint64"
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+    BFLOAT16 = "bfloat16"
+    FLOAT8E4M3 = "float8e4m3"
+    FLOAT8E5M2 = "float8e5m2"
+
+    @property
+    def item_bytes(self) -> int:
+        """Return the bytes of an element."""
+        return int("".join(re.findall(r"\d+", self.value)[:1])) // 8
+
+
 class LinkLayer(_Named):
     """A port's link layer, as ibv_devinfo prints it."""
 

@@ -19,8 +19,8 @@ DOCS = ROOT / "docs"
 
 FEATURES = frozenset({"scan", "inspect", "sweep", "nodes", "workload", "tuner", "e2e", "report"})
 PURE = frozenset({
-    "", "bandwidth", "captured", "errors", "findings", "hardware", "names", "nodesets", "ranks", "records", "stats",
-    "units",
+    "", "bandwidth", "captured", "errors", "findings", "hardware", "kernels", "names", "nodesets", "ranks", "records",
+    "stats", "units",
 })  # fmt: skip
 PLUGIN = frozenset({"ncclprobe.tuner.build", "ncclprobe.tuner.compiling", "ncclprobe.tuner.live"})
 """The compiled plugin lies with the tuner, and the modules that reach it lie below the backends."""
@@ -49,7 +49,7 @@ STARRED = frozenset({
     "backends.fabric", "backends.mpi", "backends.mpi_fleet", "backends.mpi_ranks", "backends.mpit",
     "backends.nccl", "backends.nccl_device", "backends.nccl_fleet", "backends.nccl_library",
     "backends.nccl_log", "backends.nccl_ranks",
-    "launchers.base", "launchers.channel", "launchers.gang", "launchers.mpirun", "launchers.pbs",
+    "launchers.base", "launchers.channel", "launchers.gang", "launchers.jobs", "launchers.mpirun", "launchers.pbs",
     "launchers.run", "launchers.spawn", "launchers.srun",
 })  # fmt: skip
 """The modules that do I/O, ``cli`` aside."""

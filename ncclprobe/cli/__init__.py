@@ -21,6 +21,7 @@ COMMANDS = {
     "sweep": "Measure algorithms, protocols and channels against the defaults.",
     "nodes": "Name the slow node, link or rail.",
     "inspect": "Read NCCL logs, nccl-tests, SGLang and nsys outputs.",
+    "profile": "Read a workload's message sizes from logs, exports and records.",
     "env": "Emit the chosen settings.",
     "validate-e2e": "Compare settings by a real workload, interleaved.",
     "report": "Show runs on the terminal, or for other programs.",

@@ -16,6 +16,7 @@ DOCUMENTS = {
     "sweep": "ncclprobe.records.sweep:SweepDocument",
     "nodes": "ncclprobe.records.nodes:NodesDocument",
     "inspect": "ncclprobe.records.inspect:InspectDocument",
+    "profile": "ncclprobe.records.profile:ProfileDocument",
     "env": "ncclprobe.records.env:EnvDocument",
     "validate-e2e": "ncclprobe.records.e2e:E2eDocument",
     "report": "ncclprobe.records.report:ReportDocument",

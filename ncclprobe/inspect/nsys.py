@@ -1,10 +1,6 @@
 """Nsight Systems' table of kernels (``nsys stats -r cuda_gpu_kern_sum``): as text, bordered, Markdown, CSV or JSON.
 
-Kernel names prove the collective and the type alone: NCCL names a specialised kernel ``…_RING_LL`` for anything but
-Tree and always LL.
-
-Source: Nsight Systems 2025.1, reports ``cuda_gpu_kern_sum`` and older ``gpukernsum``; NCCL 2.28.9,
-src/device/generate.py (kernel names), and 2.7 to 2.18, src/collectives/device/common.h.
+Source: Nsight Systems 2025.1, reports ``cuda_gpu_kern_sum`` and older ``gpukernsum``.
 """
 
 from __future__ import annotations
@@ -17,7 +13,7 @@ from typing import Any, NamedTuple
 from ncclprobe.captured import Line, cells
 from ncclprobe.findings import Finding, info
 from ncclprobe.inspect.source import Reading, Source
-from ncclprobe.names import Collective
+from ncclprobe.kernels import nccl_kernel
 from ncclprobe.records.inspect import Kernel, Nsys
 
 
@@ -171,34 +167,11 @@ def _json_row(entry: dict[str, Any]) -> Iterator[KernelRow]:
 # ---- kernels
 
 
-_NEW = re.compile(r"(?:void )?ncclDevKernel_([A-Za-z]+)(?:_(\w+))?")
-_OLD = re.compile(r"(?:void )?ncclKernel_([A-Za-z]+)(?:_(\w+))?")
-_OLDEST = re.compile(r"(?:void )?nccl(AllReduce|AllGather|ReduceScatter|Broadcast|Reduce|SendRecv)\w*Kernel_(\w+)")
-_SYMMETRIC = re.compile(r"(?:void )?ncclSymk?(?:Dev)?(?:Kernel)?_([A-Za-z]+)(?:_(\w+))?")
-_TYPE = re.compile(
-    r"(?:^|_)(?:__nv_)?(bf16|f16|f32|f64|f8e4m3|f8e5m2|u8|u32|u64|i8|i32|i64|bfloat16|half|float|double|"
-    r"u?int(?:8|32|64)_t|fp8_e4m3|fp8_e5m2)(?=_|$)"
-)
-_REDUCING = frozenset({Collective.ALL_REDUCE, Collective.REDUCE, Collective.REDUCE_SCATTER})
-
-
-def _nccl_kernel(name: str) -> tuple[str, str | None] | None:
-    """Return the collective and the type that a kernel's name spells, None for a kernel of another library."""
-    match = next((match for form in (_NEW, _OLD, _OLDEST, _SYMMETRIC) if (match := form.match(name))), None)
-    if not match:
-        return None
-    known = Collective.parse(match[1])
-    if known not in _REDUCING:
-        return (known.value if known else match[1].lower()), None
-    dtype = _TYPE.search(match[2] or "")
-    return known.value, dtype[1].removesuffix("_t") if dtype else None
-
-
 def _kernels(rows: Iterable[KernelRow]) -> Iterator[Kernel]:
     """Yield NCCL's kernels by name, in order of appearance; those of several tables are added up."""
     sums: dict[tuple[str, str | None, str], tuple[float, int]] = {}
     for row in rows:
-        if spelled := _nccl_kernel(row.name):
+        if spelled := nccl_kernel(row.name):
             key = (*spelled, row.name.removeprefix("void ").partition("(")[0])
             total, count = sums.get(key, (0.0, 0))
             sums[key] = total + row.total_ns, count + row.instances
@@ -213,9 +186,9 @@ def _share(rows: list[KernelRow]) -> float | None:
         return None
     percents = [row.percent or 0.0 for row in rows]
     if None not in (row.percent for row in rows) and 0 < sum(percents) < _WHOLE:
-        listed = sum(percent for row, percent in zip(rows, percents, strict=True) if _nccl_kernel(row.name))
+        listed = sum(percent for row, percent in zip(rows, percents, strict=True) if nccl_kernel(row.name))
         return round(listed / 100, 6)
-    return round(sum(row.total_ns for row in rows if _nccl_kernel(row.name)) / whole, 6)
+    return round(sum(row.total_ns for row in rows if nccl_kernel(row.name)) / whole, 6)
 
 
 def _judge(source: str, rows: list[KernelRow]) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from ncclprobe.records.e2e import E2eDocument
 from ncclprobe.records.env import EnvDocument
 from ncclprobe.records.inspect import InspectDocument, NcclTests
 from ncclprobe.records.nodes import NodesDocument
+from ncclprobe.records.profile import ProfileDocument
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import SweepDocument
 
@@ -27,6 +28,7 @@ SCAN = ("host", "hca", "port", "link_layer", "state", "rate_gbps", "active_mtu",
 E2E = ("arm", "order", "status", "metric", "value", "seconds", "started")
 ENV = ("name", "value", "reason")
 INSPECT = ("source", "collective", "nranks", "size_bytes", "dtype", "redop", "time_us", "algbw_gbps", "busbw_gbps")
+PROFILE = ("collective", "dtype", "size_bytes", "count", "basis", "seen", "nranks")
 
 
 def csv_text(documents: Iterable[tuple[str, Document]]) -> str:
@@ -107,6 +109,11 @@ def _inspect(document: InspectDocument) -> Rows:
             )  # fmt: skip
 
 
+def _profile(document: ProfileDocument) -> Rows:
+    for one in document.messages:
+        yield one.collective, one.dtype, one.size_bytes, one.count, one.basis, one.seen, one.nranks
+
+
 _TABLES: dict[type[Document], tuple[tuple[str, ...], Callable[[Any], Rows]]] = {
     SweepDocument: (SWEEP, _sweep),
     NodesDocument: (NODES, _nodes),
@@ -114,5 +121,6 @@ _TABLES: dict[type[Document], tuple[tuple[str, ...], Callable[[Any], Rows]]] = {
     E2eDocument: (E2E, _e2e),
     EnvDocument: (ENV, _env),
     InspectDocument: (INSPECT, _inspect),
+    ProfileDocument: (PROFILE, _profile),
 }
 """Type -> columns, and what yields their values."""

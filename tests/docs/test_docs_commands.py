@@ -31,6 +31,7 @@ NOT_RUN = {
     r"^scripts/": LONG,
     r"^plugin=|\$plugin|\$PWD| RUN |/scratch/": PLACEHOLDER,
     r"^ncclprobe report before after": PLACEHOLDER,
+    r"ncclprobe profile (nccl|-)": PLACEHOLDER,
     r"^export NCCL_IB_HCA|^cd ": SCRIPT,
     r"> ~/|--prometheus /var/": OUTSIDE,
     r"^prometheus-node-exporter": DAEMON,

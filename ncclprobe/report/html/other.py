@@ -10,6 +10,7 @@ from ncclprobe.records.e2e import E2eDocument
 from ncclprobe.records.env import EnvDocument
 from ncclprobe.records.inspect import InspectDocument, TunerRow
 from ncclprobe.records.nodes import NodesDocument
+from ncclprobe.records.profile import ProfileDocument
 from ncclprobe.records.report import ReportDocument
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import SweepDocument
@@ -21,6 +22,7 @@ from ncclprobe.report.html.part import Body, Part
 from ncclprobe.report.html.secrecy import open_variables
 from ncclprobe.report.html.sweep import sweep_body
 from ncclprobe.report.text.inspect import inspect_text
+from ncclprobe.report.text.profile import profile_text
 from ncclprobe.report.text.scan import scan_text
 from ncclprobe.units import format_seconds, format_size
 
@@ -84,6 +86,10 @@ def _inspect(_part: Part, document: InspectDocument, _key: str) -> Body:
     return _text(inspect_text(document.with_(findings=())))
 
 
+def _profile(_part: Part, document: ProfileDocument, _key: str) -> Body:
+    return _text(profile_text(document.with_(findings=())))
+
+
 def _report(_part: Part, document: ReportDocument, _key: str) -> Body:
     rows = ([run.source, run.created, run.verdict] for run in document.runs)
     return Body(content=table(("run", "created", "answer"), rows))
@@ -101,6 +107,7 @@ _BODIES: dict[type[Document], Callable[[Part, Any, str], Body]] = {
     ScanDocument: _scan,
     EnvDocument: _env,
     InspectDocument: _inspect,
+    ProfileDocument: _profile,
     ReportDocument: _report,
 }
 """Type -> what makes its part."""

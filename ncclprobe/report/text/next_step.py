@@ -13,6 +13,7 @@ from ncclprobe.records.base import Document
 from ncclprobe.records.e2e import E2eDocument, E2eVerdict
 from ncclprobe.records.inspect import InspectDocument
 from ncclprobe.records.nodes import NodesDocument, NodeStatus
+from ncclprobe.records.profile import ProfileDocument
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import SweepDocument, Verdict
 from ncclprobe.records.tune import TuneDocument
@@ -104,6 +105,12 @@ def _inspect(document: InspectDocument, _path: str) -> Step:
     return "measure whether other settings are faster than what ran there.", ("ncclprobe sweep",)
 
 
+def _profile(document: ProfileDocument, path: str) -> Step:
+    if not document.messages:
+        return "record the workload's messages, as the finding above says.", ()
+    return "measure whether other settings are faster at these sizes.", (f"ncclprobe sweep --profile {path or 'FILE'}",)
+
+
 def _tune(document: TuneDocument, path: str) -> Step:
     if document.choice is None:
         return "go on where it stopped.", (f"ncclprobe tune --resume {path or 'DIR'}",)
@@ -126,6 +133,7 @@ _STEPS: dict[type[Document], Callable[[Any, str], Step]] = {
     NodesDocument: _nodes,
     E2eDocument: _e2e,
     InspectDocument: _inspect,
+    ProfileDocument: _profile,
     TuneDocument: _tune,
     WatchDocument: _watch,
 }

@@ -12,6 +12,7 @@ from ncclprobe.records.e2e import E2eDocument
 from ncclprobe.records.env import EnvDocument
 from ncclprobe.records.inspect import InspectDocument
 from ncclprobe.records.nodes import NodesDocument
+from ncclprobe.records.profile import ProfileDocument
 from ncclprobe.records.report import ReportDocument
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import SweepDocument
@@ -20,6 +21,7 @@ from ncclprobe.records.watch import WatchDocument
 from ncclprobe.report.text.findings import WIDTH, findings_text
 from ncclprobe.report.text.inspect import inspect_text
 from ncclprobe.report.text.nodes import nodes_text
+from ncclprobe.report.text.profile import profile_text
 from ncclprobe.report.text.scan import scan_text
 from ncclprobe.report.text.sweep import sweep_text
 from ncclprobe.report.text.tune import tune_text
@@ -96,6 +98,7 @@ _TEXTS: dict[type[Document], Callable[[Any], str]] = {
     SweepDocument: sweep_text,
     NodesDocument: nodes_text,
     InspectDocument: inspect_text,
+    ProfileDocument: profile_text,
     EnvDocument: lambda document: str(document.text).rstrip("\n"),
     E2eDocument: e2e_text,
     TuneDocument: tune_text,

@@ -12,11 +12,13 @@ from ncclprobe.records.e2e import E2eDocument
 from ncclprobe.records.env import EnvDocument
 from ncclprobe.records.inspect import InspectDocument
 from ncclprobe.records.nodes import NodesDocument, NodeStatus
+from ncclprobe.records.profile import ProfileDocument
 from ncclprobe.records.report import ReportDocument
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import SweepDocument
 from ncclprobe.records.tune import TuneDocument
 from ncclprobe.records.watch import WatchDocument
+from ncclprobe.report.text.profile import profile_verdict
 from ncclprobe.report.text.sweep import verdict_sentence
 from ncclprobe.report.text.validate_e2e import ANSWERS
 from ncclprobe.report.text.watch import watch_verdict
@@ -81,6 +83,7 @@ _VERDICTS: dict[type[Document], Callable[[Any], str]] = {
     SweepDocument: verdict_sentence,
     NodesDocument: nodes_verdict,
     InspectDocument: inspect_verdict,
+    ProfileDocument: profile_verdict,
     EnvDocument: env_verdict,
     E2eDocument: e2e_verdict,
     WatchDocument: watch_verdict,

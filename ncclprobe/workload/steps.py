@@ -1,0 +1,95 @@
+"""How many decode steps SGLang made of which batch size, from its log or its one-batch results.
+
+Source: SGLang 0.4.6 to 0.5.17, managers/scheduler_metrics_mixin.py (``Decode batch``, one line in
+``decode_log_interval`` steps, 40 by default), model_executor/cuda_graph_runner.py (``Capture cuda graph bs``;
+``capture_one_batch_size`` runs the model twice, then captures it; a batch is padded to the next size captured),
+bench_one_batch.py (the first token of ``output_len`` is the prefill's)
+"""
+
+from __future__ import annotations
+
+import bisect
+import collections
+import re
+
+import msgspec
+
+LOG_INTERVAL = 40
+"""Steps of a line, unless the log says otherwise."""
+PASSES = 3
+"""How often each captured size runs through NCCL at the start: twice to warm up, once to be captured."""
+_DECODE = re.compile(rb"Decode batch[^\n]{0,40}?#running-req: (\d{1,9})(?:[^\n]{0,400}?cuda graph: (True|False))?")
+_CAPTURE = re.compile(rb"Capture cuda graph bs \[([\d, ]{1,4000})\]")
+_INTERVAL = re.compile(rb"\bdecode_log_interval=(\d{1,6})")
+_REPLICA = re.compile(rb"\bDP(\d{1,4})\b[^\n]*\Z")
+_BENCH = re.compile(rb'\{[^\n]{0,8000}"batch_size"[^\n]{0,8000}"output_len"[^\n]{0,8000}\}')
+
+
+class _OneBatch(msgspec.Struct):
+    """A line that ``bench_one_batch`` appends."""
+
+    batch_size: int
+    output_len: int
+
+
+class SglangLines:
+    """Feed it SGLang's log or JSONL in pieces of whole lines."""
+
+    MARKS = (b"Decode batch", b"Capture cuda graph bs", b'"batch_size"')
+
+    def __init__(self) -> None:
+        self.captured: tuple[int, ...] = ()
+        """Batch sizes, ascending; empty where the log shows none."""
+        self._interval = LOG_INTERVAL
+        self._logged: dict[bytes, collections.Counter[tuple[int, bool]]] = {}
+        self._benched: collections.Counter[int] = collections.Counter()
+
+    def feed(self, piece: bytes) -> None:
+        """Take in whole lines."""
+        if interval := _INTERVAL.search(piece):
+            self._interval = max(1, int(interval[1]))
+        for match in _CAPTURE.finditer(piece):
+            self.captured = tuple(sorted({int(word) for word in re.findall(rb"\d{1,9}", match[1])}))
+        for match in _DECODE.finditer(piece):
+            line = piece[max(0, piece.rfind(b"\n", 0, match.start()) + 1, match.start() - 200) : match.start()]
+            replica = _REPLICA.search(line)
+            counts = self._logged.setdefault(replica[1] if replica else b"", collections.Counter())
+            counts[int(match[1]), match[2] != b"False"] += 1
+        for match in _BENCH.finditer(piece):
+            self._bench(match[0])
+
+    def _bench(self, line: bytes) -> None:
+        try:
+            found = msgspec.json.decode(line, type=_OneBatch)
+        except msgspec.MsgspecError:
+            return
+        if found.batch_size > 0 and found.output_len > 1:
+            self._benched[found.batch_size] += found.output_len - 1
+
+    @property
+    def told(self) -> bool:
+        """Return whether anything was found."""
+        return bool(self.captured or self._logged or self._benched)
+
+    @property
+    def steps(self) -> int:
+        """Return the decode steps, with and without a graph, of the data-parallel replica that made the most."""
+        return sum(self._benched.values()) or sum(self._decoded.values()) * self._interval
+
+    @property
+    def _decoded(self) -> collections.Counter[tuple[int, bool]]:
+        """Return lines by batch size and whether a graph ran."""
+        return max(self._logged.values(), key=lambda counts: counts.total(), default=collections.Counter())
+
+    @property
+    def replays(self) -> dict[int, int]:
+        """Return how often the graph of each batch size was replayed; batches are padded to the next one captured."""
+        ran = self._benched or {
+            batch: lines * self._interval for (batch, graph), lines in self._decoded.items() if graph
+        }
+        found: collections.Counter[int] = collections.Counter()
+        for batch, count in ran.items():
+            at = bisect.bisect_left(self.captured, batch)
+            if at < len(self.captured) or not self.captured:
+                found[self.captured[at] if self.captured else batch] += count
+        return dict(found)
