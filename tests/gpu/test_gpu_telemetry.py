@@ -30,8 +30,9 @@ print("done: 1.0")
 def test_a_trial_on_a_gpu_is_sampled(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     words = ["validate-e2e", "--workload", "command", "--metric", "done: ([0-9.]+)", "--candidate", "NCCL_PROTO=LL"]
-    main([*words, "--trials", "1", "--warmup", "0", "--telemetry", "0.1", "--out", str(out), "--json", "--",
-          sys.executable, "-c", WORK])  # fmt: skip
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main([*words, "--trials", "1", "--warmup", "0", "--telemetry", "0.1", "--out", str(out), "--json", "--",
+              sys.executable, "-c", WORK])  # fmt: skip
     document = json.loads(capsys.readouterr().out)
     assert [trial["status"] for trial in document["trials"]] == ["ok", "ok"]
     for folder in sorted((out / "trials").glob("*/")):
