@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from ncclprobe.e2e.choice import matching
 from ncclprobe.e2e.decode import message_bytes
 from ncclprobe.e2e.plan import GIVE_UP_AFTER, Standing, Stop
+from ncclprobe.e2e.telemetry_doubts import is_withheld, telemetry_doubts
 from ncclprobe.findings import Finding, error, info, warning
 from ncclprobe.records.e2e import Arm, Comparison, E2eDocument, E2eOptions, E2eVerdict, Trial, TrialStatus
 
@@ -29,7 +30,7 @@ def doubts(document: E2eDocument, options: E2eOptions, standing: Standing, dropp
     """
     answers = (_answer(document, options, one, standing) for one in document.comparisons)
     groups = (_failures(document, options, standing.given_up), _results(document), _arms(document, options))
-    return tuple(itertools.chain(*groups, *answers, _torn(dropped)))
+    return tuple(itertools.chain(*groups, *answers, telemetry_doubts(document, options), _torn(dropped)))
 
 
 def _failures(document: E2eDocument, options: E2eOptions, given_up: Sequence[str]) -> Iterator[Finding]:
@@ -92,7 +93,8 @@ def _arms(document: E2eDocument, options: E2eOptions) -> Iterator[Finding]:
 
 def _answer(document: E2eDocument, options: E2eOptions, one: Comparison, standing: Standing) -> Iterator[Finding]:
     subject = document.workload if one.arm == Arm.CANDIDATE else one.arm
-    if one.verdict is E2eVerdict.INCONCLUSIVE and standing.step is not Stop.FAILURES:
+    unclear = one.verdict is E2eVerdict.INCONCLUSIVE and not is_withheld(one, document.min_effect)
+    if unclear and standing.step is not Stop.FAILURES:
         by_budget = standing.step is Stop.BUDGET
         ended = "the budget ended" if by_budget else f"--trials {options.trials} was reached"
         yield warning(

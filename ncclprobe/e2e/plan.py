@@ -8,7 +8,8 @@ import random
 import statistics
 from collections.abc import Iterable, Sequence
 
-from ncclprobe.e2e.compare import judged, looks, pairs
+from ncclprobe.e2e.compare import Judgement, judged, looks, pairs
+from ncclprobe.e2e.throttling import excess, held
 from ncclprobe.records.base import Record
 from ncclprobe.records.e2e import Arm, E2eOptions, E2eVerdict, Trial, TrialStatus
 
@@ -145,9 +146,13 @@ class _Replay:
         return [Arm.BASELINE.value, *open_arms] if open_arms else []
 
     def _is_settled(self, arm: str, pairs_done: int) -> bool:
-        lower = self._options.lower_is_better
-        ratios = pairs(self._trials[: self._at], self._metric, lower_is_better=lower, arm=arm)
-        return is_settled(self._options, ratios[:pairs_done])
+        """Return whether an arm has its verdict; one that slowdowns make doubtful may become clear with more trials."""
+        trials, lower = self._trials[: self._at], self._options.lower_is_better
+        ratios = pairs(trials, self._metric, lower_is_better=lower, arm=arm)[:pairs_done]
+        if not is_settled(self._options, ratios):
+            return False
+        judgement = held(_judged(self._options, ratios), excess(trials, arm), self._options.min_effect)
+        return judgement.verdict is not E2eVerdict.INCONCLUSIVE
 
     def _lacks_time(self, needed: int) -> bool:
         """Return whether the budget has no room for the trials that complete a round.
@@ -166,10 +171,12 @@ def is_settled(options: E2eOptions, ratios: Sequence[float]) -> bool:
     """Return whether an arm's pairs end in a look at the data that gives a verdict."""
     if len(ratios) not in looks(options.trials):
         return False
-    judgement = judged(
-        ratios, options.trials, options.min_effect, final=False, comparisons=max(1, len(options.arms) - 1)
-    )
-    return judgement.verdict is not E2eVerdict.INCONCLUSIVE
+    return _judged(options, ratios).verdict is not E2eVerdict.INCONCLUSIVE
+
+
+def _judged(options: E2eOptions, ratios: Sequence[float]) -> Judgement:
+    comparisons = max(1, len(options.arms) - 1)
+    return judged(ratios, options.trials, options.min_effect, final=False, comparisons=comparisons)
 
 
 def spent(trials: Sequence[Trial]) -> float:

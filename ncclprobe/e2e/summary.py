@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ncclprobe.e2e.compare import judged, pairs
 from ncclprobe.e2e.plan import is_settled
+from ncclprobe.e2e.throttling import excess, held
 from ncclprobe.records.e2e import Arm, ArmSettings, Comparison, E2eDocument, E2eOptions, Trial
 
 
@@ -49,6 +50,7 @@ def _compared(
         final=not is_settled(options, ratios),
         comparisons=len(options.arms) - 1,
     )
+    judgement = held(judgement, excess(trials, name), options.min_effect)
     return Comparison(
         arm=name,
         verdict=judgement.verdict,

@@ -277,6 +277,9 @@ def test_several_nodes_are_started_by_a_launcher_and_end_with_the_first(tmp_path
     assert seen["traffic"]["seen"] == 40
     assert codes(found) == {("env-added", "sglang")}
     assert "NCCL_ALGO" not in found["findings"][0]["message"]
+    samples = sorted(path.name for path in (tmp_path / "run" / "trials").glob("*/telemetry*"))
+    assert samples == ["telemetry.0.jsonl"] * 4 + ["telemetry.1.jsonl"] * 4, "each node samples itself"
+    assert {host["samples"] >= 4 for trial in found["trials"] for host in trial["telemetry"]} == {True}
 
 
 def test_a_killed_run_leaves_nothing_and_goes_on(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from ncclprobe.report.html.markup import Markup, element, folded, joined, plain,
 from ncclprobe.report.html.part import Body
 from ncclprobe.report.html.secrecy import is_secret, open_variables
 from ncclprobe.report.html.sweep_figures import broken, styled
+from ncclprobe.report.html.telemetry import sampled, telemetry_figures
 from ncclprobe.report.text.e2e_in_force import in_force_text
 from ncclprobe.units import format_seconds
 
@@ -30,21 +31,21 @@ def e2e_body(document: E2eDocument, key: str) -> Body:
     compared = comparisons(document)
     trials = trials_figure(f"{key}-trials", document)
     ratios = [ratio_figure(f"{key}-ratio", document, compared)] if any(one.ratio for one in compared) else []
-    boxes = [
-        Toggle(group=f"arm-{at}", label=arm, look=shown, on=True)
-        for at, (arm, shown) in enumerate(_looks(document).items())
-    ]
+    looks = _looks(document)
+    beside = telemetry_figures(f"{key}-telemetry", document, looks)
+    boxes = [Toggle(group=f"arm-{at}", label=arm, look=shown, on=True) for at, (arm, shown) in enumerate(looks.items())]
     seen = in_force_text(document)
     parts = [
         _answers(compared),
-        toggles("Arms shown", boxes, (trials.key,)),
+        toggles("Arms shown", boxes, (trials.key, *(one.key for one in beside))),
         element("div", *map(figure, (trials, *ratios)), class_="pair"),
+        *([element("div", *map(figure, beside), class_="pair")] if beside else []),
         _settings(document),
         *([element("h4", "What NCCL ran with"), element("pre", seen, tabindex="0")] if seen else []),
         effective(document.trials),
         _every_trial(document),
     ]
-    return Body(content=joined(parts), figures=(trials, *ratios))
+    return Body(content=joined(parts), figures=(trials, *ratios, *beside))
 
 
 def comparisons(document: E2eDocument) -> tuple[Comparison, ...]:
@@ -109,7 +110,8 @@ def _trial_trace(document: E2eDocument, arm: str, shown: Look) -> dict[str, Any]
 
 def _said(document: E2eDocument, trial: Trial) -> str:
     value = trial.metrics[document.metric]
-    return f"{trial.order}: {trial.arm}, {trial.status}\n{document.metric} {value:.5g}\n{trial.started}"
+    first = (f"{trial.order}: {trial.arm}, {trial.status}", f"{document.metric} {value:.5g}", trial.started)
+    return "\n".join([*first, *sampled(trial)])
 
 
 def ratio_figure(key: str, document: E2eDocument, compared: Sequence[Comparison]) -> Figure:

@@ -2,12 +2,14 @@
 
 FAKE_NVML names what goes wrong: ``hang`` (a call that never returns, from GPU 1's fourth answer on), ``lost`` (GPU 1
 falls off the bus at the fourth), ``hot`` (GPU 1 is slowed down by heat in every other sample), ``closed`` (NVML cannot
-be opened), ``absent`` (no library), ``crash`` (the process ends); ``slice`` has what MIG leaves of the answers.
+be opened), ``absent`` (no library), ``crash`` (the process ends); ``slice`` has what MIG leaves of the answers. While
+the file that FAKE_NVML_HOT names is there, GPU 1 is slowed down by heat.
 """
 
 from __future__ import annotations
 
 import os
+import pathlib
 import time
 from types import SimpleNamespace
 
@@ -104,7 +106,8 @@ def nvmlDeviceGetTemperature(gpu: int, _sensor: int) -> int:
 
 
 def nvmlDeviceGetCurrentClocksThrottleReasons(gpu: int) -> int:
-    hot = MODE == "hot" and gpu == 1 and _asked[gpu] % 2
+    warm = MODE == "hot" and _asked[gpu] % 2
+    hot = gpu == 1 and (warm or pathlib.Path(os.environ.get("FAKE_NVML_HOT", "/nowhere")).exists())
     return 0x44 if hot else 0x4
 
 
