@@ -37,7 +37,7 @@ def test_gpus_have_plots_in_the_order_of_time() -> None:
     drawn = figures(paged(with_telemetry(host(gpu(0, 400.0), gpu(1, 600.0), throttled=0.125))))
     keys = [key for key in drawn if key.startswith("run-0-0-telemetry")]
     assert [drawn[key]["layout"]["yaxis"]["title"]["text"] for key in keys] == [
-        "GPU busy, %", "power, W", "slowed down, %",
+        "GPU busy, %", "power, W", "throttled, %",
     ]  # fmt: skip
     baseline, candidate = drawn[keys[1]]["traces"]
     assert (baseline["x"], baseline["y"], candidate["x"]) == ([0, 1], [500.0, 500.0], [2])
@@ -53,7 +53,7 @@ def test_the_checkboxes_act_on_these_plots_too() -> None:
 def test_hover_says_all_that_is_known() -> None:
     (trial,) = with_telemetry(host(gpu(0, 400.0), gpu(1, 600.0), throttled=0.125)).trials[:1]
     assert list(sampled(trial)) == [
-        "GPU busy 50 % (0 % to 100 %)", "power 500 W (300 W to 610 W)", "power limit 50 %", "slowed down 12.5 %",
+        "GPU busy 50 % (0 % to 100 %)", "power 500 W (300 W to 610 W)", "capped 50 %", "throttled 12.5 %",
         "NVLink 2.0 GB",
     ]  # fmt: skip
     shown = figures(paged(with_telemetry(host(gpu(0, 400.0)))))["run-0-0-trials"]["traces"][0]["customdata"][0]

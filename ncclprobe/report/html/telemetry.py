@@ -11,7 +11,7 @@ from ncclprobe.report.html.markup import plain
 from ncclprobe.report.html.sweep_figures import broken, styled
 from ncclprobe.report.text.telemetry import Quantity, known_quantities, written
 
-DRAWN = ("GPU busy", "power", "SM clock", "slowed down", "CPU busy", "CPU clock")
+DRAWN = ("GPU busy", "power", "SM clock", "throttled", "CPU busy", "CPU clock")
 """Further ones are in the hover text alone."""
 
 

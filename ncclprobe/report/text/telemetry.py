@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-from ncclprobe.records.e2e import Trial, TrialStatus
+from ncclprobe.records.e2e import Arm, Trial, TrialStatus
 from ncclprobe.records.telemetry import CpuTelemetry, GpuTelemetry, Spread
 
 POWER_CAP = "sw-power-cap"
@@ -81,15 +81,18 @@ QUANTITIES: tuple[Quantity, ...] = (
     Quantity("SM clock", "MHz", _per_gpu(lambda gpu: gpu.sm_mhz)),
     Quantity("GPU heat", "°C", _per_gpu(lambda gpu: gpu.temperature_c)),
     Quantity("memory", "GB", _per_gpu(lambda gpu: _times(gpu.memory_bytes, 1e-9)), ".1f"),
-    Quantity("power limit", "%", _per_gpu(_capped)),
+    Quantity("capped", "%", _per_gpu(_capped)),
     Quantity("CPU busy", "%", _per_cpu(lambda cpu: _just(cpu.busy_share, 100))),
     Quantity("load", "", _per_cpu(lambda cpu: cpu.load), ".1f"),
     Quantity("CPU clock", "MHz", _per_cpu(lambda cpu: cpu.mhz)),
-    Quantity("slowed down", "%", _slowed, ".1f"),
+    Quantity("throttled", "%", _slowed, ".1f"),
     Quantity("NVLink", "GB", _nvlink, ".1f"),
     Quantity("HCA", "GB", _hca, ".1f"),
 )
-"""In the order in which they are shown; of CPUs only where a host has no GPU."""
+"""In the order in which they are shown; of CPUs only where a host has no GPU. ``capped`` is the time at the power
+limit."""
+LEFT_OUT = ("GPU heat", "memory")
+"""Of the table, which is to fit into 80 columns."""
 
 
 def known_quantities(trials: Sequence[Trial]) -> list[Quantity]:
@@ -100,10 +103,10 @@ def known_quantities(trials: Sequence[Trial]) -> list[Quantity]:
 def telemetry_text(trials: Sequence[Trial]) -> str:
     """Return a table of what was sampled in the good trials, an arm a line; empty where nothing was."""
     good = [trial for trial in trials if trial.status is TrialStatus.OK]
-    quantities = known_quantities(good)
+    quantities = [quantity for quantity in known_quantities(good) if quantity.name not in LEFT_OUT]
     if not quantities:
         return ""
-    arms = dict.fromkeys(trial.arm for trial in good)
+    arms = sorted(dict.fromkeys(trial.arm for trial in good), key=lambda arm: arm != Arm.BASELINE)
     rows = [[arm, *(_mean(one, [trial for trial in good if trial.arm == arm]) for one in quantities)] for arm in arms]
     columns = ["arm", *(one.name for one in quantities)]
     return f"While it ran, {_cost(good)}\n" + tabulate(rows, columns, tablefmt="simple", disable_numparse=True)
