@@ -20,19 +20,24 @@ from ncclprobe.cli.e2e_arms import (
     with_layouts,
     with_plugin,
 )
+from ncclprobe.cli.e2e_job import collected, emit, is_job, job_options, job_script, submitted_document, watches
 from ncclprobe.cli.e2e_run import run_trials, surroundings
 from ncclprobe.cli.output import drawn_seed, finish, shared_options
 from ncclprobe.e2e.gpus import gpu_bytes
 from ncclprobe.e2e.workload import WORKLOADS, make_workload
 from ncclprobe.errors import UsageError
 from ncclprobe.launchers import LAUNCHERS
+from ncclprobe.launchers.jobs import fresh_name
+from ncclprobe.launchers.scripts import SCRIPTS
 from ncclprobe.nodesets import expand
 from ncclprobe.records.e2e import (
     TELEMETRY_S,
     ArmSettings,
     Bench,
+    E2eDocument,
     E2eOptions,
     Layout,
+    Placement,
     ProxyShape,
     SglangOptions,
 )
@@ -40,7 +45,7 @@ from ncclprobe.report.text.validate_e2e import e2e_text
 from ncclprobe.store import Manifest, RunDirectory, command_line, default_directory, relevant_environment
 
 NAME = "validate-e2e"
-WITH_RESUME = ("resume", "as_json")
+WITH_RESUME = ("resume", "here", "wait", "as_json")
 """Options that go with --resume; all others are the interrupted run's own."""
 EXAMPLES = """\b
 ncclprobe validate-e2e --candidate ncclprobe-runs/20261122T021100Z-sweep
@@ -48,13 +53,16 @@ ncclprobe validate-e2e --workload command --metric 'tok/s: ([0-9.]+)' \\
     --candidate NCCL_ALGO=allreduce:tree -- ./bench.sh --batch 64
 ncclprobe validate-e2e --workload sglang --model deepseek-ai/DeepSeek-R1 --tp 8 \\
     --candidate ncclprobe-runs/20261122T021100Z-sweep -- --load-format dummy --num-prompts 2000
+ncclprobe validate-e2e --nranks 16 --nnodes 2 --candidate NCCL_PROTO=LL --launcher slurm --submit
 """
 _PROXY = ("layers", "hidden", "batch", "steps", "nranks")
 _LAYOUT = ("tp", "pp", "dp", "nnodes")
+_PLACEMENT = ("launcher", "hosts", "nnodes")
 _SGLANG = ("bench", "model", *_LAYOUT, "variants", "prefix", "python", "launcher", "hosts")
 _MEASURED = ("metric", "lower_is_better", "tokens")
-TAKES = {"command": _MEASURED, "proxy": _PROXY, "sglang": (*_MEASURED, *_SGLANG)}
-"""Workload -> options that not every workload takes."""
+_PLACED = ("launcher", "nnodes")
+TAKES = {"command": _MEASURED, "proxy": (*_PROXY, *_PLACEMENT), "sglang": (*_MEASURED, *_SGLANG)}
+"""Workload -> options that not every workload takes; as a job, each takes a launcher and a number of nodes."""
 
 
 @click.command(NAME, epilog=EXAMPLES)
@@ -111,12 +119,17 @@ TAKES = {"command": _MEASURED, "proxy": _PROXY, "sglang": (*_MEASURED, *_SGLANG)
 @click.option("--tp", type=click.IntRange(1), default=1, show_default=True, help="sglang: tensor-parallel ranks.")
 @click.option("--pp", type=click.IntRange(1), default=1, show_default=True, help="sglang: pipeline stages.")
 @click.option("--dp", type=click.IntRange(1), default=1, show_default=True, help="sglang: data-parallel replicas.")
-@click.option("--nnodes", type=click.IntRange(1), default=1, show_default=True, help="sglang: nodes of the baseline.")
+@click.option("--nnodes", type=click.IntRange(1), default=1, show_default=True, help="Nodes; sglang: of the baseline.")
 @click.option("--variants", multiple=True, metavar="tp=N,pp=N...", help="sglang: further layouts, each an arm.")
 @click.option("--prefix", default="", metavar="TOKENS", help="sglang: before its command: 'apptainer exec --nv x.sif'.")
 @click.option("--python", metavar="PROGRAM", help="sglang: the Python that has it  [default: this one, or python3]")
-@click.option("--launcher", type=click.Choice(list(LAUNCHERS)), help="sglang: what starts it on several nodes.")
-@click.option("--hosts", metavar="NODESET", help="sglang: these nodes: dgx[001-002]  [default: the job's]")
+@click.option(
+    "--launcher",
+    type=click.Choice(sorted({*LAUNCHERS, *SCRIPTS})),
+    help="proxy, sglang: what starts them on several nodes. With --emit or --submit: slurm or pbs.",
+)
+@click.option("--hosts", metavar="NODESET", help="proxy, sglang: these nodes: dgx[001-002]  [default: the job's]")
+@job_options
 @click.option(
     "--telemetry",
     type=click.FloatRange(0),
@@ -130,11 +143,38 @@ TAKES = {"command": _MEASURED, "proxy": _PROXY, "sglang": (*_MEASURED, *_SGLANG)
 @click.pass_context
 def command(context: click.Context, /, resume: pathlib.Path | None, *, as_json: bool, **given: Any) -> int:
     """Compare a candidate's settings with a baseline's by a real workload, in interleaved trials."""
-    directory = _resumed(context, resume) if resume is not None else _created(context, given)
-    with directory:
+    if resume is None and is_job(context, given):
+        return _job(context, given, as_json=as_json)
+    if resume is not None and watches(resume, here=given["here"]):
+        _refuse_with_resume(context, resume)
+        return _finished(collected(resume, given["wait"]), resume, as_json=as_json)
+    with _resumed(context, resume) if resume is not None else _created(context, given) as directory:
         document = run_trials(directory)
-    path = str(directory.path)
-    return finish(document, lambda: e2e_text(document, path), as_json=as_json, path=path)
+    return _finished(document, directory.path, as_json=as_json)
+
+
+def _finished(document: E2eDocument, path: pathlib.Path, *, as_json: bool) -> int:
+    return finish(document, lambda: e2e_text(document, str(path)), as_json=as_json, path=str(path))
+
+
+def _job(context: click.Context, given: dict[str, Any], *, as_json: bool) -> int:
+    """Write the job script, submit it and wait for its result, whatever of this was asked for."""
+    if as_json and not given["submit"]:
+        raise UsageError("--emit writes a script, no document; leave --json away, or --submit it")
+    _refuse_misplaced(context, given["workload"], as_job=True)
+    path = given["out"] or default_directory(NAME)
+    path = path.absolute() if given["submit"] else path
+    options = _options(given, path)
+    if options.workload == "command":
+        make_workload(options, surroundings(path))
+    name = fresh_name() if given["submit"] else "ncclprobe"
+    script = job_script(context, given, options, path, name)
+    if given["emit"]:
+        emit(given["emit"], script)
+    if not given["submit"]:
+        return 0
+    document = submitted_document(given["launcher"], name, script, path, given["wait"])
+    return _finished(document, path, as_json=as_json)
 
 
 def _resumed(context: click.Context, path: pathlib.Path) -> RunDirectory:
@@ -143,10 +183,14 @@ def _resumed(context: click.Context, path: pathlib.Path) -> RunDirectory:
     Raises:
         UsageError: Other options were given, too.
     """
+    _refuse_with_resume(context, path)
+    return RunDirectory.resume(path, NAME)
+
+
+def _refuse_with_resume(context: click.Context, path: pathlib.Path) -> None:
     extra = [name for name in context.params if name not in WITH_RESUME and _is_given(context, name)]
     if extra:
         raise UsageError(f"--resume goes on with the options of {path}; leave out {', '.join(map(_flag, extra))}")
-    return RunDirectory.resume(path, NAME)
 
 
 def _created(context: click.Context, given: dict[str, Any]) -> RunDirectory:
@@ -165,9 +209,10 @@ def _created(context: click.Context, given: dict[str, Any]) -> RunDirectory:
     return RunDirectory.create(path, manifest)
 
 
-def _refuse_misplaced(context: click.Context, workload: str) -> None:
+def _refuse_misplaced(context: click.Context, workload: str, *, as_job: bool = False) -> None:
     special = dict.fromkeys(name for names in TAKES.values() for name in names)
-    misplaced = [name for name in special if name not in TAKES[workload] and _is_given(context, name)]
+    takes = {*TAKES[workload], *(_PLACED if as_job else ())}
+    misplaced = [name for name in special if name not in takes and _is_given(context, name)]
     if misplaced:
         raise UsageError(f"the workload {workload!r} does not take {', '.join(map(_flag, misplaced))}")
 
@@ -183,6 +228,7 @@ def _options(given: dict[str, Any], path: pathlib.Path) -> E2eOptions:
     if candidate and given["workload"] == "command":
         candidate = with_plugin(candidate)
     further: dict[str, ArmSettings] = {}
+    hosts = expand(given["hosts"]) if given["hosts"] else ()
     if is_sglang:
         base = Layout(**{name: given[name] for name in _LAYOUT})
         baseline, candidate, further = with_layouts(baseline, candidate, base, variants)
@@ -201,6 +247,9 @@ def _options(given: dict[str, Any], path: pathlib.Path) -> E2eOptions:
         lower_is_better=given["lower_is_better"],
         command=() if is_sglang else tokens,
         proxy=ProxyShape(**{name: given[name] for name in _PROXY}),
+        placement=Placement(
+            launcher=given["launcher"] or "local", hosts=hosts, nnodes=given["nnodes"] if given["nnodes"] > 1 else None
+        ),
         sglang=_sglang(given, tokens) if is_sglang else SglangOptions(),
         telemetry_s=given["telemetry"],
     )

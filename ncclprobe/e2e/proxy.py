@@ -13,17 +13,18 @@ import msgspec
 from ncclprobe.backends.mpi import giving_way
 from ncclprobe.backends.mpi_names import OPEN_MPI_START
 from ncclprobe.e2e.workload import Outcome, Surroundings
-from ncclprobe.errors import BackendError, LaunchError, MissingDependencyError
+from ncclprobe.errors import BackendError, LaunchError, MissingDependencyError, UsageError
 from ncclprobe.findings import Finding
 from ncclprobe.launchers import make_launcher
 from ncclprobe.launchers.base import python_job
 from ncclprobe.launchers.run import run_ranks
 from ncclprobe.records.base import Record
-from ncclprobe.records.e2e import ArmSettings, E2eOptions, ProxyShape, Trial
+from ncclprobe.records.e2e import ArmSettings, E2eOptions, Placement, ProxyShape, Trial
 from ncclprobe.records.inspect import TunerRow
 
 WORKER = "ncclprobe.e2e.proxy_worker"
 METRIC = "tok_s"
+HERE = Placement()
 SHOWN = ("MPIR_CVAR_", "OMPI_MCA_")
 """Prefixes of the variables that an MPI library reads at its start."""
 
@@ -59,6 +60,8 @@ class ProxyReport(Record, frozen=True, kw_only=True):
     """What was set while they ran, a row for each message size and each way in which ranks were set."""
     problem: str = ""
     """Why the result does not count."""
+    hosts: tuple[str, ...] = ()
+    """Each rank's."""
 
 
 class ProxyWorkload:
@@ -69,15 +72,22 @@ class ProxyWorkload:
     def __init__(self, options: E2eOptions, _surroundings: Surroundings) -> None:
         if importlib.util.find_spec("mpi4py") is None:
             raise MissingDependencyError("the workload `proxy` runs on MPI ranks; `pip install 'ncclprobe[embedded]'`")
-        self.shape = options.proxy
-        self.launcher = make_launcher("local")
+        self.shape, self.placement = options.proxy, options.placement
+        self.per_host = ranks_per_host(self.shape, self.placement)
+        self.launcher = make_launcher(self.placement.launcher)
 
     def run(self, arm: ArmSettings, log: pathlib.Path, timeout_s: float, started: Callable[[int], None]) -> Outcome:
         """Run the loop once on fresh ranks, which end with this process even when it is killed."""
         request = ProxyRequest(shape=self.shape, table=arm.table)
         start = OPEN_MPI_START if arm.table else ()
         way = giving_way(self.shape.nranks, self.launcher.name)
-        job = python_job(WORKER, nranks=self.shape.nranks, env=(*start, *way, *arm.env.items()))
+        job = python_job(
+            WORKER,
+            nranks=self.shape.nranks,
+            hosts=self.placement.hosts,
+            ranks_per_host=self.per_host,
+            env=(*start, *way, *arm.env.items()),
+        )
         records = run_ranks(
             job,
             self.launcher,
@@ -91,7 +101,7 @@ class ProxyWorkload:
             log.write_text(f"{problem}\n", encoding="utf-8")
             return _failed(str(problem), {})
         log.write_bytes(b"".join(answer + b"\n" for answer in answers))
-        return outcome_of(answers, arm.env)
+        return outcome_of(answers, arm.env, self.placement)
 
     def checks(self) -> tuple[Finding, ...]:
         """Return nothing: there is nothing to get wrong."""
@@ -102,12 +112,30 @@ class ProxyWorkload:
         return ()
 
 
-def outcome_of(answers: list[bytes], env: Mapping[str, str]) -> Outcome:
+def ranks_per_host(shape: ProxyShape, placement: Placement) -> int | None:
+    """Return how many consecutive ranks a host gets, None where nobody says on how many hosts they are.
+
+    Raises:
+        UsageError: There are other hosts than nodes, or the ranks do not divide among them.
+    """
+    hosts = len(placement.hosts)
+    nnodes = placement.nnodes or hosts
+    if hosts and nnodes != hosts:
+        raise UsageError(f"--hosts names {hosts} hosts, and --nnodes says {nnodes}; leave --nnodes out")
+    if placement.launcher == "local" and nnodes > 1:
+        raise UsageError("several nodes need a launcher; name --launcher mpirun, srun or pbs")
+    if nnodes and shape.nranks % nnodes:
+        raise UsageError(f"{shape.nranks} ranks do not divide among {nnodes} nodes; choose another --nranks")
+    return shape.nranks // nnodes if nnodes and placement.launcher != "local" else None
+
+
+def outcome_of(answers: list[bytes], env: Mapping[str, str], placement: Placement = HERE) -> Outcome:
     """Return what a trial gave.
 
     Args:
         answers: What rank 0 sent.
         env: What was to be in force.
+        placement: Where the ranks were to run.
     """
     if not answers:
         return _failed("the ranks ended without a result", {})
@@ -116,10 +144,17 @@ def outcome_of(answers: list[bytes], env: Mapping[str, str]) -> Outcome:
         "env": {name: value for name, value in os.environ.items() if name.startswith(SHOWN)} | dict(env),
         "library": report.library,
         "allreduce": msgspec.to_builtins(report.in_force),
+        "hosts": list(report.hosts),
     }
-    if why := report.problem or not_in_force(env, report.in_force):
+    if why := report.problem or misplaced(placement, report.hosts) or not_in_force(env, report.in_force):
         return _failed(why, effective)
     return Outcome(metrics=report.metrics, effective=effective)
+
+
+def misplaced(placement: Placement, hosts: Sequence[str]) -> str:
+    """Return why ranks are not where they were to be; empty where they are, or nobody said where."""
+    asked, found = placement.nnodes or len(placement.hosts), len(set(hosts))
+    return f"the ranks ran on {found} hosts, not on {asked}" if asked and found != asked else ""
 
 
 def not_in_force(env: Mapping[str, str], in_force: Sequence[InForce]) -> str:

@@ -124,7 +124,9 @@ def timed_steps(request: ProxyRequest, comm: MPI.Comm, switch: Switch) -> Timed:
     return Timed(seconds=seconds, waiting=waiting, checksum=float(np.mean([checksum(y_BH) for y_BH in outputs])))
 
 
-def report_of(request: ProxyRequest, times: Sequence[Timed], variables: Sequence[dict[str, str]]) -> ProxyReport:
+def report_of(
+    request: ProxyRequest, times: Sequence[Timed], variables: Sequence[dict[str, str]], hosts: Sequence[str]
+) -> ProxyReport:
     """Return the report of all ranks' measurements."""
     seconds, sums = max(time.seconds for time in times), [time.checksum for time in times]
     spread = (max(sums) - min(sums)) / abs(sums[0])
@@ -148,6 +150,7 @@ def report_of(request: ProxyRequest, times: Sequence[Timed], variables: Sequence
             for one in ways.values()
         ),
         problem="" if spread <= RANKS_AGREE else differ,
+        hosts=tuple(hosts),
     )
 
 
@@ -158,12 +161,12 @@ def main() -> None:
     channel.abort = lambda: comm.Abort(1)
     text = channel.receive() if comm.Get_rank() == 0 else b""
     request = msgspec.json.decode(comm.bcast(text), type=ProxyRequest)
-    nnodes = len(set(comm.allgather(MPI.Get_processor_name())))
-    switch = Switch(request.table, comm.Get_size(), nnodes)
+    hosts = comm.allgather(MPI.Get_processor_name())
+    switch = Switch(request.table, comm.Get_size(), len(set(hosts)))
     times = comm.gather(timed_steps(request, comm, switch))
     variables = comm.gather(switch.read())
     if times is not None and variables is not None:
-        channel.send(msgspec.json.encode(report_of(request, times, variables)))
+        channel.send(msgspec.json.encode(report_of(request, times, variables, hosts)))
 
 
 if __name__ == "__main__":

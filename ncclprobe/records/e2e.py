@@ -9,7 +9,6 @@ from ncclprobe.records.base import Document, Interval, Record
 from ncclprobe.records.inspect import TunerRow
 from ncclprobe.records.telemetry import HostTelemetry
 
-
 TELEMETRY_S = 0.5
 """Between samples of the machine, where nothing else is asked for."""
 
@@ -83,6 +82,17 @@ class ProxyShape(Record, frozen=True, kw_only=True):
     """Tensor-parallel ranks."""
 
 
+class Placement(Record, frozen=True, kw_only=True):
+    """Where a workload's own ranks run."""
+
+    launcher: str = "local"
+    """What starts them."""
+    hosts: tuple[str, ...] = ()
+    """On these; empty for this machine, or for the launcher's allocation."""
+    nnodes: int | None = None
+    """So many hosts, as many ranks on each; None leaves that to the hosts or to the launcher."""
+
+
 class Bench(enum.StrEnum):
     """Which of SGLang's benchmarks."""
 
@@ -147,6 +157,8 @@ class E2eOptions(Record, frozen=True, kw_only=True):
     """The command's tokens."""
     proxy: ProxyShape = ProxyShape()
     """The decode loop's size."""
+    placement: Placement = Placement()
+    """Where the decode loop's ranks run."""
     sglang: SglangOptions = SglangOptions()
     """How SGLang is run."""
     telemetry_s: float = 0.0

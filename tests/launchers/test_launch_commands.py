@@ -12,7 +12,6 @@ from ncclprobe.launchers.endings import describe_end, telling
 from ncclprobe.launchers.local import LocalLauncher
 from ncclprobe.launchers.mpirun import Flavour, MpirunLauncher, flavour_of
 from ncclprobe.launchers.pbs import PbsLauncher, parse_nodefile
-from ncclprobe.launchers.scripts import Batch, pbs_script, slurm_script
 from ncclprobe.launchers.srun import SrunLauncher, allocated_cpus
 from ncclprobe.ranks import RankInfo, rank_from
 
@@ -265,49 +264,3 @@ def test_records_are_found_behind_anything(payload: bytes, noise: str) -> None:
 @pytest.mark.parametrize("line", [b"", b"plain\n", b'{"json": 1}\n'])
 def test_other_lines_are_no_records(line: bytes) -> None:
     assert unframe(line) is None
-
-
-BATCH = Batch(
-    command=("ncclprobe", "sweep", "--out", "my run"),
-    nodes=4,
-    ranks_per_node=8,
-    gpus_per_node=8,
-    minutes=90,
-    queue="gpu",
-    env=(("NCCL_IB_HCA", "=mlx5_0,mlx5_1"), ("NOTE", "it's $HOME")),
-)
-
-
-def test_slurm_script() -> None:
-    assert slurm_script(BATCH).splitlines() == [
-        "#!/bin/bash",
-        "#SBATCH --job-name=ncclprobe",
-        "#SBATCH --nodes=4",
-        "#SBATCH --ntasks-per-node=8",
-        "#SBATCH --gpus-per-node=8",
-        "#SBATCH --time=90",
-        "#SBATCH --partition=gpu",
-        "set -eu",
-        "export NCCL_IB_HCA==mlx5_0,mlx5_1",
-        "export NOTE='it'\"'\"'s $HOME'",
-        "ncclprobe sweep --out 'my run'",
-    ]
-
-
-def test_pbs_script() -> None:
-    assert pbs_script(BATCH.with_(queue=None, env=())).splitlines() == [
-        "#!/bin/bash",
-        "#PBS -N ncclprobe",
-        "#PBS -l select=4:ncpus=8:mpiprocs=8:ngpus=8",
-        "#PBS -l walltime=01:30:00",
-        "set -eu",
-        'cd "$PBS_O_WORKDIR"',
-        "ncclprobe sweep --out 'my run'",
-    ]
-
-
-@pytest.mark.parametrize("change", [{"name": "a b"}, {"queue": "x\n#SBATCH --y"}, {"env": (("A;B", "1"),)}])
-def test_scripts_refuse_what_a_scheduler_could_misread(change: dict[str, object]) -> None:
-    for script in (slurm_script, pbs_script):
-        with pytest.raises(UsageError):
-            script(BATCH.with_(**change))
