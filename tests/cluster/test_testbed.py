@@ -40,6 +40,11 @@ def test_hosts_have_names_addresses_and_processes_of_their_own(cluster: Cluster)
     assert [line.partition(" ")[0] for line in cluster.processes("node3")] == ["sshd:"]
 
 
+def test_a_host_leaves_no_zombie_unreaped(cluster: Cluster) -> None:
+    cluster.must("node2", "sh", "-c", "sh -c 'exit 3' & exec true")
+    assert cluster.must("node2", "sh", "-c", "grep -L ') [SR] ' /proc/[0-9]*/stat || true") == ""
+
+
 def test_hosts_reach_each_other_by_name(cluster: Cluster) -> None:
     assert cluster.must("node1", "ssh", "node4", "hostname; echo $SSH_CONNECTION").split()[:2] == ["node4", "10.78.0.1"]
 

@@ -40,7 +40,10 @@ PATH = os.pathsep.join([str(pathlib.Path(sys.executable).parent), "/usr/sbin:/us
 _NAMESPACES = ("--net", "--uts", "--ipc", "--mount", "--pid")
 _TIED = ("setpriv", "--pdeathsig", "KILL")
 """Ends what follows when the process that started it ends."""
-_FIRST = 'trap "" CHLD; read -r pid rest </proc/self/stat; mount -t proc proc /proc; echo "$pid"; exec sleep infinity'
+_FIRST = (
+    'read -r pid rest </proc/self/stat; mount -t proc proc /proc; echo "$pid"; '
+    "exec env --ignore-signal=CHLD sleep infinity"  # a shell's own trap does not outlive its exec
+)
 """A host's first process. It says its number as it is outside; ignoring SIGCHLD, it leaves no zombie unreaped."""
 _FULL_RATE = "40gbit"
 _COMMAND_S = 30.0
