@@ -47,15 +47,19 @@ def elements_per_rank(point: Point, nranks: int) -> int:
     Raises:
         UsageError: The size holds none.
     """
-    item = ITEM_BYTES[point.dtype]
-    parts = nranks if Collective(point.collective) in _SHARED else 1
-    count = point.size_bytes // (item * parts)
+    part = part_bytes(Collective(point.collective), point.dtype, nranks)
+    count = point.size_bytes // part
     if count < 1:
         raise UsageError(
             f"{format_size(point.size_bytes)} bytes hold no {point.dtype} element for each of {nranks} ranks in"
-            f" {point.collective}; sizes must be {item * parts} or more"
+            f" {point.collective}; sizes must be {part} or more"
         )
     return count
+
+
+def part_bytes(collective: Collective, dtype: str, nranks: int) -> int:
+    """Return the bytes of the smallest size: an element, for each rank where the ranks share the buffer."""
+    return ITEM_BYTES.get(dtype, 1) * (nranks if collective in _SHARED else 1)
 
 
 def geometry(point: Point, rank: int, nranks: int) -> Geometry:

@@ -14,15 +14,17 @@ from typing import IO, Protocol
 import msgspec
 
 from ncclprobe.cli.output import note
-from ncclprobe.errors import ParseError, RunDirectoryError, UsageError
+from ncclprobe.errors import ParseError, UsageError
 from ncclprobe.findings import Finding, error
 from ncclprobe.inspect import nsys
 from ncclprobe.inspect.recognise import decode
 from ncclprobe.inspect.source import Source
 from ncclprobe.records.inspect import Nsys
+from ncclprobe.records.prediction import Workload
 from ncclprobe.records.profile import ProfileDocument
 from ncclprobe.records.tuner import Recorded
-from ncclprobe.store import DOCUMENT, read_document
+from ncclprobe.store import DOCUMENT
+from ncclprobe.sweep.weights import workload_of
 from ncclprobe.workload.assemble import Gathered, profile_of
 from ncclprobe.workload.nsys_rows import KERNELS_TABLE, QUERY, KernelSum, KernelTable, table_of_documents, table_of_sums
 from ncclprobe.workload.recorded import doubts, is_record, read_record
@@ -187,21 +189,23 @@ def read_profile(names: Sequence[str], said: Replays) -> tuple[ProfileDocument, 
     return files.document(said), files.unreadable
 
 
-def profile_for_sweep(name: pathlib.Path) -> ProfileDocument:
+def workload_of_profile(name: pathlib.Path, collective: str | None, *, axes: bool, sizes: str | None) -> Workload:
     """Return the messages that a sweep is to measure.
 
+    Args:
+        name: A run of ``profile``, its document, or a file that it reads.
+        collective: What to measure; None takes what carries most.
+        axes: Whether variables of whole processes are tried, too.
+        sizes: As given.
+
     Raises:
-        UsageError: The file cannot be read, or tells of no messages.
+        UsageError: It cannot be read, tells of no such messages, or something else says what to measure.
     """
-    if name.is_dir() and (name / DOCUMENT).is_file():
-        try:
-            found = read_document(name, (ProfileDocument,))
-        except RunDirectoryError as problem:
-            raise UsageError(f"--profile {name}: {problem}") from problem
-        document = found if isinstance(found, ProfileDocument) else ProfileDocument()
-    else:
-        document, _ = read_profile([str(name)], Replays())
+    if axes or sizes:
+        why = "their gain is over sizes of equal weight" if axes else "the profile says which sizes are measured"
+        raise UsageError(f"--profile and {'--env' if axes else '--sizes'} do not go together: {why}; leave one away")
+    document, _ = read_profile([str(name)], Replays())
     if not document.messages:
         why = next((one.message for one in document.findings), "it is empty")
         raise UsageError(f"--profile {name}: no messages; {why}. See `ncclprobe profile {name}`")
-    return document
+    return workload_of(document, str(name), collective)

@@ -13,24 +13,28 @@ import msgspec
 
 from ncclprobe.backends import BACKENDS, auto_backend, make_backend
 from ncclprobe.backends.base import Backend, BackendOptions, Capabilities, GpuOptions
+from ncclprobe.backends.geometry import ITEM_BYTES, part_bytes
 from ncclprobe.cli.normal import seen_hardware, with_normality
 from ncclprobe.cli.output import drawn_seed, finish, note, refuse_options_with_resume, shared_options
+from ncclprobe.cli.profile_files import workload_of_profile
 from ncclprobe.cli.progress import LaunchProgress
 from ncclprobe.errors import UsageError
 from ncclprobe.launchers import LAUNCHERS
 from ncclprobe.names import DEFAULT, Collective
 from ncclprobe.nodesets import expand
+from ncclprobe.records.prediction import Workload
 from ncclprobe.records.sweep import Cell, SweepDocument
 from ncclprobe.report.text.sweep import sweep_text
 from ncclprobe.store import Manifest, RunDirectory, command_line, default_directory, relevant_environment
-from ncclprobe.sweep import summary
+from ncclprobe.sweep import prediction, summary
 from ncclprobe.sweep.axes import check_search, environments, parse_axes
 from ncclprobe.sweep.doubts import doubts
-from ncclprobe.sweep.plan import SweepOptions, planned_cells, planned_points
+from ncclprobe.sweep.plan import DEFAULT_DTYPE, SweepOptions, planned_cells, planned_points
 from ncclprobe.sweep.race import Race, RacePlan
 from ncclprobe.sweep.run import run_race
 from ncclprobe.sweep.search import race_of
-from ncclprobe.tuner.choose import choose
+from ncclprobe.sweep.weights import extents, placed
+from ncclprobe.tuner.choose import choose, widened
 
 NAME = "sweep"
 DEFAULT_BUDGET_S = 120.0
@@ -66,8 +70,12 @@ def _numbers(context: click.Context, option: click.Parameter, text: str | None) 
 )  # fmt: skip
 @click.option("--sizes", metavar="FROM:TO:FACTOR|SIZE,...", help="8:1G:8  [default: the fabric's, or 8:8M:8]")
 @click.option(
-    "--collective", type=click.Choice([c.value for c in Collective]), default="all_reduce", show_default=True,
-    help="What is run.",
+    "--collective", type=click.Choice([c.value for c in Collective]), default=None,
+    help="What is run  [default: all_reduce, or what carries most of the profile]",
+)  # fmt: skip
+@click.option(
+    "--profile", type=click.Path(exists=True, path_type=pathlib.Path), metavar="FILE",
+    help="Measure a workload's sizes and weigh them: a run of profile, or what it reads.",
 )  # fmt: skip
 @click.option("--dtype", help="float32, float16, ...  [default: float32, or the fabric's]")
 @click.option("--nranks", type=click.IntRange(2), help="Ranks  [default: the backend's: 4, or the fabric's]")
@@ -125,6 +133,7 @@ def command(
 
     \b
     ncclprobe sweep --algo Tree,Ring
+    ncclprobe sweep --profile nccl.log
     ncclprobe sweep --env NCCL_NTHREADS=default,256,512 --env NCCL_BUFFSIZE=default,8388608
     ncclprobe sweep --backend sim --fabric data/fabric_two_nodes/fabric.toml
     """  # noqa: D301 (click reads the backspace)
@@ -139,7 +148,8 @@ def command(
 
 def sweep_options(
     *, backend: str, fabric: pathlib.Path | None, hosts: str | None, budget: float | None, timeout: float,
-    sample: float, seed: int | None, env: Sequence[str] = (), **same: Any,
+    sample: float, seed: int | None, env: Sequence[str] = (), profile: pathlib.Path | None = None,
+    collective: str | None = None, **same: Any,
 ) -> SweepOptions:  # fmt: skip
     """Return what was asked for, with every default that depends on the machine settled.
 
@@ -150,7 +160,10 @@ def sweep_options(
     if fabric is not None and name != "sim":
         raise UsageError(f"--fabric describes a simulated fabric; leave it away with --backend {name}")
     axes = parse_axes(env, os.environ)
+    workload = workload_of_profile(profile, collective, axes=bool(axes), sizes=same.get("sizes")) if profile else None
     check_search(axes, same["search"], exhaustive=same["exhaustive"])
+    if workload and name == "nccl" and not same["dtype"] and workload.dtype in ITEM_BYTES:
+        same["dtype"] = workload.dtype
     most = DEFAULT_BUDGET_S * min(1 + len(environments(axes)), MOST_BUDGETS)
     return SweepOptions(
         backend=name,
@@ -161,6 +174,8 @@ def sweep_options(
         timeout_s=timeout,
         sample_s=sample / 1e3,
         seed=drawn_seed(seed),
+        collective=workload.collective if workload else collective or Collective.ALL_REDUCE.value,
+        workload=workload,
         **same,
     )
 
@@ -198,7 +213,8 @@ def swept(directory: RunDirectory) -> SweepDocument:
     race = race_of(plan, options.env, options.search)
     with contextlib.closing(backend):
         run_race(race, backend, directory, LaunchProgress(options.budget_s))
-    document = with_normality(_judged(race, backend, capabilities, directory.dropped), directory.manifest)
+    workload = _placed(options, backend, capabilities)
+    document = with_normality(_judged(race, backend, capabilities, directory.dropped, workload), directory.manifest)
     directory.finish(document)
     return document
 
@@ -220,6 +236,7 @@ def _plan(options: SweepOptions) -> tuple[Backend, Capabilities, RacePlan]:
     )
     collective = Collective(options.collective)
     capabilities = backend.capabilities(collective)
+    options = options.with_(workload=_placed(options, backend, capabilities))
     plan = RacePlan(
         points=planned_points(options, backend.points(collective)),
         cells=planned_cells(options, capabilities),
@@ -233,14 +250,35 @@ def _plan(options: SweepOptions) -> tuple[Backend, Capabilities, RacePlan]:
     return backend, capabilities, plan
 
 
-def _judged(race: Race, backend: Backend, capabilities: Capabilities, dropped_bytes: int) -> SweepDocument:
+def _placed(options: SweepOptions, backend: Backend, capabilities: Capabilities) -> Workload | None:
+    """Return the workload with sizes that the backend can measure."""
+    if options.workload is None:
+        return None
+    collective = Collective(options.collective)
+    offered = sorted({point.size_bytes for point in backend.points(collective)})
+    return placed(
+        options.workload, offered, part_bytes(collective, options.dtype or DEFAULT_DTYPE, capabilities.nranks)
+    )
+
+
+def _judged(
+    race: Race, backend: Backend, capabilities: Capabilities, dropped_bytes: int, workload: Workload | None = None
+) -> SweepDocument:
     def environment(collective: str, cell: Cell) -> dict[str, str]:
         return backend.environment(Collective(collective), cell)
 
     own = race.evidence.own_channels
-    choice = choose(race.plan.points, race.winners, race.ratios, summary.gain(race), environment, own)
+    gain = summary.gain(race, prediction.weights(race, workload) if workload else None)
+    choice = choose(race.plan.points, race.winners, race.ratios, gain, environment, own)
+    if workload is not None:
+        choice = choice.with_(table=widened(choice.table, extents(workload)))
     return SweepDocument(
-        findings=(*capabilities.findings, *doubts(race, choice, dropped_bytes)),
+        findings=(
+            *capabilities.findings,
+            *doubts(race, choice, dropped_bytes),
+            *(prediction.doubts(workload) if workload else ()),
+        ),
+        prediction=prediction.predicted(race, workload) if workload else None,
         backend=backend.name,
         library=capabilities.library,
         nranks=capabilities.nranks,

@@ -9,6 +9,7 @@ import msgspec
 from ncclprobe.names import DEFAULT
 from ncclprobe.records.base import Document, Record
 from ncclprobe.records.normal import Normality
+from ncclprobe.records.prediction import Prediction
 
 Environment = tuple[tuple[str, str], ...]
 """Variables with their values, by name; empty for those that everything else has as well."""
@@ -326,5 +327,7 @@ class SweepDocument(Document, frozen=True, kw_only=True):
     """What it took."""
     normal: Normality | None = None
     """What the default's bandwidths are to be compared with; None where nothing is known of the nodes' hardware."""
+    prediction: Prediction | None = None
+    """What the choice saves the workload of ``--profile``; None without one, and where nothing was timed."""
     environments: tuple[EnvironmentResult, ...] = ()
     """The combinations of ``--env``'s values that were measured; empty without ``--env``."""

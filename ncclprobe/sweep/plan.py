@@ -8,6 +8,7 @@ from ncclprobe.backends.base import Capabilities
 from ncclprobe.errors import UsageError
 from ncclprobe.names import Collective
 from ncclprobe.records.base import Record
+from ncclprobe.records.prediction import Workload
 from ncclprobe.records.sweep import Cell, Point
 from ncclprobe.sweep.axes import Axis
 from ncclprobe.units import format_size, parse_sizes
@@ -35,6 +36,8 @@ class SweepOptions(Record, frozen=True, kw_only=True):
     """None takes what the backend has."""
     sizes: str | None = None
     """As given; None takes what the backend has."""
+    workload: Workload | None = None
+    """Whose sizes are measured and weighed; None measures sizes of equal weight."""
     algo: tuple[str, ...] = ()
     """Empty takes all."""
     proto: tuple[str, ...] = ()
@@ -78,6 +81,8 @@ def planned_points(options: SweepOptions, offered: Sequence[Point]) -> tuple[Poi
     known = [point for point in offered if point.dtype == dtype]
     if offered and not known:
         raise UsageError(f"--dtype {dtype}: the backend has {', '.join(dtypes)} alone")
+    if options.workload is not None:
+        return _workload_points(options, options.workload, dtype)
     if options.sizes is None and known:
         return tuple(sorted(known))
     sizes = parse_sizes(options.sizes or DEFAULT_SIZES)
@@ -87,6 +92,15 @@ def planned_points(options: SweepOptions, offered: Sequence[Point]) -> tuple[Poi
         there = ", ".join(format_size(point.size_bytes) for point in known)
         raise UsageError(f"--sizes: the backend has no {format_size(missing[0])}; it has {there}")
     return points
+
+
+def _workload_points(options: SweepOptions, workload: Workload, dtype: str) -> tuple[Point, ...]:
+    sizes = [weight.size_bytes for weight in workload.weights]
+    if not sizes:
+        raise UsageError(
+            f"--profile {workload.source}: the backend has no size within a factor of three of its messages'"
+        )
+    return tuple(Point(collective=options.collective, dtype=dtype, size_bytes=size) for size in sizes)
 
 
 def planned_cells(options: SweepOptions, capabilities: Capabilities) -> tuple[Cell, ...]:

@@ -80,6 +80,23 @@ def table(points: Sequence[Point], winners: Mapping[Point, Cell]) -> tuple[Table
     return tuple(rows)
 
 
+def widened(rows: Sequence[TableRow], extents: Mapping[int, tuple[int, int]]) -> tuple[TableRow, ...]:
+    """Return rows whose ends reach as far as the sizes that the measured ones stand for; none overlap.
+
+    Args:
+        rows: Of one collective, ascending.
+        extents: Measured size -> the smallest and the largest size that it stands for.
+    """
+    found: list[TableRow] = []
+    for i, row in enumerate(rows):
+        least = found[-1].max_bytes + 1 if found else 0
+        low, _ = extents.get(row.min_bytes, (row.min_bytes, 0))
+        _, high = extents.get(row.max_bytes, (0, row.max_bytes))
+        high = min([high, *(after.min_bytes - 1 for after in rows[i + 1 : i + 2])])
+        found.append(row.with_(min_bytes=max(low, least), max_bytes=high))
+    return tuple(found)
+
+
 def _row(point: Point, cell: Cell, start: int) -> TableRow:
     return TableRow(
         collective=point.collective,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncclprobe.records.sweep import Cell, Point, Ratio, TableRow, Verdict
-from ncclprobe.tuner.choose import choose, table
+from ncclprobe.tuner.choose import choose, table, widened
 
 TREE, RING = Cell(algo="Tree", proto="LL"), Cell(algo="Ring", proto="Simple", nchannels=16)
 SIZES = (8, 64, 512, 4096, 32768)
@@ -134,3 +134,23 @@ def test_more_channels_than_nccls_own_are_asked_for_beside_the_table(own, env):
     choice = choose(POINTS, winners(TREE, None, RING, RING, None), {}, GAIN, lambda *_: {}, own)
     assert choice.env == env
     assert [r.nchannels for r in choice.table] == [None, 16]
+
+
+def test_rows_reach_as_far_as_what_the_measured_sizes_stand_for() -> None:
+    rows = (row(64, 512, TREE), row(4096, 4096, RING))
+    extents = {8: (4, 9), 64: (60, 70), 512: (400, 900), 4096: (4000, 5000)}
+    assert widened(rows, extents) == (row(60, 900, TREE), row(4000, 5000, RING))
+    assert widened(rows, {}) == rows
+
+
+@given(
+    st.lists(st.sampled_from([None, TREE, RING]), min_size=5, max_size=5),
+    st.lists(st.tuples(st.integers(1, 100), st.integers(1, 100)), min_size=5, max_size=5),
+)
+@settings(deadline=None)
+def test_wider_rows_still_hold_what_they_held_and_never_overlap(cells, reaches) -> None:
+    rows = table(POINTS, winners(*cells))
+    extents = {size: (max(1, size // low), size * high) for size, (low, high) in zip(SIZES, reaches, strict=True)}
+    wider = widened(rows, extents)
+    assert all(a.min_bytes <= b.min_bytes and b.max_bytes <= a.max_bytes for a, b in zip(wider, rows, strict=True))
+    assert all(a.max_bytes < b.min_bytes for a, b in itertools.pairwise(wider))

@@ -22,6 +22,7 @@ from ncclprobe.report.html.part import Body
 from ncclprobe.report.html.sweep_figures import bandwidth_figure, gain_figure, shown_first, time_figure
 from ncclprobe.report.text.environments import environments_text
 from ncclprobe.report.text.normal import normal_text, shares
+from ncclprobe.report.text.prediction import PREDICTION_COLUMNS, prediction_rows, saving, weighed
 from ncclprobe.units import format_seconds, format_size
 
 
@@ -33,8 +34,9 @@ def sweep_body(document: SweepDocument, key: str) -> Body:
         key: Begins the plots' keys.
     """
     found = [_family(document, family, f"{key}-{number}") for number, family in enumerate(families(document))]
-    parts = [_choice(document), *(part.content for part in found), _normal(document), _environments(document),
-             _every_cell(document), element("p", _effort(document), class_="quiet")]  # fmt: skip
+    effort = element("p", _effort(document), class_="quiet")
+    parts = [_choice(document), _prediction(document), *(part.content for part in found), _normal(document),
+             _environments(document), _every_cell(document), effort]  # fmt: skip
     return Body(content=joined(parts), figures=tuple(figure for part in found for figure in part.figures))
 
 
@@ -127,6 +129,20 @@ def _normal(document: SweepDocument) -> Markup:
 def _environments(document: SweepDocument) -> Markup:
     text = environments_text(document)
     return element("pre", text, tabindex="0") if text else NOTHING
+
+
+def _prediction(document: SweepDocument) -> Markup:
+    """Return what the choice is predicted to give the workload of --profile."""
+    if document.prediction is None:
+        return NOTHING
+    rows = prediction_rows(document.prediction)
+    return joined(
+        [
+            element("p", weighed(document.prediction)),
+            table(PREDICTION_COLUMNS, rows, numbers="rrrrr", caption="The workload's sizes"),
+            element("p", saving(document.prediction)),
+        ]
+    )
 
 
 def _every_cell(document: SweepDocument) -> Markup:

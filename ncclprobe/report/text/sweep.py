@@ -18,6 +18,7 @@ from ncclprobe.report.text.environments import (
 )
 from ncclprobe.report.text.findings import WIDTH, findings_text
 from ncclprobe.report.text.normal import normal_text, shares
+from ncclprobe.report.text.prediction import prediction_text
 from ncclprobe.units import format_seconds, format_size
 
 _COLUMNS = ("size", "default", "busbw", "best other", "time", "vs default", "")
@@ -38,6 +39,7 @@ def sweep_text(document: SweepDocument, path: str = "") -> str:
         normal_text(document.normal),
         _chosen_table(document.choice.table),
         _environment(document.choice.env),
+        prediction_text(document.prediction),
         environments_text(document),
         _effort(document),
         findings_text(document.findings),
@@ -55,7 +57,8 @@ def verdict_sentence(document: SweepDocument) -> str:
     ranges = "one range" if len(choice.table) == 1 else f"{len(choice.table)} ranges"
     means = [f"{name}={value}" for name, value in chosen_environment(document).items()]
     means += [f"{ranges} of sizes"] if choice.table else []
-    return f"Change: {_percent(choice.gain)} over all measured sizes, by {' and '.join(means)} ({who})."
+    over = "all measured sizes" if document.prediction is None else "the workload's sizes"
+    return f"Change: {_percent(choice.gain)} over {over}, by {' and '.join(means)} ({who})."
 
 
 def _percent(ratio: Ratio) -> str:
