@@ -89,7 +89,7 @@ def test_heat_counts_and_the_power_limit_does_not(tmp_path: pathlib.Path, fake_n
     assert gpu.reasons is not None
     assert gpu.reasons["sw-power-cap"] == 1.0
     assert gpu.reasons["hw-thermal-slowdown"] == host.throttled
-    assert host.throttled == pytest.approx(0.5, abs=0.5 / host.samples)
+    assert host.throttled == pytest.approx(0.5, abs=0.5 / host.samples + 1e-4)
 
 
 def test_a_call_that_hangs_costs_its_gpus_alone(tmp_path: pathlib.Path, fake_nvml: pytest.MonkeyPatch) -> None:
