@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import shlex
+import subprocess
 import sys
 from typing import Any
 
@@ -268,6 +269,7 @@ def test_the_script_of_deepseek_r1_on_two_nodes(launcher: str, inside: str, expe
         *R1, "--launcher", launcher, "--emit", "-", "--variants", "tp=8,pp=2,nnodes=2", "--", *SHAREGPT
     )
     assert directives(script, {"pbs": "#PBS", "slurm": "#SBATCH"}[launcher]) == expected
+    assert subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=True).stderr == ""
     line = next(line for line in script.splitlines() if "--workload" in line)
     assert shlex.split(line) == [
         sys.executable, "-m", "ncclprobe", "validate-e2e", "--workload=sglang", "--candidate=NCCL_PROTO=LL",
