@@ -248,7 +248,9 @@ def _options(given: dict[str, Any], path: pathlib.Path) -> E2eOptions:
         command=() if is_sglang else tokens,
         proxy=ProxyShape(**{name: given[name] for name in _PROXY}),
         placement=Placement(
-            launcher=given["launcher"] or "local", hosts=hosts, nnodes=given["nnodes"] if given["nnodes"] > 1 else None
+            launcher=given["launcher"] or "local",
+            hosts=hosts,
+            nnodes=given["nnodes"] if _is_given(click.get_current_context(), "nnodes") else None,
         ),
         sglang=_sglang(given, tokens) if is_sglang else SglangOptions(),
         telemetry_s=given["telemetry"],

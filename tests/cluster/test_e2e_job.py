@@ -17,14 +17,17 @@ from ncclprobe.cli.schema import document_schema
 pytestmark = [pytest.mark.cluster, pytest.mark.mpi, pytest.mark.slurm]
 
 ALGORITHM = "MPIR_CVAR_ALLREDUCE_INTRA_ALGORITHM"
-SMALL = ("--layers", "1", "--hidden", "64", "--batch", "8", "--warmup", "0", "--trials", "1")
-SPREAD = ("--nranks", "4", "--nnodes", "4")
-JOB = ("--launcher", "slurm", "--submit", "--walltime", "5", "--json")
+SMALL = ("--layers", "1", "--hidden", "64", "--batch", "8", "--steps", "2", "--nranks", "4", "--nnodes", "4")
+JOB = ("--launcher", "slurm", "--submit", "--walltime", "5", "--warmup", "0", "--trials", "1", "--json")
 CANARY = 'it\'s $(touch /tmp/canary); "two words"'
 
 
-def _command(out: pathlib.Path, *more: str) -> list[str]:
-    return ["ncclprobe", "validate-e2e", *SMALL, *SPREAD, *JOB, "--out", str(out), *more]
+def _submit(out: pathlib.Path, *more: str) -> list[str]:
+    return ["ncclprobe", "validate-e2e", *JOB, "--out", str(out), *more]
+
+
+def _simple(out: pathlib.Path, *command: str) -> list[str]:
+    return _submit(out, "--workload", "command", "--metric", "(?P<x>[0-9])", "--candidate", "X=1", "--", *command)
 
 
 def _is_right(stdout: str) -> dict[str, Any]:
@@ -60,8 +63,7 @@ def _wait_for(path: pathlib.Path, text: str = "") -> None:
 def test_a_job_is_submitted_watched_and_collected(slurm_cluster: Cluster) -> None:
     out, site = slurm_cluster.folder / "job run", slurm_cluster.folder / "site.toml"
     site.write_text(f"setup = [{json.dumps('NCCL_CANARY=' + CANARY)}]\ndirectives = ['--exclusive']\n")
-    command = _command(out, "--steps", "2", "--site", str(site), "--candidate", f"{ALGORITHM}=ring")
-    ended = slurm_cluster.run("node1", command)
+    ended = slurm_cluster.run("node1", _submit(out, *SMALL, "--site", str(site), "--candidate", f"{ALGORITHM}=ring"))
     assert ended.status == 0, ended.stderr
     _is_right(ended.stdout)
     (job,) = re.findall(rf"Slurm job (\d+) \(nccl-[0-9a-f]+\), run directory {re.escape(str(out))}", ended.stderr)
@@ -76,20 +78,20 @@ def test_a_job_is_submitted_watched_and_collected(slurm_cluster: Cluster) -> Non
 
 def test_a_killed_watch_is_taken_up_and_nothing_is_submitted_again(slurm_cluster: Cluster) -> None:
     out = slurm_cluster.folder / "taken-up"
-    process = slurm_cluster.start("node1", _command(out, "--steps", "2", "--candidate", f"{ALGORITHM}=ring"))
+    process = slurm_cluster.start("node1", _simple(out, "sh", "-c", "sleep 1; echo x: 5"))
     _wait_for(out / "job.json", r'"job":"\d')
     slurm_cluster.must("node1", "pkill", "-KILL", "-f", f"ncclprobe validate-e2e .*--json --out {out}")
     process.communicate(timeout=30)
     ended = slurm_cluster.run("node1", ["ncclprobe", "validate-e2e", "--json", "--resume", str(out)])
     assert ended.status == 0, ended.stderr
-    _is_right(ended.stdout)
+    assert [trial["metrics"] for trial in json.loads(ended.stdout)["trials"]] == [{"x": 5.0}, {"x": 5.0}]
     assert _jobs(slurm_cluster, out) == ["COMPLETED"]
 
 
 def test_a_cancelled_job_is_named_with_its_state_and_output(slurm_cluster: Cluster) -> None:
     out = slurm_cluster.folder / "cancelled"
-    process = slurm_cluster.start("node1", _command(out, "--steps", "1000000", "--candidate", "X=1"))
-    _wait_for(out / "journal.jsonl")
+    process = slurm_cluster.start("node1", _simple(out, "sleep", "600"))
+    _wait_for(out / "journal.jsonl", "started")
     job = (out / "job.id").read_text().strip()
     slurm_cluster.must("node1", "scancel", job)
     stdout, stderr = process.communicate(timeout=30)
