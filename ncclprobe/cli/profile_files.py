@@ -171,7 +171,7 @@ def _chunks(head: bytes, file: Bytes) -> Iterator[bytes]:
 def _profile(content: bytes) -> ProfileDocument | None:
     try:
         document = msgspec.json.decode(content, type=ProfileDocument)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return None
     return document if document.schema == "ncclprobe.profile/1" else None
 

@@ -53,6 +53,8 @@ class NcclLines:
         """By rank."""
         self.cut = 0
         """Lines of calls that cannot be read."""
+        self.taken = self.chosen = 0
+        """Lines of calls, and of choices, so far."""
 
     def feed(self, piece: bytes) -> None:
         """Take in whole lines."""
@@ -72,6 +74,7 @@ class NcclLines:
             distinct[key] = get(key, 0) + 1
             read += 1
         self.cut += piece.count(MARK) - read
+        self.taken += read
         for (prefix, groups), count in distinct.items():
             self._call(prefix, groups, count)
 
@@ -107,6 +110,7 @@ class NcclLines:
         if not operation:
             return
         who = rank or "rank 0"
+        self.chosen += count
         self.sized.add(who, operation, count)
         chosen = Chosen(operation.collective, _spelled(Algo, algo), _spelled(Proto, proto))
         self.choices.setdefault(who, collections.Counter())[chosen] += count

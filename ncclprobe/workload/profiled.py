@@ -52,6 +52,8 @@ class InspectorEvents:
     )
 
     def __init__(self) -> None:
+        self.taken = 0
+        """Operations so far."""
         self._fields: dict[bytes, bytes] = {}
         self._counts: dict[Member, collections.Counter[Operation]] = {}
         self._times: dict[Member, dict[str, tuple[float, int]]] = {}
@@ -75,6 +77,7 @@ class InspectorEvents:
         operation = operation_of(word, None, size, self._number(b"n_ranks"))
         if operation is None:
             return
+        self.taken += 1
         process = f"{self._text(b'hostname') or 'host'}:{self._number(b'pid') or 0}"
         member = Member(process, self._text(b"id"), self._number(b"rank") or 0)
         self._counts.setdefault(member, collections.Counter())[operation] += 1
@@ -134,6 +137,8 @@ class TraceEvents:
     _FIELD = re.compile(rb'"(\w+)": ?"?([^",}]+)')
 
     def __init__(self) -> None:
+        self.taken = 0
+        """Events so far."""
         self._calls: dict[Member, collections.Counter[Call]] = {}
         self._api: dict[str, collections.Counter[tuple[Call, bool]]] = {}
         self.choices: collections.Counter[tuple[str, str, str, str, str]] = collections.Counter()
@@ -150,6 +155,7 @@ class TraceEvents:
                 self._take(Call(word, int(count), fields.get("datatype", "")), category, f"pid {pid}", fields)
 
     def _take(self, call: Call, category: str, process: str, fields: dict[str, str]) -> None:
+        self.taken += 1
         if category.endswith("_API"):
             captured = fields.get("graphcaptured", "0") == "1"
             self._api.setdefault(process, collections.Counter())[call, captured] += 1

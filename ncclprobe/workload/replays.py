@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ncclprobe.names import Collective
 from ncclprobe.records.base import Record
 from ncclprobe.records.profile import Basis, CommKernel, Message
 from ncclprobe.workload.steps import PASSES
@@ -44,19 +43,17 @@ def _told(message: Message, replays: Replays, captured: frozenset[tuple[str, str
     return message.with_(count=message.seen * times, basis=Basis.INFERRED)
 
 
-def token_bytes(messages: Sequence[Message], batches: Sequence[int]) -> int | None:
-    """Return what a token takes in all-reduces, None where no size fits all captured batches, or several do.
+def token_bytes(messages: Sequence[Message], collective: str, batches: Sequence[int]) -> int | None:
+    """Return what a token takes in a collective, None where no size fits all captured batches, or several do.
 
     Of the sizes that have a message for every batch, the one with the most operations; of one batch alone any may fit.
 
     Args:
         messages: As seen.
+        collective: Whose.
         batches: Batch sizes that were captured.
     """
-    counts: dict[int, int] = {}
-    for message in messages:
-        if message.collective == Collective.ALL_REDUCE:
-            counts[message.size_bytes] = counts.get(message.size_bytes, 0) + message.seen
+    counts = _seen(messages, collective)
     largest = max(batches, default=0)
     fits = [size // largest for size in counts if largest and size % largest == 0]
     fits = [token for token in fits if all(token * batch in counts for batch in batches)]
@@ -65,29 +62,46 @@ def token_bytes(messages: Sequence[Message], batches: Sequence[int]) -> int | No
     return best[0] if len(best) == 1 else None
 
 
+def _seen(messages: Sequence[Message], collective: str) -> dict[int, int]:
+    counts: dict[int, int] = {}
+    for message in messages:
+        if message.collective == collective:
+            counts[message.size_bytes] = counts.get(message.size_bytes, 0) + message.seen
+    return counts
+
+
 def replayed_batches(
     messages: Sequence[Message], batches: Sequence[int], replays: Mapping[int, int]
 ) -> tuple[Message, ...] | None:
     """Return messages with SGLang's decode steps in place of what its start captured; None where no size fits.
+
+    A step has as many operations of a collective whatever its batch, so the size with the fewest tells how many:
+    further ones are warm-ups and prefills that happened to be as large.
 
     Args:
         messages: As seen, each captured size PASSES times.
         batches: Batch sizes that were captured.
         replays: Batch size -> replays of its graph.
     """
-    token = token_bytes(messages, batches)
-    if token is None:
-        return None
-    sizes = {token * batch: replays.get(batch, 0) for batch in batches}
-    found = []
-    for message in messages:
-        if message.collective != Collective.ALL_REDUCE or message.size_bytes not in sizes:
-            found.append(message)
-            continue
-        count = round(message.seen / PASSES * sizes[message.size_bytes])
-        if count:
-            found.append(message.with_(count=count, basis=Basis.INFERRED))
-    return tuple(found)
+    found = list(messages)
+    reached = False
+    for collective in dict.fromkeys(message.collective for message in messages):
+        token = token_bytes(messages, collective, batches)
+        if token is not None:
+            counts = _seen(messages, collective)
+            each = min(counts[token * batch] for batch in batches) / PASSES
+            times = {token * batch: replays.get(batch, 0) * each for batch in batches}
+            found = [_replaced(message, collective, counts, times) for message in found]
+            reached = True
+    return tuple(message for message in found if message.count) if reached else None
+
+
+def _replaced(message: Message, collective: str, counts: Mapping[int, int], times: Mapping[int, float]) -> Message:
+    """Return a captured message with the operations of its replays: its type's part, where there are several types."""
+    if message.collective != collective or message.size_bytes not in times:
+        return message
+    part = message.seen / counts[message.size_bytes]
+    return message.with_(count=round(times[message.size_bytes] * part), basis=Basis.INFERRED)
 
 
 def scaled_to_kernels(messages: Sequence[Message], kernels: Sequence[CommKernel]) -> tuple[Message, ...]:

@@ -1,8 +1,9 @@
 """How many decode steps SGLang made of which batch size, from its log or its one-batch results.
 
-Source: SGLang 0.4.6 to 0.5.17, managers/scheduler_metrics_mixin.py (``Decode batch``, one line in
-``decode_log_interval`` steps, 40 by default), model_executor/cuda_graph_runner.py (``Capture cuda graph bs``;
-``capture_one_batch_size`` runs the model twice, then captures it; a batch is padded to the next size captured),
+Source: SGLang 0.5.17, srt/managers/scheduler_components/metrics_reporter.py (``Decode batch``, one line in
+``decode_log_interval`` steps, 40 by default), srt/model_executor/model_runner_components/cuda_graph_setup.py (``Capture
+target decode CUDA graph begin``; before, ``Capture cuda graph bs``), srt/model_executor/runner_backend/
+full_cuda_graph_backend.py (two warm-ups before each capture; a batch is padded to the next size captured),
 bench_one_batch.py (the first token of ``output_len`` is the prefill's)
 """
 
@@ -19,10 +20,14 @@ LOG_INTERVAL = 40
 PASSES = 3
 """How often each captured size runs through NCCL at the start: twice to warm up, once to be captured."""
 _DECODE = re.compile(rb"Decode batch[^\n]{0,40}?#running-req: (\d{1,9})(?:[^\n]{0,400}?cuda graph: (True|False))?")
-_CAPTURE = re.compile(rb"Capture cuda graph bs \[([\d, ]{1,4000})\]")
+_CAPTURE = re.compile(
+    rb"Capture (?:cuda graph bs |(?!draft)[\w ]{0,20}decode [\w ]{0,20}begin\.[^\n\[]{0,200}\bbs=)\[([\d, ]{1,4000})\]"
+)
 _INTERVAL = re.compile(rb"\bdecode_log_interval=(\d{1,6})")
 _REPLICA = re.compile(rb"\bDP(\d{1,4})\b[^\n]*\Z")
-_BENCH = re.compile(rb'\{[^\n]{0,8000}"batch_size"[^\n]{0,8000}"output_len"[^\n]{0,8000}\}')
+_BENCH = re.compile(rb'"batch_size": ?\d')
+_LONGEST = 100_000
+"""Bytes of a result's line."""
 
 
 class _OneBatch(msgspec.Struct):
@@ -35,11 +40,13 @@ class _OneBatch(msgspec.Struct):
 class SglangLines:
     """Feed it SGLang's log or JSONL in pieces of whole lines."""
 
-    MARKS = (b"Decode batch", b"Capture cuda graph bs", b'"batch_size"')
+    MARKS = (b"Decode batch", b"Capture ", b'"batch_size"')
 
     def __init__(self) -> None:
         self.captured: tuple[int, ...] = ()
         """Batch sizes, ascending; empty where the log shows none."""
+        self.taken = 0
+        """Lines that told of batches so far."""
         self._interval = LOG_INTERVAL
         self._logged: dict[bytes, collections.Counter[tuple[int, bool]]] = {}
         self._benched: collections.Counter[int] = collections.Counter()
@@ -49,27 +56,30 @@ class SglangLines:
         if interval := _INTERVAL.search(piece):
             self._interval = max(1, int(interval[1]))
         for match in _CAPTURE.finditer(piece):
+            self.taken += 1
             self.captured = tuple(sorted({int(word) for word in re.findall(rb"\d{1,9}", match[1])}))
         for match in _DECODE.finditer(piece):
             line = piece[max(0, piece.rfind(b"\n", 0, match.start()) + 1, match.start() - 200) : match.start()]
             replica = _REPLICA.search(line)
             counts = self._logged.setdefault(replica[1] if replica else b"", collections.Counter())
+            self.taken += 1
             counts[int(match[1]), match[2] != b"False"] += 1
         for match in _BENCH.finditer(piece):
-            self._bench(match[0])
+            self._bench(_line_at(piece, match.start()))
 
     def _bench(self, line: bytes) -> None:
         try:
             found = msgspec.json.decode(line, type=_OneBatch)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             return
         if found.batch_size > 0 and found.output_len > 1:
+            self.taken += 1
             self._benched[found.batch_size] += found.output_len - 1
 
     @property
     def told(self) -> bool:
         """Return whether anything was found."""
-        return bool(self.captured or self._logged or self._benched)
+        return self.taken > 0
 
     @property
     def steps(self) -> int:
@@ -93,3 +103,11 @@ class SglangLines:
             if at < len(self.captured) or not self.captured:
                 found[self.captured[at] if self.captured else batch] += count
         return dict(found)
+
+
+def _line_at(piece: bytes, at: int) -> bytes:
+    """Return the line around a place, from its first brace, cut where it is too long for a result."""
+    low, high = max(0, at - _LONGEST), at + _LONGEST
+    end = piece.find(b"\n", at, high)
+    line = piece[max(low, piece.rfind(b"\n", low, at) + 1) : high if end < 0 else end]
+    return line[max(0, line.find(b"{")) :]

@@ -33,25 +33,31 @@ class Streams:
         """Files with lines of NCCL's log, of calls or not."""
 
     def feed(self, source: str, piece: bytes) -> None:
-        """Take in whole lines of a file."""
+        """Take in whole lines of a file; it is of the kinds of which something was found."""
+        before = self._found()
         if MARK in piece or CHOSEN in piece:
-            self._note(ProfileKind.NCCL_LOG if MARK in piece else ProfileKind.NCCL_TUNING, source)
             self.nccl.feed(piece)
         if InspectorEvents.MARK in piece:
-            self._note(ProfileKind.NCCL_INSPECTOR, source)
             self.inspector.feed(piece)
         if any(mark in piece for mark in TraceEvents.MARKS):
-            self._note(ProfileKind.NCCL_PROFILER, source)
             self.trace.feed(piece)
         if any(mark in piece for mark in SglangLines.MARKS):
             self.sglang.feed(piece)
-            if self.sglang.told:
-                self._note(ProfileKind.SGLANG, source)
+        for kind, count in self._found().items():
+            if count > before[kind]:
+                self.sources.setdefault(kind, {}).setdefault(source)
         if source not in self.logs and _LOG in piece:
             self.logs[source] = None
 
-    def _note(self, kind: ProfileKind, source: str) -> None:
-        self.sources.setdefault(kind, {}).setdefault(source)
+    def _found(self) -> dict[ProfileKind, int]:
+        """Return how much was found so far."""
+        return {
+            ProfileKind.NCCL_LOG: self.nccl.taken + self.nccl.cut,
+            ProfileKind.NCCL_TUNING: self.nccl.chosen,
+            ProfileKind.NCCL_INSPECTOR: self.inspector.taken,
+            ProfileKind.NCCL_PROFILER: self.trace.taken,
+            ProfileKind.SGLANG: self.sglang.taken,
+        }
 
     def knows(self, source: str) -> bool:
         """Return whether a file was of any kind so far."""

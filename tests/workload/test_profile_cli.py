@@ -6,12 +6,16 @@ import json
 import jsonschema
 import pytest
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from profile_samples import DATA, call, nsys_export
 
 from ncclprobe.cli.profile import command
+from ncclprobe.cli.profile_files import read_profile
 from ncclprobe.cli.schema import document_schema
 from ncclprobe.errors import UsageError
 from ncclprobe.workload.recorded import ENTRY, HEADER, MAGIC, VERSION
+from ncclprobe.workload.replays import Replays
 
 LOG, SGLANG = DATA / "nccl_coll_two_ranks.log", DATA / "sglang_server.log"
 TOKEN = 7168 * 2
@@ -273,6 +277,23 @@ def test_a_broken_file_is_unreadable_and_no_traceback(content, tmp_path):
     status, document, stderr = run(path)
     assert (status, codes(document)) == (2, ["unreadable-input"])
     assert "cannot read" in stderr
+
+
+@given(
+    start=st.sampled_from(
+        [b"", b"SQLite format 3\x00", b"\x1f\x8b\x08", MAGIC, b"\xff\xfe", b'{"schema": "ncclprobe.profile/1"']
+    ),
+    rest=st.binary(max_size=300),
+    middle=st.sampled_from(
+        [b"", b'"schema"' + b"[" * 3000, b"Total Time,Instances,Name ncclDevKernel_x", LOG.read_bytes()]
+    ),
+)
+@settings(max_examples=60, deadline=None)
+def test_no_file_makes_it_fail_but_by_a_finding(tmp_path_factory, start, rest, middle):
+    path = tmp_path_factory.mktemp("any") / "file"
+    path.write_bytes(start + rest + middle)
+    document, _ = read_profile([str(path)], Replays())
+    assert document.messages or document.findings
 
 
 def test_ranks_that_differ_give_the_busiest_ones_profile(tmp_path):

@@ -14,7 +14,7 @@ from ncclprobe.records.profile import Message
 from ncclprobe.workload import tally as tally_module
 from ncclprobe.workload.assemble import Gathered, profile_of
 from ncclprobe.workload.calls import NcclLines
-from ncclprobe.workload.replays import Replays, scaled_to_kernels, token_bytes
+from ncclprobe.workload.replays import Replays, replayed_batches, scaled_to_kernels, token_bytes
 from ncclprobe.workload.steps import SglangLines
 from ncclprobe.workload.streams import Streams, whole_lines
 from ncclprobe.workload.tally import Operation, Tally, operation_of
@@ -126,17 +126,45 @@ def test_replicas_log_their_own_steps_and_one_is_taken():
     assert (lines.steps, lines.replays) == (30, {8: 30})
 
 
+@pytest.mark.parametrize(
+    ("line", "batches"),
+    [
+        ("Capture cuda graph bs [1, 2, 4]", (1, 2, 4)),
+        (
+            "Capture target decode CUDA graph begin. backend=full, num_tokens_per_req=1, bs=[1, 2, 8], avail mem=3 GB",
+            (1, 2, 8),
+        ),
+        ("Capture draft decode CUDA graph begin. backend=full, num_tokens_per_req=2, bs=[1, 2, 8], avail mem=3 GB", ()),
+        ("Capture target decode CUDA graph end. elapsed=2.1 s", ()),
+    ],
+)
+def test_what_was_captured_is_read_in_the_words_of_old_and_new_versions(line, batches):
+    lines = SglangLines()
+    lines.feed(line.encode() + b"\n")
+    assert lines.captured == batches
+
+
+def test_an_all_gather_of_each_step_is_replayed_too_and_further_operations_do_not_count():
+    seen = [message(100 * b, 12 + (b == 8)) for b in (1, 2, 8)] + [message(64 * b, 3, "all_gather") for b in (1, 2, 8)]
+    found = replayed_batches([*seen, message(7, 5)], (1, 2, 8), {2: 10, 8: 30})
+    assert found is not None
+    assert {(one.collective, one.size_bytes): one.count for one in found} == {
+        ("all_reduce", 200): 40, ("all_reduce", 800): 120, ("all_gather", 128): 10, ("all_gather", 512): 30,
+        ("all_reduce", 7): 5,
+    }  # fmt: skip
+
+
 def message(size: int, seen: int, collective: str = "all_reduce") -> Message:
     return Message(collective=collective, size_bytes=size, count=seen, seen=seen)
 
 
 def test_a_tokens_bytes_fit_every_batch():
     messages = [message(size, 12) for size in (100, 200, 800, 6400)] + [message(99, 1000)]
-    assert token_bytes(messages, (1, 2, 8)) == 100
-    assert token_bytes(messages, (1, 3)) is None
-    assert token_bytes(messages, ()) is None
-    assert token_bytes([], (1,)) is None
-    assert token_bytes([message(100, 12), message(200, 12)], (2,)) is None
+    assert token_bytes(messages, "all_reduce", (1, 2, 8)) == 100
+    assert token_bytes(messages, "all_reduce", (1, 3)) is None
+    assert token_bytes(messages, "all_reduce", ()) is None
+    assert token_bytes([], "all_reduce", (1,)) is None
+    assert token_bytes([message(100, 12), message(200, 12)], "all_reduce", (2,)) is None
 
 
 def test_fewer_kernels_than_calls_change_nothing():
