@@ -81,6 +81,7 @@ def main() -> int:
     print(f"machine        {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(f"log            {size / 1e9:.2f} GB, {operations * RANKS} calls of {RANKS} ranks")
     print(f"time           {seconds:.1f} s, {size / 1e6 / seconds:.0f} MB/s")
+    print(f"processor time {usage.ru_utime + usage.ru_stime:.1f} s")
     print(f"peak memory    {usage.ru_maxrss / 1024:.0f} MiB")
     print(f"operations     {counted} of {operations}, {len(document['messages'])} sizes")
     return 0 if counted == operations and process.returncode == 0 else 1

@@ -17,9 +17,10 @@ from ncclprobe.workload.tally import Tally, operation_of
 
 MARK = b": opCount "
 _CALL = re.compile(
-    rb": opCount [0-9a-f]+ sendbuff [^ \n]+ recvbuff [^ \n]+ count (\d{1,18}) datatype (\d{1,3}) op \d+ root -?\d+ "
-    rb"comm ([^ \n]+) \[nranks=(\d{1,9})\]"
+    rb": opCount [0-9a-f]+ sendbuff [^ \n]+ recvbuff [^ \n]+ (count \d{1,18} datatype \d{1,3} op \d+ root -?\d+ "
+    rb"comm [^ \n]+ \[nranks=\d{1,9}\])"
 )
+_WHAT = re.compile(rb"count (\d+) datatype (\d+) op \d+ root -?\d+ comm (\S+) \[nranks=(\d+)\]")
 CHOSEN = b" Bytes -> Algo "
 _CHOICE = re.compile(
     rb" Bytes -> Algo (\w{1,20}) proto (\w{1,20})(?:[^\n]{0,80}?channel\{Lo\.\.Hi\}=\{(\d{1,4})\.\.(\d{1,4})\})?"
@@ -64,19 +65,22 @@ class NcclLines:
             self._feed_choices(piece)
 
     def _feed_calls(self, piece: bytes) -> None:
-        distinct: dict[tuple[bytes, tuple[bytes, ...]], int] = {}
+        distinct: dict[tuple[bytes, bytes], int] = {}
         find, get = piece.rfind, distinct.get
         read = 0
         for match in _CALL.finditer(piece):
             start = match.start()
             low = start - _PREFIX if start > _PREFIX else 0
-            key = piece[max(low, find(b"\n", low, start) + 1) : start], match.group(1, 2, 3, 4)
+            key = piece[max(low, find(b"\n", low, start) + 1) : start], match[1]
             distinct[key] = get(key, 0) + 1
             read += 1
         self.cut += piece.count(MARK) - read
         self.taken += read
-        for (prefix, groups), count in distinct.items():
-            self._call(prefix, groups, count)
+        for (prefix, what), count in distinct.items():
+            if found := _WHAT.fullmatch(what):
+                self._call(prefix, found.groups(), count)
+            else:
+                self.cut += count
 
     def _call(self, prefix: bytes, groups: tuple[bytes, ...], count: int) -> None:
         elements, number, comm, nranks = groups
