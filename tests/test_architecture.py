@@ -19,8 +19,8 @@ DOCS = ROOT / "docs"
 
 FEATURES = frozenset({"scan", "inspect", "sweep", "nodes", "workload", "tuner", "e2e", "report"})
 PURE = frozenset({
-    "", "bandwidth", "captured", "errors", "findings", "hardware", "kernels", "names", "nodesets", "ranks", "records",
-    "stats", "units",
+    "", "bandwidth", "captured", "errors", "findings", "hardware", "hca_list", "kernels", "names", "nodesets", "ranks",
+    "records", "stats", "units",
 })  # fmt: skip
 PLUGIN = frozenset({"ncclprobe.tuner.build", "ncclprobe.tuner.compiling", "ncclprobe.tuner.live"})
 """The compiled plugin lies with the tuner, and the modules that reach it lie below the backends."""
@@ -42,7 +42,7 @@ STARRED = frozenset({
     "scan.collect", "scan.fleet", "scan.gpus", "scan.limits", "scan.source", "scan.sysfs",
     "nodes.hosts", "nodes.worker",
     "sweep.published", "sweep.run",
-    "tuner.build", "tuner.live",
+    "tuner.build", "tuner.catalog", "tuner.live",
     "e2e.command", "e2e.gpus", "e2e.proxy", "e2e.proxy_worker", "e2e.run", "e2e.sglang", "e2e.sglang_node",
     "e2e.sglang_run", "e2e.telemetry_gpus", "e2e.telemetry_host", "e2e.telemetry_run", "e2e.telemetry_worker",
     "e2e.workers",

@@ -22,7 +22,7 @@ COMMANDS = {
     "nodes": "Name the slow node, link or rail.",
     "inspect": "Read NCCL logs, nccl-tests, SGLang and nsys outputs.",
     "profile": "Read a workload's message sizes from logs, exports and records.",
-    "env": "Emit the chosen settings.",
+    "env": "Emit the chosen settings, check a script's, explain variables.",
     "validate-e2e": "Compare settings by a real workload, interleaved.",
     "report": "Show runs on the terminal, or for other programs.",
     "tune": "Do all of it in order, in one run directory.",

@@ -1,4 +1,4 @@
-"""``ncclprobe env``: the chosen settings, as a job loads them."""
+"""``ncclprobe env``: the chosen settings, as a job loads them; ``lint`` and ``explain`` are in ``env_lint``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pathlib
 
 import click
 
+from ncclprobe.cli.env_lint import explain_command, lint_command
 from ncclprobe.cli.output import finish
 from ncclprobe.cli.settings import run_settings
 from ncclprobe.cli.verbosity import verbosity_options
@@ -18,7 +19,11 @@ from ncclprobe.tuner.environ import Settings, merged
 
 @click.group("env")
 def command() -> None:
-    """Emit the settings that runs recommend."""
+    """Emit the settings that runs recommend, check those of a script, explain variables."""
+
+
+command.add_command(lint_command)
+command.add_command(explain_command)
 
 
 @command.command("emit")

@@ -18,6 +18,8 @@ DOCUMENTS = {
     "inspect": "ncclprobe.records.inspect:InspectDocument",
     "profile": "ncclprobe.records.profile:ProfileDocument",
     "env": "ncclprobe.records.env:EnvDocument",
+    "env-lint": "ncclprobe.records.lint:LintDocument",
+    "env-explain": "ncclprobe.records.lint:ExplainDocument",
     "validate-e2e": "ncclprobe.records.e2e:E2eDocument",
     "report": "ncclprobe.records.report:ReportDocument",
     "tune": "ncclprobe.records.tune:TuneDocument",

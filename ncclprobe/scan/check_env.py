@@ -1,16 +1,12 @@
-"""What NCCL_IB_HCA in a node's environment selects there, and where that is a trap.
-
-Source: NCCL 2.28.9, src/misc/utils.cc (``parseStringList``, ``matchIf``, ``matchPort``) and src/transport/net_ib.cc
-(``^`` first, then ``=``).
-"""
+"""What NCCL_IB_HCA in a node's environment selects there, and where that is a trap."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from ncclprobe.findings import Severity
+from ncclprobe.hca_list import Selection, parse_selection
 from ncclprobe.names import PortState
 from ncclprobe.records.scan import Hca, Host, Port
 from ncclprobe.scan.facts import environment
@@ -18,37 +14,6 @@ from ncclprobe.scan.rails import Rail
 from ncclprobe.scan.subjects import Node, Remark, listed
 
 NAME = "NCCL_IB_HCA"
-
-
-class Selection(NamedTuple):
-    """NCCL_IB_HCA, taken apart."""
-
-    exclude: bool
-    exact: bool
-    items: tuple[tuple[str, int | None], ...]
-    """Names with their port, None for every port."""
-
-    def matches(self, hca: str, port: int) -> bool:
-        """Return whether NCCL takes a port."""
-        return any(self.item_matches(item, hca, port) for item in self.items) != self.exclude
-
-    def item_matches(self, item: tuple[str, int | None], hca: str, port: int) -> bool:
-        """Return whether one item of the list names a port."""
-        name, wanted = item
-        return (hca == name if self.exact else hca.startswith(name)) and wanted in (None, port)
-
-
-def parse_selection(value: str) -> Selection:
-    """Return what ``=mlx5_0:1,mlx5_1`` or ``^mlx5_2`` means; NCCL refuses nothing, so neither does this."""
-    exclude = value.startswith("^")
-    rest = value.removeprefix("^")
-    exact = rest.startswith("=")
-    return Selection(exclude, exact, tuple(_item(word) for word in rest.removeprefix("=").split(",") if word))
-
-
-def _item(word: str) -> tuple[str, int | None]:
-    name, _, port = word.partition(":")
-    return name, int(port) if port.isdigit() else None
 
 
 def check_environment(nodes: Sequence[Node]) -> Iterator[Remark]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from ncclprobe.hca_list import parse_selection
 from ncclprobe.records.normal import Hardware
 from ncclprobe.records.scan import Host
 from ncclprobe.scan.check_env import NAME as IB_HCA
-from ncclprobe.scan.check_env import parse_selection
 from ncclprobe.scan.rails import LAYERS, Rail, chosen_rails, usable
 from ncclprobe.scan.subjects import labelled
 

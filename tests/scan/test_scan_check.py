@@ -6,9 +6,9 @@ import pytest
 from scan_records import ACTIVE, ARMED, DOWN, ETH, INIT, gpu, hca, host, port, roce_gids, told_of
 
 from ncclprobe.findings import Finding
+from ncclprobe.hca_list import parse_selection
 from ncclprobe.records.scan import Hca, Host
 from ncclprobe.scan.check import check, judged
-from ncclprobe.scan.check_env import parse_selection
 
 BOARD = {"board_id": "MT_0000000838", "fw_version": "28.39.3004", "rate_gbps": 400.0, "active_mtu": 4096, "sm_lid": 1}
 

@@ -1,0 +1,126 @@
+"""What the options of launchers say about the environment of what they launch.
+
+Source: mpirun(1) of Open MPI 4 and 5 (``-x``), mpiexec of MPICH 4 and Intel MPI (``-genv``, ``-env`` and lists),
+srun(1) and sbatch(1) of Slurm 23 (``--export``), qsub(1B) of PBS 2022 (``-V``, ``-v``), docker-run(1), apptainer(1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ncclprobe.tuner.script import LaunchKind
+from ncclprobe.tuner.shell_words import NAME, Word
+
+KINDS = {
+    "mpirun": LaunchKind.MPI, "mpiexec": LaunchKind.MPI, "mpiexec.hydra": LaunchKind.MPI, "orterun": LaunchKind.MPI,
+    "prterun": LaunchKind.MPI, "srun": LaunchKind.SRUN, "ssh": LaunchKind.SSH, "docker": LaunchKind.CONTAINER,
+    "podman": LaunchKind.CONTAINER, "nerdctl": LaunchKind.CONTAINER, "singularity": LaunchKind.SANDBOX,
+    "apptainer": LaunchKind.SANDBOX, "qsub": LaunchKind.QSUB, "sbatch": LaunchKind.SBATCH,
+}  # fmt: skip
+LISTS = frozenset({"-genvlist", "-envlist"})
+PAIRS = frozenset({"-genv", "-env"})
+
+
+class Launched(NamedTuple):
+    """What the options of one command set and pass on."""
+
+    kind: LaunchKind
+    settings: tuple[tuple[str, str | None, int], ...]
+    """Name, value and line."""
+    passed: tuple[str, ...]
+    exports: str | None
+
+
+def kind_of(program: str) -> LaunchKind:
+    """Return what a program starts."""
+    return KINDS.get(program, LaunchKind.OTHER)
+
+
+def launched(kind: LaunchKind, program: str, values: Sequence[str | None], words: Sequence[Word]) -> Launched:
+    """Return what a command's options say about variables.
+
+    Args:
+        kind: Of the program.
+        program: Its name.
+        values: The words behind it, with known variables put in; None where only a shell can tell.
+        words: The same as they stand.
+    """
+    found = _Found(kind, values, words)
+    for at, word in enumerate(words):
+        found.option(at, word)
+    return Launched(kind, tuple(found.settings), tuple(found.passed), found.exports)
+
+
+class _Found:
+    """Collects what options say."""
+
+    def __init__(self, kind: LaunchKind, values: Sequence[str | None], words: Sequence[Word]) -> None:
+        self.kind, self.values, self.words = kind, values, words
+        self.settings: list[tuple[str, str | None, int]] = []
+        self.passed: list[str] = []
+        self.exports: str | None = None
+
+    def option(self, at: int, word: Word) -> None:
+        text = word.start
+        if self.kind is LaunchKind.MPI:
+            self.of_mpi(at, text)
+        elif self.kind in (LaunchKind.SRUN, LaunchKind.SBATCH):
+            self.of_slurm(at, text)
+        elif self.kind in (LaunchKind.CONTAINER, LaunchKind.SANDBOX):
+            self.of_container(at, text)
+        elif self.kind is LaunchKind.QSUB and text == "-v":
+            self.items(at + 1, ",")
+
+    def of_mpi(self, at: int, text: str) -> None:
+        if text in ("-x", "--x"):
+            self.item(at + 1, 0)
+        elif text in LISTS:
+            self.items(at + 1, ",")
+        elif text in PAIRS:
+            self.pair(at + 1)
+
+    def of_slurm(self, at: int, text: str) -> None:
+        if text.startswith("--export="):
+            self.exports = self.values[at][len("--export=") :] if self.values[at] is not None else "?"  # type: ignore[index]
+            self.items(at, ",", len("--export="))
+        elif text == "--export":
+            following = self.values[at + 1 : at + 2]
+            self.exports = following[0] if following and following[0] is not None else "?"
+            self.items(at + 1, ",")
+
+    def of_container(self, at: int, text: str) -> None:
+        if text in ("-e", "--env"):
+            self.item(at + 1, 0)
+        elif text.startswith("--env="):
+            self.item(at, len("--env="))
+        elif text == "--env-file" or text.startswith("--env-file="):
+            self.passed.append("*")
+
+    def item(self, at: int, skip: int) -> None:
+        """Take ``NAME`` or ``NAME=VALUE`` from a word."""
+        if at < len(self.words):
+            self.take(self.words[at].start[skip:], self.values[at], skip, self.words[at].line)
+
+    def take(self, start: str, value: str | None, skip: int, line: int) -> None:
+        name, equals, _ = start.partition("=")
+        if NAME.fullmatch(name):
+            self.passed.append(name)
+            if equals:
+                known = None if value is None else value[skip:].partition("=")[2]
+                self.settings.append((name, known, line))
+
+    def items(self, at: int, separator: str, skip: int = 0) -> None:
+        if at >= len(self.words):
+            return
+        value = self.values[at]
+        for item in (self.words[at].start if value is None else value)[skip:].split(separator):
+            self.take(item, item if value is not None else None, 0, self.words[at].line)
+
+    def pair(self, at: int) -> None:
+        """Take MPICH's ``-genv NAME VALUE``, or ``-genv NAME=VALUE``."""
+        if at < len(self.words) and "=" in self.words[at].start:
+            self.item(at, 0)
+        elif at + 1 < len(self.words) and NAME.fullmatch(self.words[at].start):
+            self.passed.append(self.words[at].start)
+            self.settings.append((self.words[at].start, self.values[at + 1], self.words[at].line))

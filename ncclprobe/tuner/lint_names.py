@@ -1,0 +1,63 @@
+"""Names that nothing reads, and names that this NCCL does not have yet or has no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ncclprobe.findings import Severity
+from ncclprobe.tuner.lint_case import Case, Doubt
+from ncclprobe.tuner.others import others_name
+from ncclprobe.tuner.script import Setting
+from ncclprobe.tuner.variables import NEWEST, OLDEST, Variable, is_sglang, known_to_sglang, misspells, nearest, release
+
+
+def check_names(case: Case) -> Iterator[Doubt]:
+    """Yield names that nothing reads."""
+    for setting in case.relevant():
+        variable = case.catalog.nccl.get(setting.name)
+        if variable is not None:
+            yield from _version(case, setting, variable)
+        elif not _read_elsewhere(case, setting.name):
+            yield _unknown(case, setting)
+
+
+def _read_elsewhere(case: Case, name: str) -> bool:
+    """Return whether SGLang, another program or the script itself has a use for a name."""
+    sglang = is_sglang(name) and known_to_sglang(name, case.catalog)
+    return sglang or others_name(name) or name in case.script.used
+
+
+def _unknown(case: Case, setting: Setting) -> Doubt:
+    sglang = is_sglang(setting.name)
+    names = case.catalog.sglang if sglang else case.catalog.nccl
+    near = nearest(setting.name, names)
+    misspelt = bool(near) and misspells(setting.name, near[0])
+    who = f"SGLang (0.4.0 to {_newest_sglang(case)})" if sglang else f"NCCL ({OLDEST} to {NEWEST})"
+    return Doubt(
+        setting.line,
+        Severity.ERROR if misspelt else Severity.WARNING,
+        "unknown-variable",
+        f"{who} has no variable {setting.name}, so the setting does nothing",
+        f"write {near[0]}, if that is meant" if misspelt else _proposal(near),
+    )
+
+
+def _newest_sglang(case: Case) -> str:
+    newest = [one.since for one in case.catalog.sglang.values() if not one.until]
+    return max(newest, key=release)
+
+
+def _proposal(near: tuple[str, ...]) -> str:
+    return f"take it out; the nearest names are {', '.join(near)}" if near else "take it out; no known name is like it"
+
+
+def _version(case: Case, setting: Setting, variable: Variable) -> Iterator[Doubt]:
+    version = release(case.version)
+    if version and variable.since and release(variable.since)[: len(version)] > version:
+        message = f"NCCL {case.version} has no {setting.name} yet; it came with {variable.since}"
+        yield Doubt(setting.line, Severity.WARNING, "variable-not-yet", message, "take it out, or use a newer NCCL")
+    elif variable.until and release(variable.until)[: len(version or (0, 0))] < (version or release(OLDEST)):
+        gone = f"NCCL {case.version or OLDEST} {'' if case.version else 'and later '}".rstrip()
+        message = f"{gone} no longer {'has' if case.version else 'have'} {setting.name}; {variable.until} was the last"
+        hint = f"its place has {variable.replaced_by}" if variable.replaced_by else "take it out"
+        yield Doubt(setting.line, Severity.WARNING, "variable-no-more", message, hint)

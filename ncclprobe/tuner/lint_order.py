@@ -1,0 +1,73 @@
+"""Settings that a later line overrides before anything uses them, and settings that stay in the script."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from ncclprobe.findings import Severity
+from ncclprobe.tuner.lint_case import Case, Doubt
+from ncclprobe.tuner.script import Dialect, How, Launch, Script, Setting
+
+
+def check_order(case: Case) -> Iterator[Doubt]:
+    """Yield settings that are overridden, and ones that nothing started by the script sees."""
+    yield from _overridden(case)
+    if case.script.dialect is Dialect.SHELL and not case.script.allexport:
+        yield from _not_exported(case)
+
+
+def _overridden(case: Case) -> Iterator[Doubt]:
+    by_name: dict[str, list[Setting]] = {}
+    for setting in case.script.settings:
+        if case.ours(setting.name):
+            by_name.setdefault(setting.name, []).append(setting)
+    for name, settings in by_name.items():
+        for first, second in itertools.pairwise(settings):
+            if _replaces(case.script, first, second):
+                yield _override(case.script, name, first, second)
+
+
+def _replaces(script: Script, first: Setting, second: Setting) -> bool:
+    """Return whether a setting is lost before anything could use it."""
+    if first.value is None or second.value is None or first.value == second.value or name_used(script, first):
+        return False
+    if How.LAUNCHER in (first.how, second.how):
+        return first.launch == second.launch or _sole_launch(script, first, second)
+    lasting = {How.EXPORT, How.ASSIGN, How.ENTRY}
+    if first.how not in lasting or second.how not in lasting or first.scope != second.scope:
+        return False
+    return not any(first.order < launch.order < second.order for launch in script.launches)
+
+
+def _sole_launch(script: Script, first: Setting, second: Setting) -> bool:
+    """Return whether an option of the script's only launch behind a setting sets the same variable otherwise."""
+    later = [launch for launch in script.launches if launch.order > first.order]
+    return second.how is How.LAUNCHER and len(later) == 1 and later[0].order == second.launch
+
+
+def name_used(script: Script, setting: Setting) -> bool:
+    """Return whether the script itself uses a variable's value."""
+    return setting.name in script.used
+
+
+def _override(script: Script, name: str, first: Setting, second: Setting) -> Doubt:
+    conf = script.dialect is Dialect.NCCL_CONF  # NCCL sets a variable from its file only where it is not set yet
+    lost, kept = (second, first) if conf else (first, second)
+    why = "which came first and counts" if conf else "which comes later and counts"
+    message = f"{name}={lost.value} has no effect: line {kept.line} sets {name}={kept.value}, {why}"
+    return Doubt(lost.line, Severity.WARNING, "setting-overridden", message, "keep one of them")
+
+
+def _not_exported(case: Case) -> Iterator[Doubt]:
+    script = case.script
+    for setting in script.settings:
+        stays = setting.how is How.ASSIGN and setting.name not in script.exported and setting.name not in script.used
+        if stays and case.ours(setting.name) and any(_could_use(launch, setting) for launch in script.launches):
+            message = f"{setting.name} is assigned but not exported, so nothing that the script starts sees it"
+            hint = f"write export {setting.name}={'' if setting.value is None else setting.value}"
+            yield Doubt(setting.line, Severity.WARNING, "variable-not-exported", message, hint.rstrip("="))
+
+
+def _could_use(launch: Launch, setting: Setting) -> bool:
+    return launch.order > setting.order and setting.name not in launch.passed

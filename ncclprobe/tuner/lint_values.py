@@ -1,0 +1,127 @@
+"""Values that NCCL reads otherwise than they look, or not at all.
+
+Source: NCCL 2.30.7, src/misc/param.cc (``strtoll`` with base 0: text becomes 0, what follows a number is dropped),
+src/graph/paths.cc (``ncclGetLevel``); ranges from NCCL's documentation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ncclprobe.findings import Severity
+from ncclprobe.hca_list import parse_selection
+from ncclprobe.tuner.lint_case import Case, Doubt, integer
+from ncclprobe.tuner.script import Setting
+from ncclprobe.tuner.variables import Variable
+
+LEVELS = ("LOC", "NVL", "NVB", "C2C", "PIX", "PXB", "P2C", "PXN", "PHB", "SYS")
+"""Source: NCCL 2.30.7, src/graph/topo.cc (``topoPathTypeStr``)."""
+
+
+def check_values(case: Case) -> Iterator[Doubt]:
+    """Yield values that are of the wrong type or out of range."""
+    for setting, variable, value in case.known():
+        if value:
+            for severity, code, message, hint in _CHECKS.get(variable.type, _anything)(variable, value):
+                yield Doubt(setting.line, severity, code, message, hint)
+    yield from _hca_lists(case)
+
+
+Complaint = tuple[Severity, str, str, str]
+
+
+def _anything(_variable: Variable, _value: str) -> Iterator[Complaint]:
+    yield from ()
+
+
+def _number(variable: Variable, value: str) -> Iterator[Complaint]:
+    number = integer(value)
+    if number is None:
+        read = re.match(r"\s*[+-]?(0[xX][0-9a-fA-F]+|\d+)", value)
+        taken = integer(read[0]) if read else 0
+        message = f"{variable.name}={value} is no whole number; NCCL reads it as {0 if taken is None else taken}"
+        yield Severity.ERROR, "value-invalid", message, f"write a number{_range_hint(variable)}"
+    elif not _within(variable.values, number):
+        message = f"{variable.name}={value} is outside the values that NCCL documents, {_range(variable.values)}"
+        yield Severity.WARNING, "value-out-of-range", message, f"write a number{_range_hint(variable)}"
+
+
+def _within(values: str, number: int) -> bool:
+    if not values:
+        return True
+    if ".." not in values:
+        return str(number) in values.split(",")
+    low, _, high = values.partition("..")
+    return int(low) <= number and (not high or number <= int(high))
+
+
+def _range(values: str) -> str:
+    low, dots, high = values.partition("..")
+    if not dots:
+        return values.replace(",", ", ")
+    return f"{low} to {high}" if high else f"{low} and above"
+
+
+def _range_hint(variable: Variable) -> str:
+    return f": {_range(variable.values)}" if variable.values else ""
+
+
+def _switch(variable: Variable, value: str) -> Iterator[Complaint]:
+    if value.lower() not in ("true", "false"):
+        yield from _number(variable, value)
+
+
+def _word(variable: Variable, value: str) -> Iterator[Complaint]:
+    if value.upper() not in variable.values.split(","):
+        message = f"{variable.name}={value} is none of the words that NCCL knows"
+        yield Severity.ERROR, "value-invalid", message, f"write one of {variable.values.replace(',', ', ')}"
+
+
+def _level(variable: Variable, value: str) -> Iterator[Complaint]:
+    if value in LEVELS or value[0].isdigit():
+        return
+    upper = (
+        f"write {value.upper()}" if value.upper() in LEVELS else f"write one of {variable.values.replace(',', ', ')}"
+    )
+    message = f"{variable.name}={value} is no distance that NCCL knows, so the setting does nothing"
+    yield Severity.ERROR, "value-invalid", message, upper
+
+
+def _subsystems(variable: Variable, value: str) -> Iterator[Complaint]:
+    known = variable.values.split(",")
+    wrong = [
+        word for word in value.lstrip("^").split(",") if word.strip("^ ") and word.strip("^ ").upper() not in known
+    ]
+    if wrong:
+        message = f"{variable.name}={value}: NCCL has no subsystem {', '.join(wrong)}"
+        yield Severity.WARNING, "value-invalid", message, f"known are {', '.join(known)}"
+
+
+_CHECKS = {
+    "int": _number, "bool": _number, "switch": _switch, "enum": _word, "level": _level, "subsys": _subsystems,
+}  # fmt: skip
+
+
+def _hca_lists(case: Case) -> Iterator[Doubt]:
+    """Yield names in NCCL_IB_HCA that also take others."""
+    for setting, _variable, value in case.known():
+        if setting.name == "NCCL_IB_HCA":
+            yield from _prefixes(setting, value)
+
+
+def _prefixes(setting: Setting, value: str) -> Iterator[Doubt]:
+    selection = parse_selection(value)
+    names = [name for name, _ in selection.items]
+    verb = "excludes" if selection.exclude else "takes"
+    hint = f"write {setting.name}={'^=' if selection.exclude else '='}{value.lstrip('^')}, whose names match exactly"
+    for name in names if not selection.exact else ():
+        longer = [other for other in names if re.fullmatch(re.escape(name) + r"\d+", other)]
+        if longer:
+            message = f"{name} is a prefix and {verb} whatever begins so; the list shows that there are such names"
+            yield Doubt(setting.line, Severity.WARNING, "ib-hca-prefix", f"{message} ({', '.join(longer)})", hint)
+            return
+        if re.fullmatch(r".*[a-z_]1", name) and not any(other.startswith(name) for other in names if other != name):
+            message = f"{name} is a prefix and {verb} {name}0 to {name}9 too, where a node has them"
+            yield Doubt(setting.line, Severity.INFO, "ib-hca-prefix", message, hint)
+            return

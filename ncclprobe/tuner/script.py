@@ -1,0 +1,110 @@
+"""What a script, a configuration file or an environment sets, and what it starts with it."""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+
+class How(enum.StrEnum):
+    """In which way a variable is set."""
+
+    EXPORT = "export"
+    """For this script and all that it starts."""
+    ASSIGN = "assign"
+    """For this script alone."""
+    PREFIX = "prefix"
+    """For one command: ``NAME=VALUE command``."""
+    LAUNCHER = "launcher"
+    """By a launcher's option, for what it launches."""
+    DIRECTIVE = "directive"
+    """By a line for the batch system."""
+    ENTRY = "entry"
+    """As an entry of a file or of an environment."""
+
+
+class Setting(NamedTuple):
+    """A variable that is set."""
+
+    name: str
+    value: str | None
+    """None where only a shell can tell."""
+    line: int
+    """Counted from 1; 0 in an environment."""
+    how: How
+    scope: tuple[int, ...] = ()
+    """Blocks and branches around it."""
+    order: int = 0
+    """Of what a script does, counted; a launch has its place in the same count."""
+    launch: int = -1
+    """The ``order`` of the launch that it is an option of, -1 for none."""
+
+
+class LaunchKind(enum.StrEnum):
+    """What starts processes elsewhere."""
+
+    MPI = "mpi"
+    SRUN = "srun"
+    SSH = "ssh"
+    CONTAINER = "container"
+    SANDBOX = "sandbox"
+    """Singularity, Apptainer: containers that inherit the environment."""
+    QSUB = "qsub"
+    SBATCH = "sbatch"
+    OTHER = "other"
+    """Any other command that may use what is set."""
+
+
+class Launch(NamedTuple):
+    """A command that starts something with what is set."""
+
+    kind: LaunchKind
+    program: str
+    """``mpirun``."""
+    words: tuple[str | None, ...]
+    """What follows it; None where only a shell can tell."""
+    line: int
+    scope: tuple[int, ...]
+    order: int
+    passed: frozenset[str] = frozenset()
+    """The variables that its options name."""
+    exports: str | None = None
+    """Of srun and sbatch: what ``--export`` says; None without it."""
+    shown: tuple[str, ...] = ()
+    """The words with their expansions as ``$NAME``, empty for one that is nothing else."""
+
+
+class Dialect(enum.StrEnum):
+    """What a text is."""
+
+    SHELL = "shell"
+    NCCL_CONF = "nccl.conf"
+    ENTRIES = "entries"
+    """Lines of NAME=VALUE: what ``env`` prints, an environment file."""
+    YAML = "yaml"
+
+
+class Script(NamedTuple):
+    """What was found in one text."""
+
+    source: str
+    """What findings call it."""
+    dialect: Dialect
+    settings: tuple[Setting, ...] = ()
+    launches: tuple[Launch, ...] = ()
+    used: frozenset[str] = frozenset()
+    """Names of variables whose value the script itself uses."""
+    directives: tuple[str, ...] = ()
+    """Lines for the batch system, without their ``#``: ``SBATCH --nodes=2``."""
+    raw: tuple[tuple[int, str], ...] = ()
+    """Of nccl.conf: its lines with their numbers."""
+    allexport: bool = False
+    """Whether the script exports all that it assigns (``set -a``)."""
+    unset: frozenset[str] = frozenset()
+    """Names that it unsets."""
+    exported: frozenset[str] = frozenset()
+    """Names that the script exports, at whatever place."""
+
+    def subject(self, line: int) -> str:
+        """Return ``job.sh:12``, or the source alone where there are no lines."""
+        return f"{self.source}:{line}" if line else self.source

@@ -1,0 +1,80 @@
+"""What a text sets, be it a shell script, nccl.conf, an environment's entries or a manifest in YAML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+
+from ncclprobe.tuner.script import Dialect, How, Script, Setting
+from ncclprobe.tuner.shell_script import shell_script
+from ncclprobe.tuner.yaml_script import yaml_script
+
+ENTRY = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)=(.*)")
+COMMAND = re.compile(r"""\s*(NCCL|SGL)\w*=[^\s"']*\s+\S|.*\\\s*$""")
+"""``NCCL_DEBUG=INFO ./program``, or a line that goes on: no entry of an environment."""
+MANIFEST = re.compile(r"^(apiVersion|kind|services|version|on|jobs):", re.MULTILINE)
+
+
+def read_script(text: str, source: str) -> Script:
+    """Return what a text sets and starts.
+
+    Args:
+        text: Of the file.
+        source: Its name, as findings call it; tells nccl.conf and YAML apart.
+    """
+    dialect = dialect_of(text, source)
+    if dialect is Dialect.SHELL:
+        return shell_script(text, source)
+    if dialect is Dialect.YAML:
+        return yaml_script(text, source)
+    if dialect is Dialect.NCCL_CONF:
+        return _nccl_conf(text, source)
+    return _entries(text, source)
+
+
+def dialect_of(text: str, source: str) -> Dialect:
+    """Return what a text is, by its file's name or else by its content."""
+    name = PurePath(source).name
+    if name.endswith("nccl.conf"):
+        return Dialect.NCCL_CONF
+    if name.endswith((".yaml", ".yml")) or (MANIFEST.search(text) and not text.startswith("#!")):
+        return Dialect.YAML
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    plain = bool(lines) and all(ENTRY.fullmatch(line) and not COMMAND.match(line) for line in lines)
+    return Dialect.ENTRIES if plain and not text.startswith("#!") else Dialect.SHELL
+
+
+def environment_script(environment: Mapping[str, str], source: str) -> Script:
+    """Return what an environment sets.
+
+    Args:
+        environment: Names and values.
+        source: What findings call it.
+    """
+    settings = [Setting(name, value, 0, How.ENTRY) for name, value in sorted(environment.items())]
+    return Script(source=source, dialect=Dialect.ENTRIES, settings=tuple(settings))
+
+
+def _entries(text: str, source: str) -> Script:
+    settings = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.lstrip().startswith("#") and (match := ENTRY.fullmatch(line)):
+            value = match[2].strip()
+            if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+                value = value[1:-1]
+            settings.append(Setting(match[1], None if "$" in value else value, number, How.ENTRY, order=number))
+    return Script(source=source, dialect=Dialect.ENTRIES, settings=tuple(settings))
+
+
+def _nccl_conf(text: str, source: str) -> Script:
+    lines = tuple(enumerate(text.splitlines(), 1))
+    return Script(source=source, dialect=Dialect.NCCL_CONF, settings=tuple(_conf_settings(lines)), raw=lines)
+
+
+def _conf_settings(lines: tuple[tuple[int, str], ...]) -> Iterator[Setting]:
+    """Yield what NCCL takes from its file: the name up to the first ``=``, the value as it stands behind it."""
+    for number, line in lines:
+        name, equals, value = line.partition("=")
+        if equals and not line.startswith("#") and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            yield Setting(name, value, number, How.ENTRY, order=number)

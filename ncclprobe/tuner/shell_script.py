@@ -1,0 +1,239 @@
+"""What a shell script sets and starts; the script is read, never run."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+
+from ncclprobe.tuner.launch_words import kind_of, launched
+from ncclprobe.tuner.script import Dialect, How, Launch, LaunchKind, Script, Setting
+from ncclprobe.tuner.shell_commands import Command, Loop, commands
+from ncclprobe.tuner.shell_words import NAME, NAMES_IN, Comment, HereDocument, Kind, Word, tokens
+
+ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=")
+DIRECTIVE = re.compile(r"#(SBATCH|PBS|BSUB|SGE|\$)\s+(.*)")
+EXPORTING = frozenset({"export", "declare", "typeset", "setenv", "ENV", "readonly", "local"})
+WRAPPERS = frozenset({"exec", "nohup", "command", "builtin", "sudo", "nice", "ionice", "stdbuf", "xargs", "eval"})
+NEUTRAL = frozenset({
+    "echo", "printf", "cd", "mkdir", "module", "ml", "set", "ulimit", "true", ":", "hostname", "date", "sleep", "test",
+    "[", "[[", "pwd", "rm", "cp", "ls", "read", "exit", "return", "shift", "trap", "nvidia-smi", "scontrol", "head",
+    "umask", "shopt", "conda", "which", "sort", "uname", "break", "continue", "wait", "FROM", "WORKDIR", "COPY",
+    "ARG", "LABEL", "USER", "unsetenv",
+})  # fmt: skip
+"""Commands that no setting of NCCL's concerns."""
+SHELLS = frozenset({"bash", "sh", "zsh", "dash", "ksh"})
+RECEIVERS = SHELLS | {"cat", "tee", "sbatch", "qsub", "ssh", "srun"}
+"""Commands whose here-document is a script."""
+
+
+def shell_script(text: str, source: str, line: int = 1) -> Script:
+    """Return what a shell script sets and starts.
+
+    Args:
+        text: Of the script.
+        source: What findings call it.
+        line: The number of its first line.
+    """
+    reader = _Reader()
+    reader.read(text, line, ())
+    return Script(
+        source=source,
+        dialect=Dialect.SHELL,
+        settings=tuple(reader.settings),
+        launches=tuple(reader.launches),
+        used=frozenset(reader.used),
+        directives=tuple(reader.directives),
+        allexport=reader.allexport,
+        unset=frozenset(reader.unsettings),
+        exported=frozenset(reader.exported),
+    )
+
+
+class _Reader:
+    """Follows a script from its first command to its last."""
+
+    def __init__(self) -> None:
+        self.settings: list[Setting] = []
+        self.launches: list[Launch] = []
+        self.used: set[str] = set()
+        self.directives: list[str] = []
+        self.exported: set[str] = set()
+        self.unsettings: set[str] = set()
+        self.known: dict[str, str | None] = {}
+        """Values of variables that were given one text alone, None where there are several."""
+        self.allexport = False
+        self.order = 0
+        self.depth = 0
+
+    def read(self, text: str, line: int, scope: tuple[int, ...]) -> None:
+        self.depth += 1
+        for found in commands(tokens(text, line)):
+            if isinstance(found, Comment):
+                self.comment(found)
+            elif isinstance(found, Loop):
+                self.loop(found)
+            else:
+                self.command(found._replace(scope=(*scope, *found.scope)))
+        self.depth -= 1
+
+    def comment(self, comment: Comment) -> None:
+        if match := DIRECTIVE.match(comment.text):
+            system = match[1]
+            words = match[2].split()
+            self.directives.append(f"{system} {match[2]}")
+            if system == "SBATCH":
+                values = [word.removeprefix("--export=") for word in words if word.startswith("--export=")]
+                self.listed(values, comment.line)
+            elif system == "PBS":
+                self.listed([words[i + 1] for i, word in enumerate(words[:-1]) if word == "-v"], comment.line)
+
+    def listed(self, values: Sequence[str], line: int) -> None:
+        for item in (item for value in values for item in value.strip("\"'").split(",")):
+            name, equals, value = item.partition("=")
+            if equals and NAME.fullmatch(name):
+                self.add(name, None if "$" in value else value, line, How.DIRECTIVE, ())
+
+    def loop(self, loop: Loop) -> None:
+        self.use(loop.words)
+        if name := loop.words[0].literal:
+            self.known[name] = None
+
+    def use(self, words: Sequence[Word]) -> None:
+        self.used.update(name for word in words for name in word.names)
+
+    def command(self, command: Command) -> None:
+        self.order += 1
+        self.use(command.words)
+        words, assigned = list(command.words), []
+        while words and (match := ASSIGNMENT.match(words[0].start)):
+            assigned.append((match, words.pop(0)))
+        how = How.PREFIX if words else How.EXPORT if self.allexport else How.ASSIGN
+        for match, word in assigned:
+            self.assign(match, word, how, command.scope)
+        if words:
+            self.started(words, command)
+
+    def assign(self, match: re.Match[str], word: Word, how: How, scope: tuple[int, ...], launch: int = -1) -> None:
+        value = self.value(word.after(match.end()))
+        self.add(match[1], None if match[2] else value, word.line, how, scope, launch)
+
+    def add(self, name: str, value: str | None, line: int, how: How, scope: tuple[int, ...], launch: int = -1) -> None:
+        self.settings.append(Setting(name, value, line, how, scope, self.order, launch))
+        if how in (How.EXPORT, How.ASSIGN):
+            again = name in self.known and self.known[name] != value
+            self.known[name] = None if scope or again else value
+        if how is How.EXPORT:
+            self.exported.add(name)
+
+    def value(self, word: Word) -> str | None:
+        """Return a word's text, with variables of one known text put in; None where only a shell can tell."""
+        parts: list[str] = []
+        for piece in word.pieces:
+            text = piece.text if piece.kind is Kind.LITERAL else None
+            if piece.kind is Kind.VARIABLE:
+                text = self.known.get(piece.text)
+            if text is None:
+                return None
+            parts.append(text)
+        return "".join(parts)
+
+    def started(self, words: list[Word], command: Command) -> None:
+        """Follow the command proper, behind its assignments and wrappers."""
+        program = _base(words[0])
+        if program in EXPORTING:
+            self.exporting(program, words[1:], command.scope)
+        elif program in ("env", "timeout", *WRAPPERS) and len(words) > 1:
+            self.wrapped(program, words[1:], command)
+        elif program == "set":
+            options = [word.literal for word in words[1:]]
+            self.allexport = "-a" in options or "allexport" in options or (self.allexport and "+a" not in options)
+        elif program == "unset":
+            for word in words[1:]:
+                self.unset(word.literal or "", command)
+        elif program not in NEUTRAL:
+            self.launch(program, words[1:], command)
+
+    def unset(self, name: str, command: Command) -> None:
+        self.known[name] = None
+        self.unsettings.add(name)
+        self.settings = [
+            one for one in self.settings if one.name != name or one.scope[: len(command.scope)] != command.scope
+        ]
+
+    def wrapped(self, program: str, words: list[Word], command: Command) -> None:
+        if program == "eval":
+            self.launches.append(Launch(LaunchKind.OTHER, program, (), command.line, command.scope, self.order))
+            return
+        while words and (words[0].start.startswith("-") or re.fullmatch(r"\d+[smh]?", words[0].literal or "")):
+            words = words[2:] if words[0].literal in ("-u", "-n", "-s", "-k") else words[1:]
+        while words and program in ("env", "sudo") and (match := ASSIGNMENT.match(words[0].start)):
+            self.assign(match, words.pop(0), How.PREFIX, command.scope)
+        if words:
+            self.started(words, command)
+
+    def exporting(self, program: str, words: list[Word], scope: tuple[int, ...]) -> None:
+        exports = program in ("export", "setenv", "ENV") or any(word.literal in ("-x", "-gx") for word in words)
+        how = How.EXPORT if exports else How.ASSIGN
+        if program in ("setenv", "ENV") and words and not ASSIGNMENT.match(words[0].start):
+            if name := words[0].literal:
+                values = [self.value(word) for word in words[1:2]]
+                self.add(name, values[0] if values else "", words[0].line, how, scope)
+            return
+        for word in words:
+            if match := ASSIGNMENT.match(word.start):
+                self.assign(match, word, how, scope)
+            elif exports and (name := word.literal) and NAME.fullmatch(name):
+                self.export(name)
+
+    def export(self, name: str) -> None:
+        """Note that a name is exported: what it was assigned before is in force for commands from here on."""
+        self.exported.add(name)
+        self.settings = [
+            one._replace(how=How.EXPORT) if one.name == name and one.how is How.ASSIGN else one for one in self.settings
+        ]
+
+    def launch(self, program: str, words: list[Word], command: Command) -> None:
+        found = launched(kind_of(program), program, [self.value(word) for word in words], words)
+        for name, value, line in found.settings:
+            self.add(name, value, line, How.LAUNCHER, command.scope, self.order)
+        self.launches.append(
+            Launch(
+                kind=found.kind,
+                program=program,
+                words=tuple(word.literal for word in words),
+                line=command.line,
+                scope=command.scope,
+                order=self.order,
+                passed=frozenset(found.passed),
+                exports=found.exports,
+                shown=tuple(word.shown for word in words),
+            )
+        )
+        for text, line in self.nested(program, words, command.documents):
+            self.read(text, line, (*command.scope, -self.order))
+
+    def nested(
+        self, program: str, words: Sequence[Word], documents: Sequence[HereDocument]
+    ) -> Iterator[tuple[str, int]]:
+        """Yield scripts inside a command: of ``bash -c``, of ssh, of a here-document."""
+        if self.depth > 3:
+            return
+        if program in RECEIVERS:
+            for document in documents:
+                self.used.update(NAMES_IN.findall(document.text) if document.expanded else ())
+                yield document.text, document.line
+        for before, word in itertools.pairwise(words):
+            if before.literal in ("-c", "-lc", "-ic") and (text := word.literal) and word.quoted:
+                yield text, word.line
+        if program == "ssh" and words and (text := words[-1].literal) and words[-1].quoted:
+            yield text, words[-1].line
+
+
+def _base(word: Word) -> str:
+    """Return a program's name without its folder; empty where only a shell can tell."""
+    text = word.literal
+    if text is None:
+        last = word.pieces[-1]
+        return last.text.rpartition("/")[2] if last.kind is Kind.LITERAL and "/" in last.text else ""
+    return text.rpartition("/")[2]

@@ -1,0 +1,248 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ncclprobe.tuner.catalog import catalog
+from ncclprobe.tuner.lint import lint
+from ncclprobe.tuner.script import Dialect
+from ncclprobe.tuner.script_text import environment_script, read_script
+
+
+def codes(text, source="job.sh", version=""):
+    found = lint(read_script(text, source), catalog(), version)
+    return [(int(one.subject.rpartition(":")[2]), one.severity.value, one.code) for one in found]
+
+
+def messages(text, source="job.sh", version=""):
+    return [one.message for one in lint(read_script(text, source), catalog(), version)]
+
+
+RUN = "\n./all_reduce_perf\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("export NCCL_P2P_NVL_DISABLE=0", [(1, "error", "unknown-variable")]),
+        ("export NCCL_QUANTUM=1", [(1, "warning", "unknown-variable")]),
+        ("export NCCL_HOME=/opt/nccl", []),
+        ("export NCCL_ASYNC_ERROR_HANDLING=1", []),
+        ("export NCCL_FASTRAK_IFNAME=eth1", []),
+        ("export NCCL_MINE=1; echo $NCCL_MINE", []),
+        ("export SGL_ENABLE_JIT_DEEPGEMM=1", []),
+        ("export SGLANG_USE_MODEL_SCOPE=1", [(1, "error", "unknown-variable")]),
+        ("export NCCL_IB_DISABLE=yes", [(1, "error", "value-invalid")]),
+        ("export NCCL_IB_DISABLE=0x1", []),
+        ("export NCCL_IB_DISABLE=", []),
+        ("export NCCL_IB_DISABLE=$OFF", []),
+        ("OFF=yes; export NCCL_IB_DISABLE=$OFF", [(1, "error", "value-invalid")]),
+        ("export NCCL_CROSS_NIC=3", [(1, "warning", "value-out-of-range")]),
+        ("export NCCL_NTHREADS=100", [(1, "warning", "value-out-of-range")]),
+        ("export NCCL_NET_GDR_LEVEL=PXB", []),
+        ("export NCCL_NET_GDR_LEVEL=5", []),
+        ("export NCCL_NET_GDR_LEVEL=pxb", [(1, "error", "value-invalid")]),
+        ("export NCCL_DEBUG=info", []),
+        ("export NCCL_DEBUG=VERBOSE", [(1, "error", "value-invalid")]),
+        ("export NCCL_SET_THREAD_NAME=true", []),
+        ("export NCCL_DEBUG_SUBSYS=^NET,INIT", []),
+        ("export NCCL_IB_HCA=mlx5_0,mlx5_3", []),
+        ("export NCCL_IB_HCA=mlx5", []),
+        ("export NCCL_IB_HCA==mlx5_1,mlx5_10", []),
+        ("export NCCL_IB_HCA=mlx5_1", [(1, "info", "ib-hca-prefix")]),
+        ("export NCCL_IB_HCA=mlx5_2,mlx5_20", [(1, "warning", "ib-hca-prefix")]),
+        ("export NCCL_ALGO=Ring", []),
+        ("export NCCL_ALGO=Ring,Tree", []),
+        ("export NCCL_ALGO=^Tree", []),
+        ("export NCCL_ALGO=allreduce:tree", []),
+        ("export NCCL_ALGO='ring;allreduce:tree'", []),
+        ("export NCCL_ALGO=Tree", [(1, "warning", "algo-without-collective")]),
+        ("export NCCL_ALGO=^Ring", [(1, "warning", "algo-without-collective")]),
+        ("export NCCL_ALGO=Collnet", [(1, "error", "value-invalid")]),
+        ("export NCCL_ALGO=allreduces:tree", [(1, "error", "value-invalid")]),
+        ("export NCCL_PROTO=Simple", []),
+        ("export NCCL_PROTO=^LL128", []),
+        ("export NCCL_PROTO=LL,Simple", []),
+        ("export NCCL_PROTO=^LL", [(1, "warning", "ll128-forced")]),
+        ("export NCCL_PROTO=LL,LL128,Simple", [(1, "warning", "ll128-forced")]),
+        ("export NCCL_PROTO=allreduce:ll128", [(1, "warning", "ll128-forced")]),
+        ("export NCCL_PROTO=LL64", [(1, "error", "value-invalid")]),
+        ("export NCCL_IB_CUDA_SUPPORT=1", [(1, "warning", "variable-no-more")]),
+    ],
+)
+def test_one_setting(line, expected):
+    assert codes(line + RUN) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "version", "expected"),
+    [
+        ("export NCCL_CTA_POLICY=1", "2.26.2", [(1, "warning", "variable-not-yet")]),
+        ("export NCCL_CTA_POLICY=1", "2.27.3", []),
+        ("export NCCL_CTA_POLICY=1", "2.27", []),
+        ("export NCCL_WORK_FIFO_DEPTH=1024", "2.21.5", []),
+        ("export NCCL_WORK_FIFO_DEPTH=1024", "2.22.3", [(1, "warning", "variable-no-more")]),
+        ("export NCCL_WORK_FIFO_DEPTH=1024", "", []),
+        ("export NCCL_ALGO=Tree", "2.24.3", [(1, "error", "algo-without-collective")]),
+    ],
+)
+def test_versions(line, version, expected):
+    assert codes(line + RUN, version=version) == expected
+
+
+@pytest.mark.parametrize(
+    ("pair", "expected"),
+    [
+        ("NCCL_IB_DISABLE=1 NCCL_IB_HCA==mlx5_0", "warning"),
+        ("NCCL_IB_DISABLE=0 NCCL_IB_HCA==mlx5_0", None),
+        ("NCCL_NET=Socket NCCL_IB_GID_INDEX=3", "warning"),
+        ("NCCL_IB_DISABLE=1 NCCL_NET=IB", "error"),
+        ("NCCL_P2P_DISABLE=1 NCCL_P2P_LEVEL=NVL", "warning"),
+        ("NCCL_P2P_DISABLE=0 NCCL_P2P_LEVEL=NVL", None),
+        ("NCCL_NET_GDR_LEVEL=LOC NCCL_NET_GDR_READ=1", "warning"),
+        ("NCCL_MIN_NCHANNELS=16 NCCL_MAX_NCHANNELS=8", "warning"),
+        ("NCCL_MIN_CTAS=8 NCCL_MAX_CTAS=8", None),
+        ("NCCL_SOCKET_NTHREADS=16 NCCL_NSOCKS_PERTHREAD=8", "warning"),
+        ("NCCL_IB_GID_INDEX=3 NCCL_IB_ADDR_FAMILY=AF_INET6", "warning"),
+        ("NCCL_IB_GID_INDEX=-1 NCCL_IB_ADDR_FAMILY=AF_INET6", None),
+        ("NCCL_NVLS_ENABLE=0 NCCL_ALGO=allreduce:nvls", "error"),
+        ("NCCL_NVLS_ENABLE=0 NCCL_ALGO=nvls,ring", "warning"),
+        ("NCCL_NVLS_ENABLE=0 NCCL_ALGO=ring,tree", None),
+        ("NCCL_MNNVL_ENABLE=1 NCCL_CUMEM_ENABLE=0", "error"),
+    ],
+)
+def test_contradictions(pair, expected):
+    expectation = [(1, expected, "settings-contradict")] if expected else []
+    assert codes(f"export {pair}{RUN}") == expectation
+    assert codes(f"{pair} ./all_reduce_perf\n./other\n") == expectation
+
+
+def test_settings_of_different_commands_or_branches_do_not_contradict_each_other():
+    assert codes("NCCL_IB_DISABLE=1 ./a\nNCCL_IB_HCA==mlx5_0 ./a\n") == []
+    branches = "if x; then\nexport NCCL_IB_DISABLE=1\n./a\nelse\nexport NCCL_IB_HCA==mlx5_0\n./a\nfi\n"
+    assert codes(branches) == []
+    assert codes("( export NCCL_P2P_DISABLE=1; ./a )\nexport NCCL_P2P_LEVEL=NVL\n./a\n") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("export NCCL_DEBUG=INFO\necho hello\nexport NCCL_DEBUG=WARN\n./a\n", [(1, "warning", "setting-overridden")]),
+        ("export NCCL_DEBUG=INFO\n./a\nexport NCCL_DEBUG=WARN\n./a\n", []),
+        ("export NCCL_DEBUG=INFO\nexport NCCL_DEBUG=INFO\n./a\n", []),
+        ("export NCCL_DEBUG=WARN\nif x; then export NCCL_DEBUG=INFO; fi\n./a\n", []),
+        ("export NCCL_DEBUG=WARN\n[ -n $V ] && export NCCL_DEBUG=INFO\n./a\n", []),
+        ("export NCCL_DEBUG=A\nunset NCCL_DEBUG\nexport NCCL_DEBUG=WARN\n./a\n", []),
+        ("mpirun -np 2 -x NCCL_DEBUG=INFO -x NCCL_DEBUG=WARN ./a\n", [(1, "warning", "setting-overridden")]),
+        ("export NCCL_DEBUG=INFO\nmpirun -np 2 -x NCCL_DEBUG=WARN ./a\n", [(1, "warning", "setting-overridden")]),
+        ("NCCL_DEBUG=INFO\n./a\n", [(1, "warning", "variable-not-exported")]),
+        ("NCCL_DEBUG=INFO\nexport NCCL_DEBUG\n./a\n", []),
+        ("NCCL_DEBUG=INFO\nmpirun -x NCCL_DEBUG=$NCCL_DEBUG ./a\n", []),
+        ("set -a\nNCCL_DEBUG=INFO\nset +a\n./a\n", []),
+        ("declare -x NCCL_DEBUG=INFO\n./a\n", []),
+    ],
+)  # fmt: skip
+def test_order_and_export(text, expected):
+    assert codes(text) == expected
+
+
+EXPORT = "export NCCL_DEBUG=WARN\n"
+DROPPED = {"error": [(2, "error", "launcher-drops")], "warning": [(2, "warning", "launcher-drops")], None: []}
+
+
+@pytest.mark.parametrize(
+    ("command", "severity"),
+    [
+        ("srun ./a", None),
+        ("srun --export=NONE ./a", "error"),
+        ("srun --export=HOME,PATH ./a", "error"),
+        ("srun --export=NCCL_DEBUG,PATH ./a", None),
+        ("srun --export=ALL,X=1 ./a", None),
+        ("srun --export=$WHAT ./a", None),
+        ("mpirun -np 16 ./a", None),
+        ("mpirun -np 16 -x LD_LIBRARY_PATH ./a", None),
+        ("mpirun -np 16 -H a:8,b:8 -x LD_LIBRARY_PATH ./a", "warning"),
+        ("mpirun -np 16 -H a:8,b:8 ./a", None),
+        ("mpirun -np 8 -H localhost:8 -x LD_LIBRARY_PATH ./a", None),
+        ("mpirun -np 16 -H a:8,b:8 -x NCCL_DEBUG ./a", None),
+        ("mpirun $OPTIONS -H a:8,b:8 -x PATH ./a", None),
+        ("mpirun -x NCCL_IB_TC=106 -np 16 ./a", "warning"),
+        ("mpiexec -n 4 -ppn 2 -hosts a,b ./a", None),
+        ("mpiexec -genvnone -n 4 ./a", "error"),
+        ("mpiexec -genvnone -genvlist NCCL_DEBUG -n 4 ./a", None),
+        ("ssh node2 'python train.py'", "warning"),
+        ('ssh node2 "cd $PWD; torchrun train.py"', "warning"),
+        ("ssh node2 'NCCL_DEBUG=WARN python train.py'", None),
+        ("ssh node2 'source env.sh && python train.py'", None),
+        ("ssh node2 hostname", None),
+        ('ssh node2 "$COMMAND"', None),
+        ("docker run image python x.py", "warning"),
+        ("docker run -e NCCL_DEBUG image python x.py", None),
+        ("docker run --env-file f image python x.py", None),
+        ("docker run $FLAGS image python x.py", None),
+        ("docker build .", None),
+        ("singularity exec --nv image.sif python x.py", None),
+        ("apptainer exec --cleanenv image.sif python x.py", "warning"),
+        ("qsub job.pbs", "warning"),
+        ("qsub -V job.pbs", None),
+        ("sbatch job.sh", None),
+        ("sbatch --export=NONE job.sh", "error"),
+        ("./a", None),
+    ],
+)
+def test_launchers(command, severity):
+    assert codes(EXPORT + command + "\n") == DROPPED[severity]
+
+
+def test_a_job_without_environment():
+    job = "#SBATCH --export=NONE\nexport NCCL_DEBUG=WARN\n{}srun ./a\n"
+    assert codes(job.format("")) == [(3, "error", "launcher-drops")]
+    assert codes(job.format("export SLURM_EXPORT_ENV=ALL; ")) == []
+    assert codes(job.format("unset SLURM_EXPORT_ENV; ")) == []
+    assert codes("#SBATCH --export=NONE\nexport NCCL_DEBUG=WARN\nsrun --export=ALL ./a\n") == []
+
+
+def test_in_a_batch_job_open_mpi_hands_all_to_its_daemons_unless_told_to_use_ssh():
+    job = "#SBATCH --nodes=2\nexport NCCL_DEBUG=WARN\nmpirun {} -H a,b -x PATH ./a\n"
+    assert codes(job.format("")) == []
+    assert codes(job.format("--mca plm rsh")) == [(3, "warning", "launcher-drops")]
+
+
+def test_messages_name_what_is_lost_and_what_to_write():
+    text = "export NCCL_ALGO=Ring NCCL_DEBUG=WARN\nsrun --export=NONE ./a\n"
+    assert messages(text) == ["NCCL_ALGO, NCCL_DEBUG are lost here: --export=NONE passes nothing on"]
+
+
+def test_findings_inside_heredocs_commands_and_continued_lines_carry_their_own_line():
+    document = "cat > job.sh <<'EOF'\nexport NCCL_P2P_NVL_DISABLE=1\nEOF\n"
+    text = f"{document}bash -c 'true\nNCCL_IBX_HCA=1 ./a'\nmpirun \\\n  -x NCCL_DEBUGG=1 ./a\n"
+    assert [line for line, _, _ in codes(text)] == [2, 5, 7]
+
+
+def test_text_that_is_no_setting_is_left_alone():
+    assert codes("# export NCCL_FOO=1\necho NCCL_FOO=1\ngrep NCCL_FOO=1 log\necho 'export NCCL_FOO=1'\n") == []
+
+
+def test_an_environment():
+    found = lint(environment_script({"NCCL_ALGO": "Tree", "HOME": "/root"}, "environment"), catalog())
+    assert [(one.subject, one.code) for one in found] == [("environment", "algo-without-collective")]
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "dialect"),
+    [
+        ("NCCL_DEBUG=INFO\n", "-", Dialect.ENTRIES),
+        ("#!/bin/sh\nNCCL_DEBUG=INFO\n", "-", Dialect.SHELL),
+        ("NCCL_DEBUG=INFO ./a\n", "run.sh", Dialect.SHELL),
+        ("export NCCL_DEBUG=INFO\n", "-", Dialect.SHELL),
+        ("NCCL_DEBUG=INFO\n", "/etc/nccl.conf", Dialect.NCCL_CONF),
+        ("apiVersion: v1\nkind: Pod\n", "-", Dialect.YAML),
+        ("", "job.sh", Dialect.SHELL),
+    ],
+)
+def test_dialects(text, source, dialect):
+    assert read_script(text, source).dialect is dialect
+
+
+@given(st.text(alphabet="NCL_DEBUG=1 \n\t'\"\\$`(){}[]<>|&;#-xEOFif", max_size=120))
+def test_no_text_stops_it(text):
+    lint(read_script(text, "job.sh"), catalog())
