@@ -25,6 +25,9 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
 }
 """Collective -> the algorithms it can run with."""
 
+NCCL_TESTS = ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "reduce")
+"""The programs of nccl-tests that run one of these collectives alone, without their ``_perf``."""
+
 
 class Choice(NamedTuple):
     """A value of NCCL_ALGO or NCCL_PROTO, taken apart."""
@@ -80,7 +83,8 @@ def _algorithms(case: Case, setting: Setting, choice: Choice) -> Iterator[Doubt]
         return
     if choice.everywhere is None:
         return
-    broken = [one for one, able in SUPPORTED.items() if one not in choice.single and not able & choice.everywhere]
+    needed = _needed(case) - set(choice.single)
+    broken = [one for one, able in SUPPORTED.items() if one in needed and not able & choice.everywhere]
     if broken:
         certain = release(case.version) >= (2, 24)
         message = f"NCCL_ALGO={setting.value} leaves {', '.join(broken)} without an algorithm"
@@ -92,6 +96,13 @@ def _algorithms(case: Case, setting: Setting, choice: Choice) -> Iterator[Doubt]
             f"{message}: {reason}",
             f"name the collective, as in NCCL_ALGO={_for_allreduce(choice.everywhere)}",
         )
+
+
+def _needed(case: Case) -> frozenset[str]:
+    """Return the collectives that a script may run: all, unless it starts nccl-tests and nothing else."""
+    tests = {f"{name}_perf": name.replace("_", "") for name in NCCL_TESTS}
+    programs = case.script.programs
+    return frozenset(tests[one] for one in programs) if programs and programs <= set(tests) else frozenset(SUPPORTED)
 
 
 def _for_allreduce(words: frozenset[str]) -> str:

@@ -18,7 +18,17 @@ BUILDS = frozenset({
     "NCCL_SRC_DIR", "NCCL_MAJOR", "NCCL_MINOR", "NCCL_PATCH", "NCCL_GENCODE", "NCCL_BUILDDIR",
 })  # fmt: skip
 """Where to find NCCL, which version to install."""
-PREFIXES = ("NCCL_TESTS_", "NCCL_FASTRAK_", "NCCL_GPUDIRECTTCPX_", "NCCL_SHIMNET_", "NCCL_TEST_", "NCCL_TUNER_CONFIG_")
+PREFIXES = (
+    "NCCL_DYNAMIC_CHUNK_SIZE",
+    "NCCL_GPUVIZ_",
+    "NCCL_NET_PLUGIN_TELEMETRY_",
+    "NCCL_TESTS_",
+    "NCCL_FASTRAK_",
+    "NCCL_GPUDIRECTTCPX_",
+    "NCCL_SHIMNET_",
+    "NCCL_TEST_",
+    "NCCL_TUNER_CONFIG_",
+)
 """Of nccl-tests' scripts and of Google's plugins."""
 
 

@@ -96,6 +96,8 @@ class Script(NamedTuple):
     """Names of variables whose value the script itself uses."""
     directives: tuple[str, ...] = ()
     """Lines for the batch system, without their ``#``: ``SBATCH --nodes=2``."""
+    programs: frozenset[str] = frozenset()
+    """Which programs that use NCCL the text names: nccl-tests', ``python``, ``torchrun`` and so on."""
     raw: tuple[tuple[int, str], ...] = ()
     """Of nccl.conf: its lines with their numbers."""
     allexport: bool = False

@@ -11,6 +11,7 @@ from ncclprobe.tuner.shell_script import shell_script
 from ncclprobe.tuner.yaml_script import yaml_script
 
 ENTRY = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)=(.*)")
+PROGRAM = re.compile(r"\b(\w+_perf|python3?|torchrun|deepspeed|accelerate|sglang|vllm|nemo|trtllm-\w+)\b")
 COMMAND = re.compile(r"""\s*(NCCL|SGL)\w*=[^\s"']*\s+\S|.*\\\s*$""")
 """``NCCL_DEBUG=INFO ./program``, or a line that goes on: no entry of an environment."""
 MANIFEST = re.compile(r"^(apiVersion|kind|services|version|on|jobs):", re.MULTILINE)
@@ -23,6 +24,10 @@ def read_script(text: str, source: str) -> Script:
         text: Of the file.
         source: Its name, as findings call it; tells nccl.conf and YAML apart.
     """
+    return _read(text, source)._replace(programs=frozenset(PROGRAM.findall(re.sub(r"(?m)^\s*#.*$", "", text))))
+
+
+def _read(text: str, source: str) -> Script:
     dialect = dialect_of(text, source)
     if dialect is Dialect.SHELL:
         return shell_script(text, source)

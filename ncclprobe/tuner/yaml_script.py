@@ -19,6 +19,8 @@ NAMED = re.compile(
 VALUE = re.compile(r"^\s*(?:-\s*)?value:\s*(.*?)\s*$")
 ARGUMENT = re.compile(r"""^\s*-\s*["']?([A-Z_][A-Z0-9_]*)=(.*?)["']?\s*$""")
 MAPPED = re.compile(r"^\s*([A-Z_][A-Z0-9_]*):\s+(\S.*?)\s*$")
+OPTION = re.compile(r"""(?:^|[\s"'])(?:-x|-e|export)\s+([A-Z_][A-Z0-9_]*)=([^\s"'\\]*)""")
+"""Within a command that is one scalar, on one line or on several."""
 BLOCK = re.compile(r"[:-]\s*[|>][+-]?\d?\s*$")
 
 
@@ -57,6 +59,9 @@ def _setting(lines: list[str], at: int, container: int) -> Iterator[Setting]:
             yield Setting(match[1], _scalar(value), at + 1, How.ENTRY, (container,), at)
     elif match := ARGUMENT.match(line) or MAPPED.match(line):
         yield Setting(match[1], _scalar(match[2]), at + 1, How.ENTRY, (container,), at)
+    else:
+        for name, value in OPTION.findall(line):
+            yield Setting(name, None if "$" in value else value, at + 1, How.ENTRY, (container,), at)
 
 
 def _scalar(text: str) -> str | None:

@@ -17,7 +17,7 @@ def messages(text, source="job.sh", version=""):
     return [one.message for one in lint(read_script(text, source), catalog(), version)]
 
 
-RUN = "\n./all_reduce_perf\n"
+RUN = "\n./train\n"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_versions(line, version, expected):
 def test_contradictions(pair, expected):
     expectation = [(1, expected, "settings-contradict")] if expected else []
     assert codes(f"export {pair}{RUN}") == expectation
-    assert codes(f"{pair} ./all_reduce_perf\n./other\n") == expectation
+    assert codes(f"{pair} ./train\n./other\n") == expectation
 
 
 def test_settings_of_different_commands_or_branches_do_not_contradict_each_other():
@@ -207,6 +207,19 @@ def test_in_a_batch_job_open_mpi_hands_all_to_its_daemons_unless_told_to_use_ssh
     assert codes(job.format("--mca plm rsh")) == [(3, "warning", "launcher-drops")]
 
 
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("./all_reduce_perf -b 8", []),
+        ("./all_reduce_perf; ./broadcast_perf", [(1, "warning", "algo-without-collective")]),
+        ("./all_reduce_perf; python x.py", [(1, "warning", "algo-without-collective")]),
+        ("./alltoall_perf", [(1, "warning", "algo-without-collective")]),
+    ],
+)
+def test_an_algorithm_for_the_one_collective_that_runs_needs_no_name(program, expected):
+    assert codes(f"export NCCL_ALGO=Tree\n{program}\n") == expected
+
+
 def test_messages_name_what_is_lost_and_what_to_write():
     text = "export NCCL_ALGO=Ring NCCL_DEBUG=WARN\nsrun --export=NONE ./a\n"
     assert messages(text) == ["NCCL_ALGO, NCCL_DEBUG are lost here: --export=NONE passes nothing on"]
@@ -220,6 +233,29 @@ def test_findings_inside_heredocs_commands_and_continued_lines_carry_their_own_l
 
 def test_text_that_is_no_setting_is_left_alone():
     assert codes("# export NCCL_FOO=1\necho NCCL_FOO=1\ngrep NCCL_FOO=1 log\necho 'export NCCL_FOO=1'\n") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("    - NCCL_ALGO=Tree", [(3, "warning", "algo-without-collective")]),
+        ("    NCCL_ALGO: Tree", [(3, "warning", "algo-without-collective")]),
+        ("    - {name: NCCL_ALGO, value: Tree}", [(3, "warning", "algo-without-collective")]),
+        ("    - name: NCCL_ALGO\n      value: 'Tree'  # why", [(3, "warning", "algo-without-collective")]),
+        ("    - name: NCCL_ALGO\n      value: $(CHOSEN)", []),
+        ('    args: ["mpirun -x NCCL_ALGO=Tree ./a"]', [(3, "warning", "algo-without-collective")]),
+        ('    args: [\n "mpirun \\\n -x NCCL_ALGO=Tree \\\n ./a"]', [(5, "warning", "algo-without-collective")]),
+        ("    - |\n      export NCCL_ALGO=Tree\n      ./a", [(4, "warning", "algo-without-collective")]),
+        ("    # - NCCL_ALGO=Tree", []),
+    ],
+)
+def test_manifests(line, expected):
+    assert codes(f"apiVersion: v1\nenv:\n{line}\n", "pod.yaml") == expected
+
+
+def test_containers_of_one_manifest_are_apart():
+    text = "env:\n- NCCL_IB_DISABLE=1\n---\nenv:\n- NCCL_IB_HCA==mlx5_0\n"
+    assert codes(text, "pods.yaml") == []
 
 
 def test_an_environment():
