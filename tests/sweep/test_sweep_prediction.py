@@ -5,6 +5,7 @@ import math
 import pathlib
 
 import jsonschema
+import msgspec
 import pytest
 from click.testing import CliRunner
 from sweep_worlds import POINTS, RING, SIZES, raced, world
@@ -13,8 +14,12 @@ from ncclprobe.cli.report import command as report_command
 from ncclprobe.cli.schema import document_schema
 from ncclprobe.cli.sweep import command
 from ncclprobe.errors import UsageError
+from ncclprobe.records.base import Interval
+from ncclprobe.records.e2e import E2eDocument, E2eVerdict
 from ncclprobe.records.prediction import LeftOut, Weight, Workload
+from ncclprobe.records.sweep import SweepDocument
 from ncclprobe.sweep import prediction, summary
+from ncclprobe.tuner.choose import choose
 
 ROOT = pathlib.Path(__file__).parents[2]
 FABRIC = ROOT / "data" / "fabric_nvlink_model" / "fabric.toml"
@@ -138,6 +143,35 @@ def test_a_share_of_communication_gives_the_gain_end_to_end(log, tmp_path):
     share, end = found["saved_share"], found["end_to_end"]
     assert math.isclose(end["estimate"], 1 / (1 - 0.4 * share["estimate"]))
     assert 1.0 < end["low"] < end["high"] < 1.1
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"),
+    [
+        ((1.03, 1.01, 1.06), "the intervals overlap"),
+        ((0.99, 0.98, 0.995), "which is less"),
+        ((2.0, 1.9, 2.1), "which is more"),
+    ],
+)
+def test_a_report_shows_the_prediction_beside_what_was_measured(ratio, said, race, tmp_path):
+    found = prediction.predicted(race, workload(comm_share=0.4))
+    estimate, low, high = ratio
+    sweep = SweepDocument(
+        backend="sim", library="world", nranks=4, nnodes=2, launches=3, seed=1, cells=summary.cell_results(race),
+        choice=choose(race.plan.points, race.winners, race.ratios, summary.gain(race), lambda *_: {}),
+        cost=summary.cost(race), prediction=found,
+    )  # fmt: skip
+    e2e = E2eDocument(
+        workload="sglang", metric="tok_s", baseline={}, candidate={}, trials=(), verdict=E2eVerdict.FASTER,
+        ratio=Interval(estimate=estimate, low=low, high=high), trials_per_arm=8,
+    )  # fmt: skip
+    paths = [tmp_path / "sweep.json", tmp_path / "e2e.json"]
+    for path, document in zip(paths, (sweep, e2e), strict=True):
+        path.write_bytes(msgspec.json.encode(document))
+    page = tmp_path / "page.html"
+    done = CliRunner().invoke(report_command, [*map(str, paths), "--html", str(page)], standalone_mode=False)
+    assert said in " ".join(done.stdout.split())
+    assert said in page.read_text()
 
 
 def test_what_was_weighed_is_kept_for_a_resume(log, tmp_path):

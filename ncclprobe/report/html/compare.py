@@ -18,6 +18,7 @@ from ncclprobe.report.html.markup import NOTHING, Markup, element, joined, plain
 from ncclprobe.report.html.nodes import interval_text
 from ncclprobe.report.html.part import Body, Shown
 from ncclprobe.report.html.sweep_figures import broken, styled
+from ncclprobe.report.text.foretold import foretold
 from ncclprobe.report.text.verdict import verdict
 from ncclprobe.units import format_size
 
@@ -28,9 +29,14 @@ Timed = Sequence[tuple[str, dict[Point, CellResult]]]
 
 def compared(runs: Sequence[Shown]) -> Body:
     """Return what the runs have in common, side by side; nothing where no two are alike."""
-    bodies = [part for part in (_sweeps(runs), _nodes(runs), _workloads(runs)) if part.content]
+    bodies = [part for part in (_foretold(runs), _sweeps(runs), _nodes(runs), _workloads(runs)) if part.content]
     figures = tuple(figure for part in bodies for figure in part.figures)
     return Body(content=joined(part.content for part in bodies), figures=figures)
+
+
+def _foretold(runs: Sequence[Shown]) -> Body:
+    sentences = foretold(part.document for run in runs for part in run.parts)
+    return Body(content=joined(element("p", sentence) for sentence in sentences) if sentences else NOTHING)
 
 
 def letter(number: int) -> str:

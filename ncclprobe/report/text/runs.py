@@ -19,6 +19,7 @@ from ncclprobe.records.sweep import SweepDocument
 from ncclprobe.records.tune import TuneDocument
 from ncclprobe.records.watch import WatchDocument
 from ncclprobe.report.text.findings import WIDTH, findings_text
+from ncclprobe.report.text.foretold import foretold
 from ncclprobe.report.text.inspect import inspect_text
 from ncclprobe.report.text.nodes import nodes_text
 from ncclprobe.report.text.profile import profile_text
@@ -47,7 +48,9 @@ def runs_text(runs: Sequence[Run]) -> str:
     """Return the answers of all runs, then what each rests on, then all findings with their hints."""
     several = len(runs) > 1
     answers = "\n".join(map(_answer, runs)) if several else ""
-    parts = [answers, *(part for run in runs for part in _bodies(run, titled=several)), _findings(runs)]
+    both = foretold(one for run in runs for one in (run.document, *run.stages))
+    beside = (textwrap.fill(sentence, WIDTH, break_on_hyphens=False) for sentence in both)
+    parts = [answers, *beside, *(part for run in runs for part in _bodies(run, titled=several)), _findings(runs)]
     return "\n\n".join(part for part in parts if part)
 
 
