@@ -43,7 +43,7 @@ def _number(variable: Variable, value: str) -> Iterator[Complaint]:
         message = f"{variable.name}={value} is no whole number; NCCL reads it as {0 if taken is None else taken}"
         yield Severity.ERROR, "value-invalid", message, f"write a number{_range_hint(variable)}"
     elif not _within(variable.values, number):
-        message = f"{variable.name}={value} is outside the values that NCCL documents, {_range(variable.values)}"
+        message = f"{variable.name}={value} is outside what NCCL takes, {_range(variable.values)}"
         yield Severity.WARNING, "value-out-of-range", message, f"write a number{_range_hint(variable)}"
 
 
