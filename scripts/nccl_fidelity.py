@@ -94,9 +94,9 @@ def nccl_tests(options: argparse.Namespace, mode: str, dtype: str, sizes: list[i
     for chosen, counts in (
         (
             [s for s in sizes if s <= BIG],
-            ("-w", "20", *(("-n", "20", "-G", "20") if mode == "graph" else ("-n", "100"))),
+            ("-w", "20", "-n", "100", *(("-G", "20") if mode == "graph" else ())),
         ),
-        ([s for s in sizes if s > BIG], ("-n", "5", "-w", "2", *(("-G", "4") if mode == "graph" else ()))),
+        ([s for s in sizes if s > BIG], ("-w", "2", *(("-n", "2", "-G", "20") if mode == "graph" else ("-n", "5")))),
     ):
         if not chosen:
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import cupy
@@ -20,7 +20,7 @@ from ncclprobe.records.sweep import Point
 MOST_SLOTS = 20
 """Buffers that a size rotates through at most, and operations in a graph: nccl-tests' default number of iterations."""
 ARENA_BYTES = 256 << 20
-"""Small sizes rotate through at most as much, five times an H200's second-level cache."""
+"""Sizes rotate through as much, five times an H200's second-level cache, or through the largest size's buffer."""
 ALIGNMENT = 512
 """From one buffer to the next, a multiple of it."""
 MEMORY_SHARE = 0.8
@@ -54,18 +54,25 @@ class Slots(Record, frozen=True, kw_only=True):
         return self.stride * self.count
 
 
-def slots_of(point: Point, shape: Geometry, budget: int) -> Slots:
-    """Return the layout of a point's buffers: two or more where the budget holds them, one where it must.
+def slots_of(shapes: Mapping[Point, Geometry], budget: int) -> dict[Point, Slots]:
+    """Return the layout of each point's buffers in an arena that all share: many of small ones, one of the largest.
 
     Args:
-        point: Which.
-        shape: Its geometry on any rank.
+        shapes: Each point's geometry on any rank.
         budget: Bytes that one arena may have.
+
+    Source: nccl-tests 2.19.6, src/common.cu (``startColl``: as many places as the largest size holds)
     """
+    strides = {point: _stride(point, shape) for point, shape in shapes.items()}
+    arena = min(budget, max(ARENA_BYTES, *strides.values()))
+    return {
+        point: Slots(stride=stride, count=max(1, min(MOST_SLOTS, arena // stride))) for point, stride in strides.items()
+    }
+
+
+def _stride(point: Point, shape: Geometry) -> int:
     size = max(shape.send.count, shape.received) * ITEM_BYTES[point.dtype]
-    stride = -(-size // ALIGNMENT) * ALIGNMENT
-    wanted = max(2, min(MOST_SLOTS, ARENA_BYTES // stride))
-    return Slots(stride=stride, count=max(1, min(wanted, budget // stride)))
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 class Gpu:

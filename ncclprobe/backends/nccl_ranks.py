@@ -123,15 +123,15 @@ class NcclRank:
     def _make_buffers(self, points: tuple[Point, ...]) -> None:
         shapes = {point: geometry(point, self.rank, self.nranks) for point in points}
         budget = -int(self.largest((-self._gpu.free_bytes() / 2 / self._sharing,))[0])
-        slots = {point: slots_of(point, shape, budget) for point, shape in shapes.items()}
+        slots = slots_of(shapes, budget)
         arenas = self._arenas(max(one.bytes for one in slots.values()))
         self._buffers = {point: self._buffers_of(point, slots[point], arenas) for point in points}
 
     def _arenas(self, size: int) -> tuple[int, int]:
         library = self._library or Nccl()
         allocate = library.allocate if self._settings.gpu.memory == "nccl" else self._gpu.allocate
-        receive = allocate(size)
-        return (receive if self._settings.gpu.in_place else allocate(size)), receive
+        send = allocate(size)
+        return send, send if self._settings.gpu.in_place else allocate(size)
 
     def _alignment(self) -> Operation:
         """Return the smallest all-reduce: after it all ranks go on at the same time.
