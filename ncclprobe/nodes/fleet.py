@@ -291,8 +291,8 @@ class HostFleet:
         self._asked = True
         hosts = Hosts(self.options)
         answers, silent = hosts.ask(self.alive)
-        if silent:  # a busy launcher may have been late
-            late, silent = hosts.ask(tuple(silent))
+        if silent:
+            late, silent = hosts.ask_again(silent)
             answers |= late
         self._barren = 0 if silent else self._barren
         for host, why in silent.items():

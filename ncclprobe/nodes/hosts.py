@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
@@ -29,6 +30,11 @@ SIZE_BYTES = {"mpi": 8 << 20, "nccl": 128 << 20}
 """Of the all-reduce unless told otherwise: the network's bandwidth decides its time, not its latency."""
 PROBES_AT_ONCE = 64
 """Hosts that are asked at the same time whether they answer."""
+QUEUE_PATIENCE = 4.0
+"""A host for which the scheduler queues the question is asked a second time with so many times the limit."""
+_QUEUED = re.compile(r"queued and waiting for resources|step creation temporarily disabled", re.IGNORECASE)
+"""What Slurm says of hosts that it has not cleared of the last job yet. Source: Slurm 22.05 and 23.11, srun"""
+QUEUED = "the scheduler did not let a process start on it"
 
 
 class FleetOptions(Record, frozen=True, kw_only=True):
@@ -119,19 +125,34 @@ class Hosts:
         """Return what the hosts answer, each asked by a job of its own, and why the others don't; all at once."""
         if self.here:
             return dict.fromkeys(hosts, self._here()), {}
-        with ThreadPoolExecutor(min(PROBES_AT_ONCE, len(hosts))) as pool:
-            found = dict(zip(hosts, pool.map(self._ask, hosts), strict=True))
+        return self._heard(dict.fromkeys(hosts, self.options.timeout_s))
+
+    def ask_again(self, silent: Mapping[str, str]) -> tuple[dict[str, Answered], dict[str, str]]:
+        """Return what hosts answer when they are asked a second time: a launcher or a scheduler may have been late.
+
+        Args:
+            silent: The hosts, and why they did not answer.
+        """
+        limit_s = self.options.timeout_s
+        return self._heard(
+            {h: limit_s * (QUEUE_PATIENCE if why.startswith(QUEUED) else 1) for h, why in silent.items()}
+        )
+
+    def _heard(self, limits_s: Mapping[str, float]) -> tuple[dict[str, Answered], dict[str, str]]:
+        with ThreadPoolExecutor(min(PROBES_AT_ONCE, len(limits_s))) as pool:
+            found = dict(zip(limits_s, pool.map(self._ask, limits_s, limits_s.values()), strict=True))
         answers = {host: answer for host, answer in found.items() if isinstance(answer, Answered)}
         return answers, {host: why for host, why in found.items() if isinstance(why, str)}
 
-    def _ask(self, host: str) -> Answered | str:
+    def _ask(self, host: str, limit_s: float) -> Answered | str:
         job = python_job(WORKER, ("probe",), nranks=1, hosts=(host,), ranks_per_host=1)
-        limit_s = self.options.timeout_s
         try:
             lines = list(
                 run_ranks(job, make_launcher(self.options.launcher), timeout_s=limit_s, start_timeout_s=limit_s)
             )
-        except MeasurementTimeout:
+        except MeasurementTimeout as problem:
+            if _QUEUED.search(str(problem)):
+                return f"{QUEUED} within {limit_s:g} s"
             return f"nothing was heard within {limit_s:g} s of a process started on it"
         except LaunchError as problem:
             return f"no process could be started on it: {str(problem).splitlines()[-1].strip()}"
