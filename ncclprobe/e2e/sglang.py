@@ -26,11 +26,12 @@ from ncclprobe.e2e.sglang_command import (
     model_arguments,
     python_of,
     refuse_own,
+    requests_of,
     result_of,
     server_tokens,
 )
 from ncclprobe.e2e.sglang_doubts import doubts
-from ncclprobe.e2e.sglang_model import CONFIG, MODELS, PROMPTS, ModelFacts, model_files, read_facts
+from ncclprobe.e2e.sglang_model import CONFIG, CONVERSATIONS, MODELS, PROMPTS, ModelFacts, model_files, read_facts
 from ncclprobe.e2e.sglang_run import ANYWHERE, LOOPBACK, Nodes, Trial, free_port, run_benchmark, run_serving
 from ncclprobe.e2e.workers import Workers
 from ncclprobe.e2e.workload import Outcome, Surroundings
@@ -150,7 +151,8 @@ class SglangWorkload:
             return
         folder = pathlib.Path(self._model)
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in model_files(self._sglang.model).items():
+        prompts = max(CONVERSATIONS, requests_of(self._sglang) or 0)
+        for name, text in model_files(self._sglang.model, prompts).items():
             (folder / name).write_text(text, encoding="utf-8")
 
     def _environment(self, arm: ArmSettings, folder: pathlib.Path) -> dict[str, str]:

@@ -93,6 +93,13 @@ def has(arguments: Sequence[str], *flags: str) -> bool:
     return value_of(arguments, *flags) is not None
 
 
+def requests_of(options: SglangOptions) -> int | None:
+    """Return how many requests the benchmark is to make, None where nobody says."""
+    serves = options.bench is Bench.SERVING
+    asked = value_of(options.client_arguments if serves else options.arguments, "--num-prompts", "--num-prompt")
+    return int(asked) if asked and asked.isdecimal() else None
+
+
 def module_of(bench: Bench, found: Found) -> str:
     """Return the benchmark's module under the name that this SGLang has."""
     return next((name for name in MODULES[bench] if name in found.modules), MODULES[bench][0])

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from ncclprobe.e2e.evidence import SAYS_CHOICES
-from ncclprobe.e2e.sglang_command import has
+from ncclprobe.e2e.sglang_command import has, requests_of
 from ncclprobe.findings import Finding, info, warning
 from ncclprobe.records.e2e import ArmSettings, Layout, SglangOptions, Trial, TrialStatus
 from ncclprobe.records.in_force import Change, InForce, Traffic
@@ -22,6 +22,9 @@ Source: SGLang 0.5.17, srt/distributed/parallel_state.py, srt/arg_groups/overrid
 """
 PAST_NCCL = ("--enable-mscclpp", "--enable-torch-symm-mem", "--enable-symm-mem", "--enable-quant-communications")
 """Options that send some of them elsewhere, or through kernels without algorithm and protocol. Source: likewise."""
+SERVED = ("successful_requests", "completed")
+"""SGLang's names for the requests that were served. Source: SGLang 0.5.17, benchmark/offline_throughput.py,
+benchmark/serving.py."""
 
 
 def doubts(trials: Sequence[Trial], arms: Mapping[str, ArmSettings], options: SglangOptions) -> tuple[Finding, ...]:
@@ -60,6 +63,7 @@ def _of_trial(trial: Trial, in_force: InForce, arm: ArmSettings, options: Sglang
     yield from _variables(trial.arm, in_force)
     if trial.status is TrialStatus.FAILED:
         return
+    yield from _requests(trial, options)
     if in_force.traffic is not None and in_force.traffic.seen < in_force.traffic.expected:
         yield _bypassed(trial.arm, in_force.traffic, options)
     if arm.table and in_force.recorded:
@@ -78,6 +82,20 @@ def _version(in_force: InForce, options: SglangOptions) -> Iterator[Finding]:
             f"SGLang ran with NCCL {in_force.version}, but the candidate's settings were measured with NCCL "
             f"{measured[1]}.",
             f"Sweep with the library that SGLang loads: the best settings differ between releases.{where}",
+        )
+
+
+def _requests(trial: Trial, options: SglangOptions) -> Iterator[Finding]:
+    asked = requests_of(options)
+    served = next((trial.metrics[name] for name in SERVED if name in trial.metrics), None)
+    if asked is not None and served is not None and served < asked:
+        yield warning(
+            "fewer-requests",
+            trial.arm,
+            f"{served:.0f} requests were served, and --num-prompts asks for {asked}.",
+            "A trial is shorter than it was meant to be. SGLang takes no more prompts than the dataset has, and leaves "
+            "out those that are too long: name a larger --dataset-path. A server's requests may have failed, too: see "
+            "the output in trials/.",
         )
 
 

@@ -9,6 +9,7 @@ qk_nope_head_dim 128, qk_rope_head_dim 64, v_head_dim 128); Hugging Face tokeniz
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import random
@@ -28,6 +29,8 @@ SPECIAL = ("<s>", "</s>", "<pad>")
 LONGEST = 8192
 """Tokens of a sequence."""
 CONVERSATIONS = 2048
+"""Prompts at least. SGLang runs no more than its dataset has, however many were asked for. Source: SGLang 0.5.17,
+benchmark/datasets/random.py, sharegpt.py."""
 MEAN_INPUT, MEAN_OUTPUT = 313, 194
 """Tokens: ShareGPT's with DeepSeek-R1's tokenizer, 626,729 and 388,685 in 2,000 prompts.
 
@@ -89,11 +92,12 @@ def read_facts(text: str) -> ModelFacts | None:
         return None
 
 
-def model_files(name: str) -> dict[str, str]:
+def model_files(name: str, prompts: int = CONVERSATIONS) -> dict[str, str]:
     """Return a model's files and their text.
 
     Args:
         name: A key of ``MODELS``.
+        prompts: How many; the first ones are the same, however many there are.
     """
     generation = {"_from_model_config": True, "bos_token_id": 0, "eos_token_id": 1, "do_sample": False}
     return {
@@ -101,7 +105,7 @@ def model_files(name: str) -> dict[str, str]:
         "generation_config.json": json.dumps(generation, indent=1),
         "tokenizer.json": json.dumps(_tokenizer(), ensure_ascii=False),
         "tokenizer_config.json": json.dumps(_tokenizer_config(), indent=1),
-        PROMPTS: json.dumps(_prompts()),
+        PROMPTS: _prompts(prompts),
     }
 
 
@@ -205,10 +209,11 @@ def _tokenizer_config() -> dict[str, Any]:
     }
 
 
-def _prompts() -> list[dict[str, Any]]:
+@functools.lru_cache(maxsize=1)
+def _prompts(count: int) -> str:
     """Return conversations of random words with ShareGPT's mean lengths."""
     draw = random.Random(_SEED)  # noqa: S311 - filler, no secret
-    return [
+    conversations = [
         {
             "id": str(number),
             "conversations": [
@@ -216,8 +221,9 @@ def _prompts() -> list[dict[str, Any]]:
                 {"from": "gpt", "value": _text(draw, MEAN_OUTPUT)},
             ],
         }
-        for number in range(CONVERSATIONS)
+        for number in range(count)
     ]
+    return json.dumps(conversations)
 
 
 def _text(draw: random.Random, mean: int) -> str:

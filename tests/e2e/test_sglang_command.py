@@ -3,10 +3,19 @@ import statistics
 
 import pytest
 
-from ncclprobe.e2e.sglang_command import Found, has, layout_of, module_of, numbers_of, result_of, value_of
+from ncclprobe.e2e.sglang_command import (
+    Found,
+    has,
+    layout_of,
+    module_of,
+    numbers_of,
+    requests_of,
+    result_of,
+    value_of,
+)
 from ncclprobe.e2e.sglang_model import MODELS, PROMPTS, byte_symbol, model_files, read_facts
 from ncclprobe.errors import UsageError
-from ncclprobe.records.e2e import Bench, Layout
+from ncclprobe.records.e2e import Bench, Layout, SglangOptions
 
 
 @pytest.mark.parametrize(
@@ -94,6 +103,25 @@ def test_prompts_are_as_long_as_sharegpts():
     assert statistics.fmean(length for _, length in lengths) == pytest.approx(194, rel=0.1)
     assert max(map(max, lengths)) <= 900
     assert min(map(min, lengths)) >= 8
+
+
+def test_more_prompts_begin_with_the_same_ones():
+    few, many = (json.loads(model_files("tiny-deepseek", count)[PROMPTS]) for count in (20, 30))
+    assert (len(many), many[:20]) == (30, few)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "client", "bench", "asked"),
+    [
+        (("--num-prompts", "3600"), (), Bench.OFFLINE, 3600),
+        (("--num-prompt=3600",), (), Bench.OFFLINE, 3600),
+        (("--num-prompts", "many"), (), Bench.OFFLINE, None),
+        (("--num-prompts", "7"), ("--num-prompts", "8"), Bench.SERVING, 8),
+        ((), (), Bench.OFFLINE, None),
+    ],
+)
+def test_the_requests_asked_for_are_the_benchmarks(arguments, client, bench, asked):
+    assert requests_of(SglangOptions(bench=bench, arguments=arguments, client_arguments=client)) == asked
 
 
 def test_bytes_stand_as_gpt2s_do():

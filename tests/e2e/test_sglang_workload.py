@@ -85,6 +85,22 @@ def test_traffic_that_goes_past_nccl_is_said_and_what_stops_that(tmp_path):
     assert "may cost more than tuning gains" in finding["hint"]
 
 
+def test_as_many_prompts_are_made_as_are_asked_for(tmp_path):
+    found = document(tmp_path / "run", "--candidate", "X=1", *OWN, "--", "--num-prompts", 2500)
+    assert {trial["metrics"]["successful_requests"] for trial in found["trials"]} == {2500.0}
+    assert codes(found) == {("env-added", "sglang")}
+
+
+def test_requests_that_the_dataset_lacks_are_said(tmp_path):
+    dataset = tmp_path / "prompts.json"
+    dataset.write_text('[{"conversations": [{"value": "a"}, {"value": "b"}]}]')
+    own = ("--num-prompts", 60, "--dataset-path", dataset)
+    found = document(tmp_path / "run", "--candidate", "X=1", *OWN, "--", *own)
+    (finding,) = [finding for finding in found["findings"] if finding["code"] == "fewer-requests"]
+    assert (finding["severity"], finding["subject"]) == ("warning", "sglang")
+    assert finding["message"] == "1 requests were served, and --num-prompts asks for 60."
+
+
 def test_one_rank_needs_no_all_reduce(tmp_path):
     found = document(tmp_path / "run", "--candidate", "X=1", *OWN)
     assert codes(found) == {("env-added", "sglang")}

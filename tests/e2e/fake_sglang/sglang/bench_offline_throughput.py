@@ -26,17 +26,17 @@ def main() -> None:
         raise RuntimeError("CUDA out of memory")
     if arguments.node_rank > 0:
         time.sleep(600)
-    total = speed(arguments)
+    total, served = speed(arguments), min(arguments.num_prompts, len(conversations))
     engine.shutdown()
     append(
         arguments.result_filename,
         {
             "backend": "engine",
-            "successful_requests": arguments.num_prompts,
+            "successful_requests": served,
             "total_latency": 1.0,
             "total_input_tokens": round(total * 0.6),
             "total_output_tokens": round(total * 0.4),
-            "request_throughput": float(arguments.num_prompts),
+            "request_throughput": float(served),
             "input_throughput": total * 0.6,
             "output_throughput": total * 0.4,
             "total_throughput": total,
