@@ -3,10 +3,10 @@
 #
 #   scripts/gpu_acceptance.sh FOLDER OUT [STEP...]
 #
-# FOLDER holds whl/ (wheels that the machine lacks), nccl-tests/ (its sources) and, for the step sglang, sglang/ (its
-# install.sh and bench.sh). Results go to OUT as they come:
-# log.txt, and results.tgz with everything else. Steps, in order of importance: smoke tests one fidelity
-# sweep live nodes alike. With a site's MPI, nccl-tests has a process a GPU, as ours does; without one, or with NCCL_TESTS_BY=threads, a thread.
+# FOLDER holds whl/ (wheels that the machine lacks) and nccl-tests/ (its sources). Results go to OUT as they come: log.txt,
+# and results.tgz with everything else. Steps, in order of importance: smoke tests one fidelity sweep live nodes alike;
+# side (of two nodes), pairs, graph and many (GPUs) are there as well. With a site's MPI, nccl-tests has a process a GPU,
+# as ours does; without one, or with NCCL_TESTS_BY=threads, a thread. SGLang's part is scripts/sglang_acceptance.sh.
 set -u
 folder=$(cd "$1" && pwd) out=$2
 shift 2
@@ -139,15 +139,6 @@ while True: a @ a; cupy.cuda.Stream.null.synchronize()' &
   many) # GPUs: the whole sweep in the type that models use
     time probe 60 many --algo Tree,Ring --proto LL,LL128,Simple --channels default,4,8,16,24,32 --sizes 8:1G:8 \
       --dtype bfloat16 --budget "${MANY_S:-25}"
-    ;;
-  sglang) # the table of `many` against the defaults, as many trials as fit
-    bash "$folder/sglang/install.sh" "$folder/sglang" > "$work/results/install.txt" 2>&1 || tail -5 "$work/results/install.txt"
-    export MODEL=mid-deepseek MAXBS=128 NUM_PROMPTS=384 IN=256 OUT=192
-    NUM_PROMPTS=32 OUT=16 timeout 120 bash /tmp/site/bench.sh "$ranks" | tail -3 # fills caches
-    step "${SGLANG_S:-260}" sglang python3 -m ncclprobe validate-e2e --candidate "$work/results/many" --workload command \
-      --metric '"total_throughput": ([0-9.]+)' --trials 8 --warmup 0 --budget "$((${SGLANG_S:-260} - 50))" --seed 1 \
-      --out "$work/results/sglang" -- bash /tmp/site/bench.sh "$ranks"
-    cp /tmp/sglang_bench.log "$work/results/sglang_last.log"
     ;;
   alike)
     # What NCCL runs of itself on two GPUs, asked for by name: a winner is a false one. 25 sweeps each of small and large.
