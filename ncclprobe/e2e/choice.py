@@ -1,11 +1,19 @@
-"""Which setting an operation gets: rows of a table by shape and size, words of a control variable by number."""
+"""Which setting an operation gets, and which operations a setting is about: rows of a table, words of a variable."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
 from ncclprobe.names import Collective
+from ncclprobe.records.e2e import ArmSettings
 from ncclprobe.records.inspect import TunerRow
+
+BY_COLLECTIVE = ("NCCL_ALGO", "NCCL_PROTO")
+"""Variables whose words may name a collective: ``allreduce:tree;broadcast:ring``.
+
+Source: NCCL 2.28.9, src/graph/tuning.cc (parseList)
+"""
 
 
 def matching(table: Sequence[TunerRow], size: int, nranks: int, nnodes: int) -> TunerRow | None:
@@ -13,6 +21,17 @@ def matching(table: Sequence[TunerRow], size: int, nranks: int, nnodes: int) -> 
     shapes = ((row, (row.nranks in (None, nranks) and row.nnodes in (None, nnodes))) for row in table)
     fits = (row for row, shape in shapes if shape and row.collective == Collective.ALL_REDUCE)
     return next((row for row in fits if row.min_bytes <= size <= row.max_bytes), None)
+
+
+def concerned(arms: Iterable[ArmSettings]) -> tuple[str, ...]:
+    """Return the collectives that settings name, each once; what is set for all collectives names none."""
+    return tuple(dict.fromkeys(name for arm in arms for name in _named(arm)))
+
+
+def _named(arm: ArmSettings) -> Iterator[str]:
+    yield from (row.collective for row in arm.table)
+    words = (word for name in BY_COLLECTIVE for word in re.findall(r"(\w+):", arm.env.get(name, "")))
+    yield from (collective.value for word in words if (collective := Collective.parse(word)))
 
 
 def numbered(words: Sequence[str], initial: int, began_with: str) -> dict[str, int]:

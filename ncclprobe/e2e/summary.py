@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ncclprobe.e2e.choice import concerned
 from ncclprobe.e2e.compare import judged, pairs
 from ncclprobe.e2e.plan import is_settled
 from ncclprobe.e2e.throttling import excess, held
@@ -35,6 +36,7 @@ def summarised(options: E2eOptions, metric: str, trials: Sequence[Trial]) -> E2e
         ratio=chief.ratio,
         trials_per_arm=chief.trials,
         comparisons=comparisons,
+        collectives=concerned(options.arms.values()),
     )
 
 

@@ -244,6 +244,8 @@ class E2eDocument(Document, frozen=True, kw_only=True):
     """Successful ones, the lesser of both arms."""
     comparisons: tuple[Comparison, ...] = ()
     """Each arm against the baseline, in order."""
+    collectives: tuple[str, ...] = ()
+    """Those that an arm's table or variables name; empty where settings are for all."""
     layout: Layout | None = None
     """The baseline's, where the workload has one."""
     lower_is_better: bool = False

@@ -7,9 +7,11 @@ from click.testing import CliRunner
 
 from ncclprobe.cli import group
 from ncclprobe.cli.e2e_arms import TABLE_VARIABLE, arm_settings, with_plugin
+from ncclprobe.e2e.choice import concerned
 from ncclprobe.errors import ParseError, RunDirectoryError, UsageError
 from ncclprobe.records.base import EnvVariable, Interval
-from ncclprobe.records.e2e import Arm, E2eDocument, E2eVerdict, Trial, TrialStatus
+from ncclprobe.records.e2e import Arm, ArmSettings, E2eDocument, E2eVerdict, Trial, TrialStatus
+from ncclprobe.records.inspect import TunerRow
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import Choice, Cost, Ratio, SweepDocument, TableRow, Verdict
 from ncclprobe.report.text.validate_e2e import e2e_text
@@ -31,6 +33,20 @@ def sweep(path, env, *, table=(RING,), verdict=Verdict.CHANGE):
     )
     path.write_bytes(msgspec.json.encode(document))
     return str(path)
+
+
+@pytest.mark.parametrize(
+    ("env", "rows", "named"),
+    [
+        ({"NCCL_ALGO": "allgather:ring;AllReduce:tree,ring"}, (), ("all_gather", "all_reduce")),
+        ({"NCCL_ALGO": "ring", "NCCL_PROTO": "^LL128"}, (), ()),
+        ({"NCCL_PROTO": "broadcast:LL;nonsense:LL"}, ("reduce_scatter",), ("reduce_scatter", "broadcast")),
+    ],
+)
+def test_the_collectives_that_settings_are_about_are_known(env, rows, named):
+    row = {"min_bytes": 0, "max_bytes": 1, "algo": "Ring", "proto": "LL"}
+    arm = ArmSettings(env=env, table=tuple(TunerRow(collective=name, **row) for name in rows))
+    assert concerned([ArmSettings(), arm, arm]) == named
 
 
 def scan(path):

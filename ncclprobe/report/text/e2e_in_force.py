@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from tabulate import tabulate
 
+from ncclprobe.names import Collective
 from ncclprobe.records.e2e import Arm, E2eDocument, TrialStatus
 from ncclprobe.records.in_force import InForce, Span
 from ncclprobe.units import format_size
@@ -23,7 +24,7 @@ def in_force_text(document: E2eDocument) -> str:
         return ""
     rows = [_row(arm, seen) for arm, seen in last.items()]
     columns = ["in force", "NCCL", "ranks", "tuner", "HCAs", "GDR", "all-reduces"]
-    parts = [tabulate(rows, columns, tablefmt="simple", disable_numparse=True), _sizes(last)]
+    parts = [tabulate(rows, columns, tablefmt="simple", disable_numparse=True), _sizes(last, document.collectives)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -40,7 +41,7 @@ def _last(document: E2eDocument) -> Iterator[tuple[str, InForce]]:
 
 
 def _row(arm: str, seen: InForce) -> list[str]:
-    tuners = [plugin.name for plugin in seen.plugins if plugin.kind == "tuner" and plugin.loaded]
+    tuners = [plugin.name.rpartition("/")[2] for plugin in seen.plugins if plugin.kind == "tuner" and plugin.loaded]
     names = [hca.name for hca in seen.hcas]
     hcas = ", ".join(names[:MOST_HCAS]) + (", …" if len(names) > MOST_HCAS else "")
     gdr = {True: "yes", False: "no", None: "-"}[seen.gdr]
@@ -48,13 +49,19 @@ def _row(arm: str, seen: InForce) -> list[str]:
     return [arm, seen.version or "?", str(seen.nranks or "?"), ", ".join(tuners) or "-", hcas or "-", gdr, carried]
 
 
-def _sizes(last: dict[str, InForce]) -> str:
-    rows = [row for arm, seen in last.items() for row in _spans(arm, seen.spans)]
+def _sizes(last: dict[str, InForce], collectives: Sequence[str]) -> str:
+    rows = [row for arm, seen in last.items() for row in _spans(arm, _ordered(seen.spans, collectives))]
     columns = ["in force", "collective", "from", "to", "setting", "operations"]
     return tabulate(rows, columns, tablefmt="simple", disable_numparse=True) if rows else ""
 
 
-def _spans(arm: str, spans: tuple[Span, ...]) -> Iterator[list[str]]:
+def _ordered(spans: Iterable[Span], collectives: Sequence[str]) -> list[Span]:
+    """Return the spans of those collectives first, then all-reduces, then the others as they are."""
+    first = [*dict.fromkeys([*collectives, Collective.ALL_REDUCE.value])]
+    return sorted(spans, key=lambda span: first.index(span.collective) if span.collective in first else len(first))
+
+
+def _spans(arm: str, spans: Sequence[Span]) -> Iterator[list[str]]:
     for span in spans[:MOST_ROWS]:
         setting = f"{span.algo or '?'}/{span.proto or '?'}" + (f"/{span.nchannels}" if span.nchannels else "")
         sizes = [format_size(span.min_bytes), format_size(span.max_bytes)]
