@@ -38,7 +38,9 @@ SCRIPT = r"""
   };
 
   const library = async () => {
-    const bytes = Uint8Array.from(atob(byId("library").textContent), (letter) => letter.charCodeAt(0));
+    const letters = atob(byId("library").textContent);
+    const bytes = new Uint8Array(letters.length);
+    for (let at = 0; at < letters.length; at++) bytes[at] = letters.charCodeAt(at);
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     const script = document.createElement("script");
     script.textContent = await new Response(stream).text();
