@@ -74,7 +74,7 @@ def submit(directory: pathlib.Path, scheduler: str, name: str, script: str) -> S
         raise UsageError(f"a scheduler would misread {strange[0]!r} in {str(directory)!r}; choose another --out")
     submission = Submission(scheduler=scheduler, name=name)
     _claim(directory, submission)
-    (directory / SCRIPT).write_text(script, encoding="utf-8")
+    _write(directory / SCRIPT, script.encode())
     words = SCHEDULERS[scheduler].submit(str(directory / SCRIPT), str(directory / SCHEDULER_OUTPUT))
     try:
         answer = _ask(words, SUBMIT_S)
@@ -117,10 +117,18 @@ def _submitted(directory: pathlib.Path, submission: Submission, answer: Answer) 
 
 def _remember(directory: pathlib.Path, submission: Submission, job: str) -> Submission:
     submission = submission.with_(job=job)
-    temporary = directory / f".{SUBMISSION}.new"
-    temporary.write_bytes(msgspec.json.encode(submission) + b"\n")
-    temporary.replace(directory / SUBMISSION)
+    _write(directory / SUBMISSION, msgspec.json.encode(submission) + b"\n")
     return submission
+
+
+def _write(path: pathlib.Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as problem:
+        raise RunDirectoryError(f"cannot write {path}: {problem.strerror}") from problem
 
 
 def has_job(directory: pathlib.Path) -> bool:
