@@ -9,12 +9,13 @@ from typing import Any
 from ncclprobe.records.base import Interval
 from ncclprobe.records.e2e import Arm, Comparison, E2eDocument, Trial, TrialStatus
 from ncclprobe.report.html.figures import MUTED, Figure, Look, Toggle, bars, figure, level, look, toggles
-from ncclprobe.report.html.markup import Markup, element, folded, joined, plain, table
+from ncclprobe.report.html.markup import NOTHING, Markup, element, folded, joined, plain, table
 from ncclprobe.report.html.part import Body
 from ncclprobe.report.html.secrecy import is_secret, open_variables
 from ncclprobe.report.html.sweep_figures import broken, styled
 from ncclprobe.report.html.telemetry import sampled, telemetry_figures
 from ncclprobe.report.text.e2e_in_force import in_force_text
+from ncclprobe.report.text.e2e_times import COLUMNS, itself_s, times_rows
 from ncclprobe.units import format_seconds
 
 _BASELINE = Look(colour="@ink", symbol="circle")
@@ -40,6 +41,7 @@ def e2e_body(document: E2eDocument, key: str) -> Body:
         toggles("Arms shown", boxes, (trials.key, *(one.key for one in beside))),
         element("div", *map(figure, (trials, *ratios)), class_="pair"),
         *([element("div", *map(figure, beside), class_="pair")] if beside else []),
+        _times(document),
         _settings(document),
         *([element("h4", "What NCCL ran with"), element("pre", seen, tabindex="0")] if seen else []),
         effective(document.trials),
@@ -146,6 +148,12 @@ def _band(effect: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _times(document: E2eDocument) -> Markup:
+    rows = times_rows(document)
+    caption = "A trial's time and the benchmark's own, medians; the rest is the start"
+    return table(COLUMNS, rows, caption=caption, numbers="lrrr") if rows else NOTHING
+
+
 def _settings(document: E2eDocument) -> Markup:
     sets = {Arm.BASELINE.value: document.baseline} | {one.arm: one.env for one in comparisons(document)}
     rows = [[arm, name, value] for arm, env in sets.items() for name, value in open_variables(env).items()]
@@ -181,11 +189,16 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 def _every_trial(document: E2eDocument) -> Markup:
     rows = [
         [str(trial.order), trial.arm, str(trial.status), _value(trial, document.metric), format_seconds(trial.seconds),
-         trial.started, trial.message]
+         _itself(document, trial), trial.started, trial.message]
         for trial in document.trials
     ]  # fmt: skip
-    columns = ("trial", "arm", "status", document.metric, "took", "started", "message")
-    return folded(f"Every trial ({len(rows)})", table(columns, rows, numbers="rllrrll"))
+    columns = ("trial", "arm", "status", document.metric, "took", "benchmark", "started", "message")
+    return folded(f"Every trial ({len(rows)})", table(columns, rows, numbers="rllrrrll"))
+
+
+def _itself(document: E2eDocument, trial: Trial) -> str:
+    own = itself_s(document, trial)
+    return "-" if own is None else format_seconds(own)
 
 
 def _value(trial: Trial, metric: str) -> str:

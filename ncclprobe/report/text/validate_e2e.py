@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 from ncclprobe.records.e2e import Arm, Comparison, E2eDocument, E2eVerdict, Layout, TrialStatus
 from ncclprobe.report.text.e2e_in_force import in_force_text
+from ncclprobe.report.text.e2e_times import times_text
 from ncclprobe.report.text.findings import findings_text
 from ncclprobe.report.text.telemetry import telemetry_text
 from ncclprobe.units import format_seconds
@@ -27,7 +28,7 @@ def e2e_text(document: E2eDocument, path: str = "") -> str:
         document: The result.
         path: Its run directory; empty for none.
     """
-    answer = [_answer(document), _variants(document), _table(document), _settings(document)]
+    answer = [_answer(document), _variants(document), _table(document), times_text(document), _settings(document)]
     parts = [*answer, in_force_text(document), telemetry_text(document.trials), findings_text(document.findings)]
     where = f"Run directory: {path}" if path else ""
     return "\n\n".join(part for part in (*parts, where) if part)
