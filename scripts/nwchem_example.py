@@ -1,6 +1,6 @@
 """Does NWChem's wall time change with another MPI setting? Two water molecules over the network of two hosts.
 
-    python scripts/nwchem_example.py --out run [--candidate UCX_RNDV_THRESH=0] [--trials 40]
+    python scripts/nwchem_example.py --out run [--candidate UCX_RNDV_THRESH=0] [--trials 10]
 
 The hosts are namespaces of this machine, as in the tests: it takes root, Debian's iproute2, openssh-server,
 nwchem-mpich and mpich.
@@ -28,7 +28,7 @@ def validated(cluster: Cluster, candidate: str, trials: int) -> int:
     shutil.copy(INPUT, cluster.folder)
     nwchem = ["mpiexec.mpich", "-hosts", ",".join(cluster.names), "-ppn", "1", "-n", "2", "nwchem.mpich", INPUT.name]
     compare = ["--workload", "command", "--metric", METRIC, "--lower-is-better", "--candidate", candidate]
-    limits = ["--trials", str(trials), "--timeout", "60", "--seed", "1", "--out", "run"]
+    limits = ["--trials", str(trials), "--timeout", "120", "--budget", "450", "--seed", "1", "--out", "run"]
     command = ["ncclprobe", "validate-e2e", *compare, *limits, "--", *nwchem]
     ended = cluster.run(
         "node1",
@@ -45,7 +45,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--candidate", default="UCX_RNDV_THRESH=0")
-    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--trials", type=int, default=10)
     asked = parser.parse_args()
     absent = [name for name in ("nwchem.mpich", "mpiexec.mpich") if shutil.which(name) is None]
     if why := missing() or (absent and f"{absent[0]} is missing: apt-get install nwchem-mpich mpich"):
