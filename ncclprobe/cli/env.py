@@ -16,6 +16,8 @@ from ncclprobe.records.env import EnvDocument
 from ncclprobe.tuner.emit import Form, emitted
 from ncclprobe.tuner.environ import Settings, merged
 
+TABLES = (Form.TUNER, Form.NVIDIA_CSV)
+
 
 @click.group("env")
 def command() -> None:
@@ -34,7 +36,7 @@ command.add_command(explain_command)
     type=click.Choice([form.value for form in Form]),
     default=Form.SHELL.value,
     show_default=True,
-    help="What loads it: a shell, NCCL itself, a Slurm or PBS job script, a tuner plugin.",
+    help="What loads it: a shell, NCCL itself, a Slurm or PBS job script, ncclprobe's tuner plugin or NVIDIA's.",
 )
 @click.option("--out", type=click.Path(dir_okay=False, path_type=pathlib.Path), help="Write the text to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else there.")
@@ -72,7 +74,8 @@ def _findings(settings: Settings, form: Form) -> tuple[Finding, ...]:
                 "Set them in the job's environment: --format shell, slurm or pbs.",
             )
         )
-    if form is not Form.TUNER and settings.table_only:
+    findings += _table_findings(settings, form) if form in TABLES and settings.rows else []
+    if form not in TABLES and settings.table_only:
         findings.append(
             info(
                 "needs-tuner-table",
@@ -82,6 +85,32 @@ def _findings(settings: Settings, form: Form) -> tuple[Finding, ...]:
             )
         )
     return tuple(findings)
+
+
+def _table_findings(settings: Settings, form: Form) -> list[Finding]:
+    """Return what a table cannot hold, and what its reader makes of it."""
+    findings = []
+    sources = ", ".join(settings.sources)
+    if any(row.nnodes is None or row.nranks is None for row in settings.rows):
+        findings.append(
+            warning(
+                "table-unconditioned",
+                sources,
+                "The run does not say on how many nodes it was measured, so rows match communicators on any number.",
+                "Write the number into the table's column nNodes, or measure again with --hosts.",
+            )
+        )
+    if form is Form.NVIDIA_CSV:
+        findings.append(
+            warning(
+                "one-channel-elsewhere",
+                sources,
+                "NVIDIA's example plugin runs every operation that no row matches with 1 channel: other sizes, other "
+                "collectives, other communicators.",
+                "Use --format tuner with ncclprobe's own plugin, which leaves those to NCCL; see docs/tuner-plugin.md.",
+            )
+        )
+    return findings
 
 
 def _write(path: pathlib.Path, text: str) -> None:

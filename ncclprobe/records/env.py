@@ -13,7 +13,7 @@ class EnvDocument(Document, frozen=True, kw_only=True):
     sources: tuple[str, ...]
     """The runs, as they were named."""
     format: str
-    """``shell``, ``nccl.conf``, ``slurm``, ``pbs`` or ``tuner``."""
+    """``shell``, ``nccl.conf``, ``slurm``, ``pbs``, ``tuner`` or ``nvidia-csv``."""
     env: tuple[EnvVariable, ...]
     """The variables, each once, in order; empty where nothing is to be set."""
     table: tuple[TunerRow, ...]

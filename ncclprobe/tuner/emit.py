@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from ncclprobe.errors import UsageError
 from ncclprobe.records.base import EnvVariable
 from ncclprobe.tuner.environ import Settings
-from ncclprobe.tuner.table import table_text
+from ncclprobe.tuner.table import nvidia_text, table_text
 
 NCCL_CONF_VALUE_BYTES = 1023
 """NCCL cuts a longer value without a word."""
@@ -31,6 +31,7 @@ class Form(enum.StrEnum):
     SLURM = "slurm"
     PBS = "pbs"
     TUNER = "tuner"
+    NVIDIA_CSV = "nvidia-csv"
 
 
 def emitted(settings: Settings, form: Form) -> str:
@@ -133,9 +134,18 @@ def _conf_lines(variable: EnvVariable) -> list[str]:
 
 
 def _tuner(settings: Settings) -> str:
+    return table_text(settings.rows, _table_notes(settings))
+
+
+def _nvidia(settings: Settings) -> str:
+    channels = ["NVIDIA's plugin runs whatever no row matches with 1 channel; in rows 0 is NCCL's own number."]
+    return nvidia_text(settings.rows, [*_table_notes(settings), *(channels if settings.rows else [])])
+
+
+def _table_notes(settings: Settings) -> list[str]:
     notes = [*(f"Settings from {source}" for source in settings.sources), *settings.notes]
     nothing = [] if settings.rows else ["No row: the library chooses at every size."]
-    return table_text(settings.rows, [comment(note)[2:] for note in (*notes, *nothing)])
+    return [comment(note)[2:] for note in (*notes, *nothing)]
 
 
 _FORMS: dict[Form, Callable[[Settings], str]] = {
@@ -144,4 +154,5 @@ _FORMS: dict[Form, Callable[[Settings], str]] = {
     Form.SLURM: _slurm,
     Form.PBS: _pbs,
     Form.TUNER: _tuner,
+    Form.NVIDIA_CSV: _nvidia,
 }

@@ -15,7 +15,7 @@ from typing import TypeVar
 from ncclprobe.errors import ParseError, UsageError
 from ncclprobe.names import DEFAULT, Algo, Collective, Proto
 from ncclprobe.records.inspect import TunerRow
-from ncclprobe.records.sweep import SweepDocument
+from ncclprobe.records.sweep import CellResult, Status, SweepDocument, TableRow
 
 COLUMNS = "collective_type,min_bytes,max_bytes,algorithm,protocol,channels,nNodes,nRanks,numPipeOps,regBuff"
 WILDCARD = -1
@@ -23,6 +23,11 @@ LONGEST_LINE = 254
 """A longer line is read in two halves by NVIDIA's plugin, and the second half as a row of its own."""
 REQUIRED_FIELDS = 8
 """numPipeOps and regBuff may be absent."""
+OWN_CHANNELS = 0
+"""What leaves the number of channels to NCCL through NVIDIA's plugin: it sets 1 beforehand, which -1 lets stand.
+
+Source: NCCL 2.28.9, ext-tuner/example/plugin.c (``pluginGetCollInfo``) and src/enqueue.cc (``nMaxChannels == 0``)
+"""
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _NUMBER = re.compile(r"-1|\d{1,19}")
@@ -30,7 +35,10 @@ _Name = TypeVar("_Name", Algo, Proto)
 
 
 def sweep_rows(document: SweepDocument) -> tuple[TunerRow, ...]:
-    """Return a sweep's choice as rows that match only the number of ranks and nodes that was measured."""
+    """Return a sweep's choice as rows that match only the number of ranks and nodes that was measured.
+
+    A row within which the sweep saw the library refuse its setting is not among them: LL128 that is unsafe, say.
+    """
     return tuple(
         TunerRow(
             collective=row.collective,
@@ -43,7 +51,18 @@ def sweep_rows(document: SweepDocument) -> tuple[TunerRow, ...]:
             nranks=document.nranks,
         )
         for row in document.choice.table
+        if not _was_refused(row, document.cells)
     )
+
+
+def _was_refused(row: TableRow, cells: Iterable[CellResult]) -> bool:
+    statuses: dict[int, set[Status]] = {}
+    for cell in cells:
+        if (cell.collective, cell.algo, cell.proto, cell.nchannels) == (
+            row.collective, row.algo, row.proto, row.nchannels,
+        ):  # fmt: skip
+            statuses.setdefault(cell.size_bytes, set()).add(cell.status)
+    return any(row.min_bytes <= size <= row.max_bytes and seen == {Status.REFUSED} for size, seen in statuses.items())
 
 
 def table_text(rows: Iterable[TunerRow], comments: Sequence[str] = ()) -> str:
@@ -56,8 +75,33 @@ def table_text(rows: Iterable[TunerRow], comments: Sequence[str] = ()) -> str:
     Raises:
         UsageError: A row holds what no table can say.
     """
-    head = [f"# {comment}".encode()[:LONGEST_LINE].decode(errors="ignore") for comment in (*comments, COLUMNS)]
-    return "\n".join([*head, *map(_line, rows)]) + "\n"
+    return "\n".join([*_head(comments), *map(_line, rows)]) + "\n"
+
+
+def nvidia_text(rows: Iterable[TunerRow], comments: Sequence[str] = ()) -> str:
+    """Return the CSV text of a table for NVIDIA's example plugin, which takes what it does not know for something else.
+
+    Args:
+        rows: In order of precedence.
+        comments: A line each, put on top; cut where the plugin's line buffer would end.
+
+    Raises:
+        UsageError: A row holds what that plugin would misread.
+    """
+    return "\n".join([*_head(comments), *map(_nvidia_line, rows)]) + "\n"
+
+
+def _head(comments: Sequence[str]) -> list[str]:
+    return [f"# {comment}".encode()[:LONGEST_LINE].decode(errors="ignore") for comment in (*comments, COLUMNS)]
+
+
+def _nvidia_line(row: TunerRow) -> str:
+    if Algo.parse(row.algo) is None or Proto.parse(row.proto) is None:
+        raise UsageError(
+            f"NVIDIA's plugin has no word for {row.algo}/{row.proto} ({row.collective} of {row.min_bytes} to "
+            f"{row.max_bytes} bytes) and would run ring or simple; use --format tuner with ncclprobe's plugin"
+        )
+    return _line(row.with_(nchannels=row.nchannels or OWN_CHANNELS))
 
 
 def _line(row: TunerRow) -> str:

@@ -25,6 +25,12 @@ CHOSEN = b" Bytes -> Algo "
 _CHOICE = re.compile(
     rb" Bytes -> Algo (\w{1,20}) proto (\w{1,20})(?:[^\n]{0,80}?channel\{Lo\.\.Hi\}=\{(\d{1,4})\.\.(\d{1,4})\})?"
 )
+MADE = b" nranks "
+_COMMUNICATOR = re.compile(rb"comm \w{1,40} rank \d{1,9} nranks (\d{1,9}) ")
+"""A communicator that is begun; TUNING lines don't say how many ranks theirs has.
+
+Source: NCCL 2.18.6 to 2.30, src/init.cc (``Init START``)
+"""
 _PREFIX = 400
 """Bytes before a call in its line that are looked at: a host's name has 255 at most."""
 _WHO = re.compile(
@@ -34,6 +40,8 @@ _WHO = re.compile(
 _WORD = re.compile(rb"(\w+) ?\Z")
 _SIZED = re.compile(rb"(?:(\w+) ?: ?)?(\d{1,18})\Z")
 _DTYPES = list(Dtype)
+RANK_0 = "rank 0"
+"""Whose lines those are that name no process."""
 
 
 class Chosen(NamedTuple):
@@ -52,6 +60,8 @@ class NcclLines:
         """By COLL lines, and by TUNING lines, which rank 0 of each communicator alone has."""
         self.choices: dict[str, collections.Counter[Chosen]] = {}
         """By rank."""
+        self._nranks: dict[str, set[int]] = {}
+        """Of each rank's communicators."""
         self.cut = 0
         """Lines of calls that cannot be read."""
         self.taken = self.chosen = 0
@@ -59,6 +69,8 @@ class NcclLines:
 
     def feed(self, piece: bytes) -> None:
         """Take in whole lines."""
+        if MADE in piece:
+            self._feed_communicators(piece)
         if MARK in piece:
             self._feed_calls(piece)
         if CHOSEN in piece:
@@ -95,29 +107,41 @@ class NcclLines:
         if operation is not None:
             self.calls.add(rank or f"comm {comm.decode('ascii', 'replace')[:40]}", operation, count)
 
+    def _feed_communicators(self, piece: bytes) -> None:
+        for match in _COMMUNICATOR.finditer(piece):
+            rank, _ = _who(_line_before(piece, match.start()))
+            self._nranks.setdefault(rank or RANK_0, set()).add(int(match[1]))
+
     def _feed_choices(self, piece: bytes) -> None:
         distinct: collections.Counter[tuple[bytes, bytes, bytes]] = collections.Counter()
         for match in _CHOICE.finditer(piece):
-            start = match.start()
-            low = max(0, start - _PREFIX)
-            prefix = piece[max(low, piece.rfind(b"\n", low, start) + 1) : start]
-            distinct[prefix, match[1], match[2]] += 1
+            distinct[_line_before(piece, match.start()), match[1], match[2]] += 1
         for (prefix, algo, proto), count in distinct.items():
             self._choice(prefix, algo.decode("ascii", "replace"), proto.decode("ascii", "replace"), count)
 
     def _choice(self, prefix: bytes, algo: str, proto: str, count: int) -> None:
         rank, rest = _who(prefix)
-        sized = _SIZED.search(rest)
+        sized, who = _SIZED.search(rest), rank or RANK_0
         operation = sized and operation_of(
-            (sized[1] or b"unknown").decode("ascii", "replace"), None, int(sized[2]), None
+            (sized[1] or b"unknown").decode("ascii", "replace"), None, int(sized[2]), self._only_nranks(who)
         )
         if not operation:
             return
-        who = rank or "rank 0"
         self.chosen += count
         self.sized.add(who, operation, count)
         chosen = Chosen(operation.collective, _spelled(Algo, algo), _spelled(Proto, proto))
         self.choices.setdefault(who, collections.Counter())[chosen] += count
+
+    def _only_nranks(self, rank: str) -> int | None:
+        """Return how many ranks a rank's communicators have, None where they differ or were not seen."""
+        seen = self._nranks.get(rank, set())
+        return next(iter(seen)) if len(seen) == 1 else None
+
+
+def _line_before(piece: bytes, start: int) -> bytes:
+    """Return what stands before a place in its line, as far as it is looked at."""
+    low = max(0, start - _PREFIX)
+    return piece[max(low, piece.rfind(b"\n", low, start) + 1) : start]
 
 
 def _who(prefix: bytes) -> tuple[str | None, bytes]:

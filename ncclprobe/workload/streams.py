@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Iterable, Iterator
 
 from ncclprobe.records.profile import ProfileKind
-from ncclprobe.workload.calls import CHOSEN, MARK, NcclLines
+from ncclprobe.workload.calls import CHOSEN, MADE, MARK, NcclLines
 from ncclprobe.workload.profiled import InspectorEvents, TraceEvents
 from ncclprobe.workload.steps import SglangLines
 
@@ -35,7 +35,7 @@ class Streams:
     def feed(self, source: str, piece: bytes) -> None:
         """Take in whole lines of a file; it is of the kinds of which something was found."""
         before = self._found()
-        if MARK in piece or CHOSEN in piece:
+        if MARK in piece or CHOSEN in piece or MADE in piece:
             self.nccl.feed(piece)
         if InspectorEvents.MARK in piece:
             self.inspector.feed(piece)

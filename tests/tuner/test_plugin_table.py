@@ -17,7 +17,7 @@ from ncclprobe.records.inspect import TunerRow
 from ncclprobe.records.sweep import Cell
 from ncclprobe.records.tuner import TUNED_COLLECTIVES, AnswerSource
 from ncclprobe.tuner.live import LiveTuner
-from ncclprobe.tuner.table import parse_table, table_text
+from ncclprobe.tuner.table import nvidia_text, parse_table, table_text
 
 COSTS = {(algo, proto): 10.0 + (5 * algo.number + 3 * proto.number) % 19 for algo in Algo for proto in Proto}
 """Every entry can run; the cheapest depends on what is given."""
@@ -80,6 +80,17 @@ ROWS = st.builds(
     nnodes=st.none() | st.integers(1, 2),
     nranks=st.none() | st.sampled_from((8, 16)),
 )
+
+
+def test_a_table_for_nvidias_plugin_says_the_same_to_this_one(tuner: LiveTuner, tmp_path: pathlib.Path) -> None:
+    rows = (
+        TunerRow(collective="all_reduce", min_bytes=1, max_bytes=4095, algo="Tree", proto="LL", nranks=8, nnodes=1),
+        TunerRow(collective="all_reduce", min_bytes=4096, max_bytes=65536, algo="Ring", proto="LL128", nchannels=8),
+    )
+    path = tmp_path / "table.csv"
+    path.write_text(nvidia_text(rows))
+    assert tuner.load_table(path) == 2
+    assert_same(tuner, rows)
 
 
 @settings(max_examples=60, deadline=None)

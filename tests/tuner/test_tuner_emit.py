@@ -13,11 +13,11 @@ from ncclprobe.cli.schema import document_schema
 from ncclprobe.errors import RunDirectoryError, UsageError
 from ncclprobe.records.base import EnvVariable
 from ncclprobe.records.scan import ScanDocument
-from ncclprobe.records.sweep import Choice, Cost, Ratio, SweepDocument, TableRow, Verdict
+from ncclprobe.records.sweep import CellResult, Choice, Cost, Ratio, Status, SweepDocument, TableRow, Verdict
 from ncclprobe.records.tune import TuneDocument
 from ncclprobe.tuner.emit import Form, emitted
 from ncclprobe.tuner.environ import Settings, merged, scan_settings, sweep_settings, tune_settings
-from ncclprobe.tuner.table import parse_table
+from ncclprobe.tuner.table import parse_table, sweep_rows
 
 HCA = EnvVariable(name="NCCL_IB_HCA", value="=mlx5_0,mlx5_1", reason="Two active InfiniBand ports.")
 ROW = TableRow(collective="all_reduce", min_bytes=0, max_bytes=65536, algo="Tree", proto="LL", nchannels=None)
@@ -211,6 +211,39 @@ def test_a_whole_run_that_keeps_the_defaults_says_so(tmp_path):
     result = run(write(tmp_path / "tune.json", tune_document(choice=Verdict.KEEP_DEFAULTS)))
     assert "In a sentence." in result.stdout
     assert "export" not in result.stdout
+
+
+def cell(size, status, proto="LL", nchannels=None):
+    return CellResult(
+        collective="all_reduce", dtype="float32", size_bytes=size, algo="Tree", proto=proto, nchannels=nchannels,
+        samples=0, time_us=None, algbw_gbps=None, busbw_gbps=None, wrong=0, status=status, vs_default=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cells", "kept"),
+    [
+        ((), True),
+        ((cell(65536, Status.OK), cell(131072, Status.REFUSED)), True),
+        ((cell(65536, Status.OK), cell(1024, Status.REFUSED)), False),
+        ((cell(65536, Status.REFUSED, "LL128"), cell(65536, Status.REFUSED, nchannels=4)), True),
+    ],
+)
+def test_no_row_holds_what_was_refused_within_it(cells, kept):
+    rows = sweep_rows(sweep_document().with_(cells=cells))
+    assert [row.algo for row in rows] == ["Tree"] * kept
+
+
+def test_nvidias_table_says_what_its_reader_does_elsewhere(tmp_path):
+    result = run(write(tmp_path / "sweep.json", sweep_document()), "--format", "nvidia-csv", "--json")
+    document = json.loads(result.stdout)
+    assert [finding["code"] for finding in document["findings"]] == ["one-channel-elsewhere"]
+    assert document["text"].splitlines()[-1] == "allreduce,0,65536,tree,ll,0,2,16,-1,-1"
+
+
+def test_rows_on_an_unknown_number_of_nodes_are_told(tmp_path):
+    result = run(write(tmp_path / "s.json", sweep_document().with_(nnodes=None)), "--format", "tuner", "--json")
+    assert [finding["code"] for finding in json.loads(result.stdout)["findings"]] == ["table-unconditioned"]
 
 
 def test_a_per_size_choice_says_that_it_needs_a_table(tmp_path):

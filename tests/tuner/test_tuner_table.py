@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from ncclprobe.errors import ParseError, UsageError
 from ncclprobe.names import Algo, Collective, Proto
 from ncclprobe.records.inspect import TunerRow
-from ncclprobe.tuner.table import COLUMNS, LONGEST_LINE, parse_table, table_text
+from ncclprobe.tuner.table import COLUMNS, LONGEST_LINE, nvidia_text, parse_table, table_text
 
 ROW = TunerRow(
     collective="all_reduce",
@@ -30,6 +30,18 @@ ROW = TunerRow(
 )
 def test_a_row_is_written_as_the_example_plugin_reads_it(changes, line):
     assert table_text([ROW.with_(**changes)]) == f"# {COLUMNS}\n{line}\n"
+
+
+@pytest.mark.parametrize(("nchannels", "written"), [(None, 0), (8, 8)])
+def test_nvidias_plugin_is_told_a_number_of_channels_in_every_row(nchannels, written):
+    text = nvidia_text([ROW.with_(nchannels=nchannels)], ["from a sweep"])
+    assert text == f"# from a sweep\n# {COLUMNS}\nallreduce,0,65536,tree,ll128,{written},2,16,-1,-1\n"
+
+
+@pytest.mark.parametrize("changes", [{"algo": "recursive_doubling"}, {"algo": "default"}, {"proto": "default"}])
+def test_what_nvidias_plugin_would_take_for_ring_or_simple_is_refused(changes):
+    with pytest.raises(UsageError, match="would run ring or simple"):
+        nvidia_text([ROW.with_(**changes)])
 
 
 @pytest.mark.parametrize("changes", [{"collective": "gossip"}, {"algo": "tree,evil"}, {"algo": "tree\nallreduce"}])

@@ -187,3 +187,16 @@ def test_a_kernels_type_in_the_projects_spelling(name, expected):
     found = nccl_kernel(name)
     assert found
     assert kernel_dtype(found[1]) == expected
+
+
+CHOICE = b"vm:7:7 [0] NCCL INFO AllGather: 512 Bytes -> Algo RING proto LL channel{Lo..Hi}={0..0}\n"
+BEGUN = b"vm:7:7 [0] NCCL INFO ncclCommInitRank comm 0x2f rank 0 nranks %d cudaDev 0 commId 0xb1 - Init START\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "size"), [(b"", 512), (BEGUN % 2, 1024), (BEGUN % 2 + BEGUN % 2, 1024), (BEGUN % 2 + BEGUN % 4, 512)]
+)
+def test_a_choices_size_is_of_the_whole_buffer_where_the_number_of_ranks_is_certain(before, size):
+    lines = NcclLines()
+    lines.feed(before + CHOICE)
+    assert [operation.size for operation in lines.sized.ranks["vm:7[0]"]] == [size]
