@@ -7,12 +7,13 @@ import pathlib
 import re
 from collections.abc import Iterable
 
-from ncclprobe.cli.settings import measured_library, run_settings
+from ncclprobe.cli.settings import measured_library, measuring_manifest, run_settings
 from ncclprobe.e2e.sglang_command import layout_of
 from ncclprobe.errors import UsageError
 from ncclprobe.names import DEFAULT, Algo
 from ncclprobe.records.e2e import Arm, ArmSettings, Layout
 from ncclprobe.records.inspect import TunerRow
+from ncclprobe.store import Manifest
 from ncclprobe.tuner.build import plugin_path
 from ncclprobe.tuner.table import parse_table
 
@@ -53,6 +54,12 @@ def measured_with(texts: Iterable[str]) -> str:
     paths = (pathlib.Path(text) for text in texts if not _is_variable(text))
     found = [library for path in paths if (library := measured_library(path))]
     return found[-1] if found else ""
+
+
+def measured_by(texts: Iterable[str]) -> Manifest | None:
+    """Return how the last run among them was started, None where it does not say."""
+    paths = [pathlib.Path(text) for text in texts if not _is_variable(text)]
+    return measuring_manifest(paths[-1]) if paths else None
 
 
 def with_layouts(

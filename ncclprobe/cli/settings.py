@@ -7,7 +7,7 @@ import pathlib
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import SweepDocument
 from ncclprobe.records.tune import StageName, TuneDocument
-from ncclprobe.store import DOCUMENT, read_document
+from ncclprobe.store import DOCUMENT, MANIFEST, Manifest, read_document, read_manifest
 from ncclprobe.tuner.environ import Settings, scan_settings, sweep_settings, tune_settings
 
 
@@ -27,6 +27,16 @@ def run_settings(path: pathlib.Path) -> Settings:
         return tune_settings(document, str(path))
     assert isinstance(document, ScanDocument)  # noqa: S101 - read_document returns one of the types it was given
     return scan_settings(document, str(path))
+
+
+def measuring_manifest(path: pathlib.Path) -> Manifest | None:
+    """Return how a run that measured collectives was started, None where it did not or does not say.
+
+    Args:
+        path: A run directory of `sweep` or `tune`; another one, or a document, says nothing.
+    """
+    manifest = read_manifest(path) if (path / MANIFEST).is_file() else None
+    return manifest if manifest and manifest.command in ("sweep", "tune") else None
 
 
 def measured_library(path: pathlib.Path) -> str:

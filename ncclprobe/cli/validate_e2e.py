@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from ncclprobe.cli.e2e_arms import (
     TABLE_FILE,
     arm_settings,
+    measured_by,
     measured_with,
     split_variants,
     variable_of,
@@ -263,6 +264,7 @@ def _sglang(given: dict[str, Any], tokens: tuple[str, ...]) -> SglangOptions:
         prefix = tuple(shlex.split(given["prefix"]))
     except ValueError as problem:
         raise UsageError(f"--prefix {given['prefix']!r} is no command: {problem}") from problem
+    manifest = measured_by(given["candidate"])
     return SglangOptions(
         bench=Bench(given["bench"]),
         model=given["model"],
@@ -273,6 +275,8 @@ def _sglang(given: dict[str, Any], tokens: tuple[str, ...]) -> SglangOptions:
         launcher=given["launcher"],
         hosts=expand(given["hosts"]) if given["hosts"] else (),
         measured_with=measured_with(given["candidate"]),
+        measured_env=manifest.environment if manifest else None,
+        measured_argv=manifest.argv if manifest else (),
         gpu_bytes=gpu_bytes(),
     )
 

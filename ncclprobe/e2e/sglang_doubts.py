@@ -9,8 +9,9 @@ import msgspec
 
 from ncclprobe.e2e.evidence import SAYS_CHOICES
 from ncclprobe.e2e.sglang_command import has, requests_of
+from ncclprobe.e2e.sweep_environment import sweep_doubts
 from ncclprobe.findings import Finding, info, warning
-from ncclprobe.records.e2e import ArmSettings, Layout, SglangOptions, Trial, TrialStatus
+from ncclprobe.records.e2e import Arm, ArmSettings, Layout, SglangOptions, Trial, TrialStatus
 from ncclprobe.records.in_force import Change, InForce, Traffic
 from ncclprobe.records.inspect import TunerRow
 from ncclprobe.units import format_size
@@ -64,6 +65,8 @@ def _of_trial(trial: Trial, in_force: InForce, arm: ArmSettings, options: Sglang
     if trial.status is TrialStatus.FAILED:
         return
     yield from _requests(trial, options)
+    if trial.arm.partition("+")[0] == Arm.CANDIDATE:
+        yield from sweep_doubts(trial, in_force, arm.env, options)
     if in_force.traffic is not None and in_force.traffic.seen < in_force.traffic.expected:
         yield _bypassed(trial.arm, in_force.traffic, options)
     if arm.table and in_force.recorded:

@@ -122,6 +122,10 @@ class SglangOptions(Record, frozen=True, kw_only=True):
     """For the launcher; empty leaves it to the scheduler."""
     measured_with: str = ""
     """The library with which the candidate's settings were found, such as ``NCCL 2.28.9``; empty where unknown."""
+    measured_env: dict[str, str] | None = None
+    """The variables with which that sweep was started, those that matter; None where unknown."""
+    measured_argv: tuple[str, ...] = ()
+    """That sweep's command line; empty where unknown."""
     gpu_bytes: int | None = None
     """Memory of a GPU here; None where there is none to look at."""
 

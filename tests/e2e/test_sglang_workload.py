@@ -197,6 +197,16 @@ def test_another_nccl_than_the_sweeps_is_said(tmp_path, monkeypatch):
     assert "It loads /" in finding["hint"]
 
 
+def test_a_sweep_with_other_variables_is_said_with_the_command_that_repeats_it(tmp_path):
+    run = ROOT / "data" / "h200x2_202611" / "sweep"
+    found = document(tmp_path / "run", "--tp", 2, "--candidate", run, *OWN, "--", *THROUGH)
+    (finding,) = [finding for finding in found["findings"] if finding["code"] == "sweep-environment-differs"]
+    assert finding["subject"] == "candidate"
+    assert finding["message"].endswith("ran with: NCCL_CUMEM_ENABLE not set in the sweep, '0' here.")
+    command = "NCCL_CUMEM_ENABLE=0 ncclprobe sweep --backend nccl --nranks 2 --seed 2 --algo Tree,Ring --sizes 8:1G:8"
+    assert f"`{command} --budget 60`" in finding["hint"]
+
+
 @pytest.mark.parametrize("bench", ["one-batch", "serving"])
 def test_the_other_benchmarks_run_too(tmp_path, bench):
     own = ("--", "--num-prompts", "50") if bench == "serving" else ("--batch-size", "8")
