@@ -6,8 +6,10 @@
     ├── RunDirectoryError       a run directory cannot be written, read or resumed
     ├── MissingDependencyError  a library or a program is absent; says which extra or package brings it
     ├── LaunchError             ranks could not be started or ended early
+    │   └── HostsGoneError      hosts that ranks were to run on do not answer
     └── BackendError            a backend refused or failed an operation
         └── MeasurementTimeout  a measurement did not end in time
+            └── RankLostError   because a rank is gone or was stopped
 
 A message says what is wrong, where, and what to do next.
 """
@@ -54,9 +56,17 @@ class LaunchError(ProbeError):
     """Ranks could not be started or ended early."""
 
 
+class HostsGoneError(LaunchError):
+    """Hosts that ranks were to run on do not answer; starting ranks again would not help."""
+
+
 class BackendError(ProbeError):
     """A backend refused or failed an operation."""
 
 
 class MeasurementTimeout(BackendError):
     """A measurement did not end in time."""
+
+
+class RankLostError(MeasurementTimeout):
+    """A measurement did not end because a rank is gone or was stopped, not because of what it ran."""

@@ -18,6 +18,8 @@ Process = subprocess.Popen
 PIPE = subprocess.PIPE
 DEVNULL = subprocess.DEVNULL
 _PROC = pathlib.Path("/proc")
+MARK = "NCCLPROBE_STARTED"
+"""Variable by which the processes of one started job are found on this host when nobody is their parent any more."""
 _KILL_S = 1.0
 """How long killed processes are waited for; one in an uninterruptible system call may take longer."""
 
@@ -143,7 +145,7 @@ def descendants(pid: int) -> dict[int, int]:
     """
     if not _PROC.is_dir():
         return {}
-    known = {int(entry.name): _parent_and_start(int(entry.name)) for entry in _PROC.iterdir() if entry.name.isdigit()}
+    known = {number: _parent_and_start(number) for number in _numbers()}
     found: dict[int, int] = {}
     parents = {pid}
     while parents:
@@ -151,6 +153,28 @@ def descendants(pid: int) -> dict[int, int]:
         found |= children
         parents = set(children)
     return found
+
+
+def stopped(pid: int) -> list[int]:
+    """Return those of a process's descendants that a signal has stopped."""
+    return [child for child in sorted(descendants(pid)) if _stat(child)[:1] == ["T"]]
+
+
+def end_marked(mark: str) -> None:
+    """End the processes of this host that were started with ``mark`` in the variable MARK; wait a moment for that."""
+    entry, deadline = f"{MARK}={mark}".encode(), time.monotonic() + _KILL_S
+    while left := [pid for pid in _numbers() if entry in _environ(pid).split(b"\0")]:
+        for pid in left:
+            _kill(pid)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.01)
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """Return the variables that a process was started with; none where it has ended or is not ours."""
+    pairs = (entry.partition("=") for entry in _environ(pid).decode("utf-8", "replace").split("\0"))
+    return {name: value for name, equals, value in pairs if equals}
 
 
 def started_at(pid: int) -> int:
@@ -165,11 +189,28 @@ def _running(tree: dict[int, int]) -> list[int]:
 
 def _parent_and_start(pid: int) -> tuple[int, int]:
     """Return a process's parent and start time; -1 for both where it has ended."""
+    fields = _stat(pid)
+    return (-1, -1) if not fields or fields[0] == "Z" else (int(fields[1]), int(fields[19]))
+
+
+def _stat(pid: int) -> list[str]:
+    """Return a process's state and what follows it, nothing where it has ended."""
     try:
-        fields = (_PROC / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        return (_PROC / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:
-        return -1, -1
-    return (-1, -1) if fields[0] == "Z" else (int(fields[1]), int(fields[19]))
+        return []
+
+
+def _environ(pid: int) -> bytes:
+    try:
+        return (_PROC / str(pid) / "environ").read_bytes()
+    except OSError:
+        return b""
+
+
+def _numbers() -> list[int]:
+    """Return all processes' numbers; none where the system has no /proc."""
+    return [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()] if _PROC.is_dir() else []
 
 
 def _kill(pid: int) -> None:

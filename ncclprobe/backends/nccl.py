@@ -93,9 +93,9 @@ class NcclBackend:
             check(block.point, launch.nranks, version)
         crew, self._spare = self._crew(launch), None
         with crew:
-            for measurement in crew.measurements(launch):
-                if self._spare is None and self._starts_ahead(launch):
-                    self._spare = self._new_crew(launch)
+            for number, measurement in enumerate(crew.measurements(launch)):
+                if number == 0 and self._starts_ahead(launch):
+                    self._spare = Crew.ahead(self._job(launch), self._launcher, here=True)
                 yield measurement
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from ncclprobe.backends.watch import measurements
+from ncclprobe.errors import LaunchError
 from ncclprobe.launchers.base import Job, Launcher
 from ncclprobe.launchers.gang import MEET_TIMEOUT_S, TROUBLE_S, Meeting
 from ncclprobe.launchers.run import Waiting
@@ -37,14 +38,28 @@ class Crew:
         """
         self._job, self._launcher = job, launcher
         with contextlib.ExitStack() as exits:
-            meeting = exits.enter_context(Meeting(job.nranks, here=here))
+            meeting = exits.enter_context(_meeting(job.nranks, here=here))
             self._waiting = Waiting(job.with_(env=(*job.env, *meeting.environment)), launcher)
             exits.callback(self._waiting.end)
             self._exits = exits.pop_all()
 
+    @classmethod
+    def ahead(cls, job: Job, launcher: Launcher, *, here: bool) -> Self | None:
+        """Return ranks for a launch to come, None where they cannot be started now: the one that runs has all it needs.
+
+        Args:
+            job: As for one that is needed.
+            launcher: Likewise.
+            here: Likewise.
+        """
+        try:
+            return cls(job, launcher, here=here)
+        except LaunchError:
+            return None
+
     def fits(self, job: Job) -> bool:
-        """Return whether these ranks run a job, and are not about to give up waiting."""
-        return job == self._job and time.monotonic() - self._waiting.since < FRESH_S
+        """Return whether these ranks run a job, all of them, and are not about to give up waiting."""
+        return job == self._job and self._waiting.alive and time.monotonic() - self._waiting.since < FRESH_S
 
     def measurements(self, launch: Launch) -> Iterator[Measurement]:
         """Yield what the ranks measure; once only.
@@ -65,3 +80,15 @@ class Crew:
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
+
+
+def _meeting(nranks: int, *, here: bool) -> Meeting:
+    """Return where ranks meet.
+
+    Raises:
+        LaunchError: There is no port or no file descriptor left.
+    """
+    try:
+        return Meeting(nranks, here=here)
+    except OSError as problem:
+        raise LaunchError(f"cannot listen for the ranks: {problem.strerror}; see `ulimit -n`") from problem

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Iterator
 
 import msgspec
@@ -9,6 +11,7 @@ import msgspec
 from ncclprobe.backends.messages import Begun, Measured, Message, Request, Timed, decode, encode
 from ncclprobe.errors import BackendError, LaunchError, MeasurementTimeout
 from ncclprobe.launchers.base import Job, Launcher
+from ncclprobe.launchers.reach import check_hosts
 from ncclprobe.launchers.run import START_TIMEOUT_S, Waiting, run_ranks
 from ncclprobe.records.sweep import Launch, Measurement, Status
 from ncclprobe.units import format_seconds, format_size
@@ -22,6 +25,8 @@ def measurements(
 ) -> Iterator[Measurement]:
     """Start a launch's ranks and yield its measurements as they come; end them after a hang.
 
+    Ranks that die while a sample is in flight end the launch with a ``timeout`` of its cell that is a mishap.
+
     Args:
         job: Starts ``WORKER`` for the backend on each rank.
         launcher: Starts the job.
@@ -31,20 +36,28 @@ def measurements(
         waiting: The job's ranks, started ahead.
 
     Raises:
-        LaunchError: The ranks could not be started or died.
+        HostsGoneError: Hosts don't answer, so that no cell is to blame.
+        LaunchError: The ranks could not be started, or died between two samples.
     """
     watch = Watch(launch, grace_s)
     request = encode(Request(backend=backend, launch=launch))
+    lines = run_ranks(job, launcher, request=request, timeout_s=watch.limit_s, waiting=waiting)
     try:
-        for line in run_ranks(job, launcher, request=request, timeout_s=watch.limit_s, waiting=waiting):
-            if (measurement := watch.hear(decoded(line))) is not None:
-                yield measurement
-                if Status.TIMEOUT in measurement.statuses:
-                    return
-    except MeasurementTimeout as problem:
-        yield watch.timed_out(problem)
-    except LaunchError as problem:
-        raise LaunchError(f"{problem}\n{watch.where}") from problem
+        with contextlib.closing(lines):
+            for line in lines:
+                measurement = watch.hear(decoded(line))
+                if measurement is not None and Status.TIMEOUT in measurement.statuses:
+                    break
+                if measurement is not None:
+                    yield measurement
+            else:
+                return
+    except (LaunchError, MeasurementTimeout) as problem:
+        check_hosts(job, launcher)
+        measurement = watch.broken_off(problem)
+    else:
+        check_hosts(job, launcher)
+    yield measurement
 
 
 def decoded(line: bytes) -> Message:
@@ -67,6 +80,7 @@ class Watch:
     def __init__(self, launch: Launch, grace_s: float = 0.0) -> None:
         self._launch, self._grace_s = launch, grace_s
         self._begun: Begun | None = None
+        self._since = 0.0
 
     def limit_s(self) -> float:
         """Return how long silence may last: for a sample the launch's timeout, for preparations more."""
@@ -76,7 +90,7 @@ class Watch:
     def hear(self, message: Message) -> Measurement | None:
         """Take in a message and return the measurement in it."""
         if isinstance(message, Begun):
-            self._begun = message
+            self._begun, self._since = message, time.monotonic()
         elif isinstance(message, Measured):
             self._begun = None
             return message.measurement
@@ -84,14 +98,16 @@ class Watch:
             raise BackendError("rank 0 answered a question that was not asked")
         return None
 
-    def timed_out(self, problem: MeasurementTimeout) -> Measurement:
-        """Return the measurement of the sample that hangs.
+    def broken_off(self, problem: LaunchError | MeasurementTimeout) -> Measurement:
+        """Return the measurement of the sample whose ranks fell silent or died.
 
         Raises:
             LaunchError: None was in flight.
         """
         if self._begun is None:
             raise LaunchError(f"{problem}\n{self.where}") from problem
+        hung = type(problem) is MeasurementTimeout
+        how = f"no end after {format_seconds(self._launch.timeout_s)}; the ranks were ended"
         return Measurement(
             launch=self._launch.index,
             point=self._begun.point,
@@ -100,9 +116,10 @@ class Watch:
             times_us=(None,),
             statuses=(Status.TIMEOUT,),
             wrong=(0,),
-            spent_s=self._launch.timeout_s,
+            spent_s=self._launch.timeout_s if hung else min(self._launch.timeout_s, time.monotonic() - self._since),
             warmup=self._begun.warmup,
-            message=f"no end after {format_seconds(self._launch.timeout_s)}; the ranks were ended",
+            message=how if hung else str(problem).partition("; their last output")[0].partition("; they printed")[0],
+            mishap=not hung,
         )
 
     @property

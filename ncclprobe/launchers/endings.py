@@ -6,7 +6,7 @@ import re
 import signal
 from collections.abc import Iterable
 
-_HYDRA = re.compile(r"=\s+(?:RANK (?P<rank>\d+) )?PID \d+ RUNNING AT (?P<host>\S+)")
+_HYDRA = re.compile(r"=\s+(?:RANK (?P<rank>\d+) )?PID (?P<pid>\d+) RUNNING AT (?P<host>\S+)")
 _HYDRA_STATUS = re.compile(r"=\s+EXIT (?:CODE|STATUS): (?P<status>-?\d+)")
 _HYDRA_STRING = re.compile(r"TERMINATED WITH THE EXIT STRING: (?P<how>.+)")
 _OURS = re.compile(r"ncclprobe: rank (?P<rank>\d+) on (?P<host>\S+): (?P<how>.+)")
@@ -56,7 +56,8 @@ def describe_end(status: int, output: Iterable[str]) -> str:
 
 
 def _who(match: re.Match[str]) -> str:
-    rank = f"rank {match['rank']}" if match["rank"] else "a rank"
+    pid = match.groupdict().get("pid")
+    rank = f"rank {match['rank']}" if match["rank"] else f"a rank (process {pid})" if pid else "a rank"
     return f"{rank} on {match['host']}"
 
 

@@ -24,7 +24,8 @@ from typing import Self
 
 import msgspec
 
-from ncclprobe.errors import LaunchError, MeasurementTimeout
+from ncclprobe.decoding import from_json
+from ncclprobe.errors import LaunchError, MeasurementTimeout, RankLostError
 from ncclprobe.ranks import rank_from
 from ncclprobe.records.base import Record
 from ncclprobe.units import format_seconds
@@ -37,7 +38,7 @@ TRY_S = 5.0
 """For one address; a starter may have several that ranks elsewhere cannot reach."""
 TROUBLE_S = 3.0
 """How long a rank in trouble waits for word of the others, whose own limits run out at about the same time."""
-_GOOD, _TROUBLE = b"+", b"!"
+_GOOD, _TROUBLE, _LOST = b"+", b"!", b"-"
 _HEADER = struct.Struct("!cI")
 _MOST_BYTES = 1 << 26
 
@@ -102,7 +103,7 @@ class Meeting:
         """Return who has come, None for a stranger."""
         link.settimeout(TRY_S)
         try:
-            arrival = msgspec.json.decode(_receive(link)[1], type=Arrival)
+            arrival = from_json(_receive(link)[1], Arrival)
         except (OSError, msgspec.DecodeError):
             link.close()
             return None
@@ -159,11 +160,12 @@ class Gang:
         """Return every rank's content, in order, on every rank.
 
         Raises:
-            MeasurementTimeout: A rank is in trouble or silent; all ranks hear the same.
+            MeasurementTimeout: A rank is in trouble; all ranks hear the same.
+            RankLostError: A rank is gone or silent; all ranks hear the same.
         """
         mark, answer = self._exchange(_GOOD, content, self.patience_s)
-        if mark == _TROUBLE:
-            raise MeasurementTimeout(answer.decode("utf-8", "replace"))
+        if mark != _GOOD:
+            raise _error(mark, answer)
         return msgspec.msgpack.decode(answer, type=list[bytes])
 
     def trouble(self, state: str) -> MeasurementTimeout:
@@ -172,8 +174,7 @@ class Gang:
         Args:
             state: What this rank was at, in a few words.
         """
-        _, answer = self._exchange(_TROUBLE, state.encode(), TROUBLE_S)
-        return MeasurementTimeout(answer.decode("utf-8", "replace"))
+        return _error(*self._exchange(_TROUBLE, state.encode(), TROUBLE_S))
 
     def close(self) -> None:
         """Leave; those that wait for this rank hear it at once."""
@@ -198,7 +199,7 @@ class Gang:
             _send(link, mark, content)
             return _receive(link)
         except OSError as problem:
-            return _TROUBLE, f"rank 0 on {self.hosts[0]} does not answer ({problem})".encode()
+            return _LOST, f"rank 0 on {self.hosts[0]} does not answer ({problem})".encode()
 
     def _collect(self, patience_s: float, *, hurried: bool) -> Iterator[tuple[int, tuple[bytes, bytes]]]:
         """Yield the frames of the other ranks; wait no longer once one of them is in trouble."""
@@ -225,7 +226,7 @@ class Gang:
         words += [f"rank {rank} {state}" for state, rank in sorted(states.items(), key=lambda item: item[1])]
         if not troubled:
             words.append(f"it said nothing for {format_seconds(patience_s)}")
-        return _TROUBLE, "; ".join(words).encode()
+        return _LOST if missing else _TROUBLE, "; ".join(words).encode()
 
     # ---- how they meet
 
@@ -245,7 +246,7 @@ class Gang:
             link.settimeout(MEET_TIMEOUT_S)
             try:
                 _send(link, _GOOD, msgspec.json.encode(arrival))
-                return msgspec.json.decode(_receive(link)[1], type=Arrival)
+                return from_json(_receive(link)[1], Arrival)
             except OSError as problem:
                 raise LaunchError(f"not all {self.nranks} ranks have come to the meeting ({problem})") from problem
 
@@ -263,12 +264,18 @@ class Gang:
             try:
                 link, _ = hub.accept()
                 link.settimeout(TRY_S)
-                arrival = msgspec.json.decode(_receive(link)[1], type=Arrival)
+                arrival = from_json(_receive(link)[1], Arrival)
             except (OSError, msgspec.DecodeError) as problem:
                 raise LaunchError(f"not all ranks reached rank 0 on {platform.node()}: {problem}") from problem
             if secrets.compare_digest(arrival.token, self._token):
                 link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._links[arrival.rank] = link
+
+
+def _error(mark: bytes, answer: bytes) -> MeasurementTimeout:
+    """Return what an exchange that failed raises on every rank."""
+    kind = RankLostError if mark == _LOST else MeasurementTimeout
+    return kind(answer.decode("utf-8", "replace"))
 
 
 def _connected(hosts: list[str] | tuple[str, ...], port: int) -> socket.socket:

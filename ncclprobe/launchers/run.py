@@ -5,17 +5,20 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
+import secrets
 import selectors
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import IO, Self
 
 from ncclprobe import processes
-from ncclprobe.errors import LaunchError, MeasurementTimeout
+from ncclprobe.errors import LaunchError, MeasurementTimeout, RankLostError
 from ncclprobe.launchers.base import Job, Launcher
 from ncclprobe.launchers.channel import CHUNK_BYTES, unframe
 from ncclprobe.launchers.endings import describe_end, telling
+from ncclprobe.nodesets import fold
+from ncclprobe.ranks import rank_from
 from ncclprobe.units import format_seconds
 
 START_TIMEOUT_S = 120.0
@@ -31,7 +34,7 @@ def run_ranks(
     timeout_s: float | Callable[[], float],
     start_timeout_s: float = START_TIMEOUT_S,
     waiting: Waiting | None = None,
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """Start a job's ranks and yield the JSON texts that rank 0 sends through its ``Channel``, as they come.
 
     However the iteration ends (at the end of the ranks, by an error, by ``close()``, by Ctrl-C), no rank is left.
@@ -81,6 +84,11 @@ class Waiting:
         """
         self.job, self.since = job, time.monotonic()
         self.ranks = _Ranks(job, launcher)
+
+    @property
+    def alive(self) -> bool:
+        """Return whether none of them has ended."""
+        return self.ranks.alive
 
     def end(self) -> None:
         """Leave none of them."""
@@ -154,8 +162,11 @@ class _Ranks:
     def __init__(self, job: Job, launcher: Launcher) -> None:
         self._job, self._launcher = job, launcher
         self._pending, self._asked = b"", False
+        self._mark = secrets.token_hex(8)
         self._process = processes.start(
-            launcher.command(job), env={**os.environ, **launcher.environment(job)}, stdin=processes.PIPE
+            launcher.command(job),
+            env={**os.environ, **launcher.environment(job), processes.MARK: self._mark},
+            stdin=processes.PIPE,
         )
         self._tail: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)
         self._partial = {"stdout": b"", "stderr": b""}
@@ -179,10 +190,17 @@ class _Ranks:
             if records := list(filter(None, received)):
                 return records
             if time.monotonic() >= deadline:
-                raise MeasurementTimeout(
-                    f"{self._what} were silent for {format_seconds(limit_s)} and were ended; {self._said}"
-                )
+                raise self._silent(limit_s)
         return None
+
+    def _silent(self, limit_s: float) -> MeasurementTimeout:
+        """Return what silence means: ranks on this host that were stopped are named."""
+        if names := [_rank_name(pid) for pid in processes.stopped(self._process.pid)]:
+            verb = "are" if len(names) > 1 else "is"
+            return RankLostError(f"{', '.join(names)} {verb} stopped by a signal; {self._what} were ended")
+        return MeasurementTimeout(
+            f"{self._what} were silent for {format_seconds(limit_s)} and were ended; {self._said}"
+        )
 
     def finish(self) -> None:
         """Wait for the command's end after its output ended.
@@ -197,10 +215,18 @@ class _Ranks:
         if status:
             raise LaunchError(f"{self._what} ended early: {describe_end(status, self._tail)}; {self._said}")
 
+    @property
+    def alive(self) -> bool:
+        """Return whether the command runs, which ends with the first rank that fails."""
+        return self._process.poll() is None
+
     def end(self) -> None:
         """Leave no rank and no open pipe behind."""
+        clean = self._process.poll() == 0
         if self._process.poll() is None:
             processes.end_tree(self._process)
+        if not clean:  # a launcher that was killed, or gave up, may have left ranks to nobody
+            processes.end_marked(self._mark)
         self._selector.close()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             _pipe(pipe).close()
@@ -237,13 +263,20 @@ class _Ranks:
 
     @property
     def _what(self) -> str:
-        return f"{self._job.nranks} ranks started by {self._launcher.name}"
+        where = f" on {fold(self._job.hosts)}" if self._job.hosts else ""
+        return f"{self._job.nranks} rank{'s' * (self._job.nranks > 1)} started by {self._launcher.name}{where}"
 
     @property
     def _said(self) -> str:
         """Return the last lines of their output, for a message."""
         lines = telling(self._tail)
         return "their last output:\n  " + "\n  ".join(lines) if lines else "they printed nothing"
+
+
+def _rank_name(pid: int) -> str:
+    """Return which rank a process of this host is."""
+    info = rank_from(processes.environment_of(pid))
+    return f"rank {info.rank} (process {pid})" if info is not None else f"process {pid}"
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

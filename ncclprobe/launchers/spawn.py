@@ -92,9 +92,8 @@ def _wait(ranks: list[processes.Process[bytes]]) -> int:
 
 
 def _failed(rank: int, status: int) -> int:
-    if status < 0:
-        how = f"signal {signal.Signals(-status).name}"
-        sys.stderr.write(f"ncclprobe: rank {rank} on {platform.node()}: ended by {how}\n")
+    how = f"ended by signal {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
+    sys.stderr.write(f"ncclprobe: rank {rank} on {platform.node()}: {how}\n")
     return 128 - status if status < 0 else status
 
 

@@ -160,8 +160,20 @@ class Measurement(Record, frozen=True, kw_only=True):
     """Operations that a sample ran in a row; its time is their mean."""
     message: str = ""
     """Why something was refused or timed out."""
+    mishap: bool = False
+    """Whether ranks died, or one was stopped, while the cell of a ``timeout`` ran. That may be chance: the sample is
+    taken again, and only a second mishap puts the cell out."""
     ran: tuple[Cell, ...] = ()
     """What the library says that it ran with, one a cell; empty where it does not say."""
+
+
+class LaunchBroken(Record, frozen=True, kw_only=True):
+    """That a launch's ranks died while no sample was in flight; what is left of it is measured by others."""
+
+    launch: int
+    """Its index."""
+    message: str
+    """Which rank, where and how, as far as that is known."""
 
 
 class LaunchEnd(Record, frozen=True, kw_only=True):

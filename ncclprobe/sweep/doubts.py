@@ -22,6 +22,7 @@ def doubts(race: Race, choice: Choice, dropped_bytes: int) -> tuple[Finding, ...
     """Return the findings of a finished race."""
     return (
         *_broken(race),
+        *_deaths(race),
         *_refused(race),
         *environment_doubts(race),
         *_unsettled(race),
@@ -40,6 +41,19 @@ def _broken(race: Race) -> Iterator[Finding]:
             yield error("default-broken", cell.label, f"the library's own choice {what}{detail}", hint)
         else:
             yield error(code, cell.label, f"{cell.label} {what}{detail}, so it is out at every size", hint)
+
+
+def _deaths(race: Race) -> Iterator[Finding]:
+    """Yield that ranks died, once for all of it."""
+    if deaths := race.evidence.deaths:
+        times = f"{len(deaths)} times, the first time" if len(deaths) > 1 else "once"
+        yield warning(
+            "ranks-lost",
+            "sweep",
+            f"ranks died or were stopped {times}: {deaths[0]}; what they were at was measured again",
+            "Look at dmesg of the host for the out-of-memory killer, and for Xid messages; the scheduler's log knows"
+            " what it ended.",
+        )
 
 
 def _refused(race: Race) -> Iterator[Finding]:

@@ -19,6 +19,8 @@ from ncclprobe.sweep.pace import HOPELESS
 
 Floats = npt.NDArray[np.float64]
 
+FORGIVEN = 1
+"""Mishaps of a cell after which it is measured again: a kill from outside hits whatever is running."""
 BROKEN = (Status.WRONG, Status.TIMEOUT)
 """A cell that did one of these once, at any size, is out at every size."""
 
@@ -54,6 +56,11 @@ class Evidence:
         """Operations within a sample; its time is their mean."""
         self.own_channels: int | None = None
         """The most channels that a cell without a number of them ran with, None where the library does not say."""
+        self.deaths: list[str] = []
+        """How ranks died or were stopped, once each time."""
+        self.samples = 0
+        """Measurements that no hang ended."""
+        self._mishaps: dict[Cell, int] = defaultdict(int)
         self._samples: dict[Point, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
         self._logs: dict[tuple[Point, int], dict[int, dict[Cell, float]]] = defaultdict(lambda: defaultdict(dict))
         self._summaries: dict[tuple[Point, int], tuple[int, dict[Cell, LaunchSummary]]] = {}
@@ -66,6 +73,7 @@ class Evidence:
     def add(self, measurement: Measurement) -> None:
         """Take in a measurement."""
         self.spent_s += measurement.spent_s
+        self.samples += Status.TIMEOUT not in measurement.statuses
         self._note_channels(measurement)
         if not measurement.warmup:
             self.operations[measurement.point] = measurement.operations
@@ -80,8 +88,16 @@ class Evidence:
                 block[cell] = math.log(time)
             elif status is Status.REFUSED:
                 self.refused[measurement.point, cell] = measurement.message
-            elif status in BROKEN:
+            elif status in BROKEN and not self._forgiven(cell, measurement):
                 self.out.setdefault(cell, (status, measurement.message))
+
+    def _forgiven(self, cell: Cell, measurement: Measurement) -> bool:
+        """Return whether a cell stays in the race though its ranks died or were stopped: the first time it does."""
+        if not measurement.mishap:
+            return False
+        self.deaths.append(measurement.message)
+        self._mishaps[cell] += 1
+        return self._mishaps[cell] <= FORGIVEN
 
     def _note_channels(self, measurement: Measurement) -> None:
         for cell, ran in zip(measurement.cells, measurement.ran, strict=False):

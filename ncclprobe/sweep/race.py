@@ -16,6 +16,7 @@ from ncclprobe.records.sweep import (
     Environment,
     EnvironmentResult,
     Launch,
+    LaunchBroken,
     LaunchEnd,
     Measurement,
     Point,
@@ -103,6 +104,10 @@ class Race:
     def add(self, measurement: Measurement) -> None:
         """Take in a measurement."""
         self.evidence.add(measurement)
+
+    def broke(self, line: LaunchBroken) -> None:
+        """Note that a launch's ranks died; what is left of it is measured by the next one, as after a kill of ours."""
+        self.evidence.deaths.append(line.message.splitlines()[0])
 
     def end(self, end: LaunchEnd) -> None:
         """Note how long a launch took; a simulator's samples take longer than drawing them."""

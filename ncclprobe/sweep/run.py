@@ -6,18 +6,25 @@ import time
 from collections.abc import Callable, Iterator
 
 from ncclprobe.backends.base import Backend
-from ncclprobe.errors import LaunchError, RunDirectoryError
+from ncclprobe.errors import HostsGoneError, LaunchError, RunDirectoryError
 from ncclprobe.records.base import Record
-from ncclprobe.records.sweep import Environment, Launch, LaunchEnd, Measurement, Status
+from ncclprobe.records.sweep import Environment, Launch, LaunchBroken, LaunchEnd, Measurement, Status
 from ncclprobe.store import RunDirectory, read_journal
 from ncclprobe.sweep.axes import measure_by_environment
 from ncclprobe.sweep.race import Race
 
-LINES: dict[str, type[Record]] = {"launch": Launch, "measurement": Measurement, "launch-end": LaunchEnd}
+LINES: dict[str, type[Record]] = {
+    "launch": Launch,
+    "measurement": Measurement,
+    "launch-broken": LaunchBroken,
+    "launch-end": LaunchEnd,
+}
 """Kind -> record of the journal's lines."""
 
 BARREN_LAUNCHES = 3
 """Launches in a row without a single sample, after which the sweep gives up."""
+BROKEN_LAUNCHES = 8
+"""Launches whose ranks died between two samples, after which it gives up as well."""
 
 Progress = Callable[[Launch, Iterator[Measurement]], Iterator[Measurement]]
 """Shows how a launch goes while its measurements pass through."""
@@ -27,15 +34,30 @@ def run_race(race: Race, backend: Backend, directory: RunDirectory, progress: Pr
     """Run what is left of a race; whatever is measured is in the journal before it is judged.
 
     Raises:
-        LaunchError: Ranks cannot be started, or die again and again without a sample.
+        HostsGoneError: Hosts don't answer.
+        LaunchError: Ranks cannot be started at all, or die again and again.
         RunDirectoryError: The journal cannot be written, or was written by another plan.
     """
     replay(race, directory)
-    barren = 0
+    barren, broken, before = 0, 0, race.evidence.samples
     while (launch := race.next_launch()) is not None:
-        barren = 0 if _run_launch(launch, race, backend, directory, progress) else barren + 1
+        samples = race.evidence.samples
+        try:
+            fruitful = _run_launch(launch, race, backend, directory, progress)
+        except LaunchError as problem:
+            broken, fruitful = broken + 1, race.evidence.samples > samples
+            if isinstance(problem, HostsGoneError) or race.evidence.samples == before or broken == BROKEN_LAUNCHES:
+                raise
+            race.broke(_journalled(LaunchBroken(launch=launch.index, message=str(problem)), directory))
+        barren = 0 if fruitful else barren + 1
         if barren == BARREN_LAUNCHES:
-            raise LaunchError(f"{barren} launches in a row gave no sample; see the journal in {directory.path}")
+            last = f", the last because {race.evidence.deaths[-1]}" if race.evidence.deaths else ""
+            raise LaunchError(f"{barren} launches in a row gave no sample{last}; see the journal in {directory.path}")
+
+
+def _journalled(line: LaunchBroken, directory: RunDirectory) -> LaunchBroken:
+    directory.append(line, "launch-broken")
+    return line
 
 
 def replay(race: Race, directory: RunDirectory) -> None:
@@ -51,6 +73,8 @@ def replay(race: Race, directory: RunDirectory) -> None:
             race.begin(line)
         elif isinstance(line, Measurement):
             race.add(line)
+        elif isinstance(line, LaunchBroken):
+            race.broke(line)
         elif isinstance(line, LaunchEnd):
             race.end(line)
 

@@ -16,7 +16,7 @@ import msgspec
 
 from ncclprobe.backends.messages import Begun, Described, Measured, Message, Request, Timed, encode
 from ncclprobe.backends.mpi_names import Choices
-from ncclprobe.errors import BackendError, LaunchError, MeasurementTimeout
+from ncclprobe.errors import BackendError, LaunchError, MeasurementTimeout, RankLostError
 from ncclprobe.launchers.channel import Channel
 from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Launch, Measurement, Point, Status
 from ncclprobe.sweep.pace import Pace, wanted_operations
@@ -224,6 +224,7 @@ class Worker:
                 spent_s=self._launch.timeout_s,
                 warmup=step.warmup,
                 message=str(problem),
+                mishap=isinstance(problem, RankLostError),
             )
         )
 

@@ -214,7 +214,7 @@ HYDRA_END = """
     ("status", "output", "expected"),
     [
         (9, HYDRA_END.format(rank="RANK 2 ", code=9), "rank 2 on node3 ended with exit status 9"),
-        (3, HYDRA_END.format(rank="", code=3), "a rank on node3 ended with exit status 3"),
+        (3, HYDRA_END.format(rank="", code=3), "a rank (process 4711) on node3 ended with exit status 3"),
         (
             9,
             HYDRA_END.format(rank="", code=9)
