@@ -10,10 +10,12 @@ from __future__ import annotations
 import datetime
 import errno
 import fcntl
+import gzip
 import itertools
 import os
 import pathlib
 import platform
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -28,6 +30,8 @@ from ncclprobe.records.base import Document, Record, now
 from ncclprobe.records.normal import Hardware
 
 MANIFEST, JOURNAL, DOCUMENT = "manifest.json", "journal.jsonl", "document.json"
+PACKED = f"{JOURNAL}.gz"
+"""A journal that somebody compressed to keep it: it is read, but never written."""
 RESUMABLE = ("nodes", "sweep", "validate-e2e", "tune")
 """Commands that have --resume."""
 ENVIRONMENT_PREFIXES = (
@@ -125,6 +129,8 @@ class RunDirectory:
         manifest = read_manifest(path)
         if manifest.command != command:
             raise RunDirectoryError(f"{path} holds a run of {manifest.command!r}, not of {command!r}")
+        if is_packed(path):
+            raise RunDirectoryError(f"the journal of {path} is compressed; `{unpacking(path)}` first")
         return cls(path, manifest)
 
     def append(self, record: Record, kind: str) -> None:
@@ -232,16 +238,27 @@ def read_manifest(path: pathlib.Path) -> Manifest:
         raise RunDirectoryError(f"{path} is no run directory: {problem}; name one that holds {MANIFEST}") from problem
 
 
+def is_packed(path: pathlib.Path) -> bool:
+    """Return whether a run directory's journal is compressed."""
+    return (path / PACKED).exists() and not (path / JOURNAL).exists()
+
+
+def unpacking(path: pathlib.Path) -> str:
+    """Return the command that unpacks a compressed journal."""
+    return f"gunzip {shlex.quote(str(path / PACKED))}"
+
+
 def read_journal(path: pathlib.Path, kinds: dict[str, type[Record]]) -> Iterator[Record]:
     """Yield the journal's records in order, those of the named kinds; a torn last line is left out.
 
     Raises:
         ParseError: A whole line is not what was written.
     """
-    journal = path / JOURNAL
+    packed = is_packed(path)
+    journal = path / (PACKED if packed else JOURNAL)
     if not journal.exists():
         return
-    with journal.open("rb") as lines:
+    with gzip.open(journal, "rb") if packed else journal.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.endswith(b"\n"):
                 return

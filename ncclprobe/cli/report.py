@@ -9,6 +9,7 @@ import click
 
 from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
 from ncclprobe.cli.report_html import write_page
+from ncclprobe.cli.unfinished import is_unfinished, so_far
 from ncclprobe.errors import RunDirectoryError
 from ncclprobe.findings import has_error
 from ncclprobe.records.base import Document
@@ -102,12 +103,12 @@ def _plain(read: list[Run]) -> str:
 
 
 def read_run(path: pathlib.Path) -> Run:
-    """Return a run with the documents of its stages.
+    """Return a run with the documents of its stages; of an unfinished one what it says so far.
 
     Raises:
-        RunDirectoryError: It holds no finished result.
+        RunDirectoryError: It says nothing yet.
     """
-    document = read_document(path, DOCUMENTS)
+    document = so_far(path) if is_unfinished(path) else read_document(path, DOCUMENTS)
     return Run(source=str(path), document=document, stages=_stages(path, document))
 
 

@@ -94,7 +94,7 @@ def _arms(document: E2eDocument, options: E2eOptions) -> Iterator[Finding]:
 def _answer(document: E2eDocument, options: E2eOptions, one: Comparison, standing: Standing) -> Iterator[Finding]:
     subject = document.workload if one.arm == Arm.CANDIDATE else one.arm
     unclear = one.verdict is E2eVerdict.INCONCLUSIVE and not is_withheld(one, document.min_effect)
-    if unclear and standing.step is not Stop.FAILURES:
+    if unclear and standing.step in (Stop.BUDGET, Stop.TRIALS, Stop.CLEAR):
         by_budget = standing.step is Stop.BUDGET
         ended = "the budget ended" if by_budget else f"--trials {options.trials} was reached"
         yield warning(

@@ -11,16 +11,19 @@ from ncclprobe.e2e.throttling import excess, held
 from ncclprobe.records.e2e import Arm, ArmSettings, Comparison, E2eDocument, E2eOptions, Trial
 
 
-def summarised(options: E2eOptions, metric: str, trials: Sequence[Trial]) -> E2eDocument:
+def summarised(options: E2eOptions, metric: str, trials: Sequence[Trial], *, finished: bool = True) -> E2eDocument:
     """Return the document, without findings.
 
     Args:
         options: Of the comparison.
         metric: The name of what is compared.
         trials: All, in order.
+        finished: Whether no further trial is to come.
     """
     arms = {name: settings for name, settings in options.arms.items() if name != Arm.BASELINE}
-    comparisons = tuple(_compared(name, settings, options, metric, trials) for name, settings in arms.items())
+    comparisons = tuple(
+        _compared(name, settings, options, metric, trials, finished=finished) for name, settings in arms.items()
+    )
     chief = chief_of(comparisons)
     return E2eDocument(
         workload=options.workload,
@@ -36,12 +39,13 @@ def summarised(options: E2eOptions, metric: str, trials: Sequence[Trial]) -> E2e
         ratio=chief.ratio,
         trials_per_arm=chief.trials,
         comparisons=comparisons,
+        finished=finished,
         collectives=concerned(options.arms.values()),
     )
 
 
 def _compared(
-    name: str, settings: ArmSettings, options: E2eOptions, metric: str, trials: Sequence[Trial]
+    name: str, settings: ArmSettings, options: E2eOptions, metric: str, trials: Sequence[Trial], *, finished: bool
 ) -> Comparison:
     """Return an arm's result; where its values themselves ended its trials, the interval is that of the look."""
     ratios = pairs(trials, metric, lower_is_better=options.lower_is_better, arm=name)
@@ -49,7 +53,7 @@ def _compared(
         ratios,
         options.trials,
         options.min_effect,
-        final=not is_settled(options, ratios),
+        final=finished and not is_settled(options, ratios),
         comparisons=len(options.arms) - 1,
     )
     judgement = held(judgement, excess(trials, name), options.min_effect)

@@ -248,6 +248,8 @@ class E2eDocument(Document, frozen=True, kw_only=True):
     """Successful ones, the lesser of both arms."""
     comparisons: tuple[Comparison, ...] = ()
     """Each arm against the baseline, in order."""
+    finished: bool = True
+    """False for an interim answer, while trials are still to come."""
     collectives: tuple[str, ...] = ()
     """Those that an arm's table or variables name; empty where settings are for all."""
     layout: Layout | None = None

@@ -196,6 +196,8 @@ def _host(host: Host) -> Iterator[Sample]:
 
 
 def _e2e(document: E2eDocument) -> Iterator[Sample]:
+    if not document.finished:
+        return
     about = {"workload": document.workload, "metric": document.metric}
     for verdict in E2eVerdict:
         yield _sample("e2e_verdict", document.verdict is verdict, **about, verdict=verdict)

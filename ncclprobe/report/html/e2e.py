@@ -37,6 +37,7 @@ def e2e_body(document: E2eDocument, key: str) -> Body:
     boxes = [Toggle(group=f"arm-{at}", label=arm, look=shown, on=True) for at, (arm, shown) in enumerate(looks.items())]
     seen = in_force_text(document)
     parts = [
+        *([] if document.finished else [element("p", "Unfinished: this is the answer so far.", class_="verdict")]),
         _answers(compared),
         toggles("Arms shown", boxes, (trials.key, *(one.key for one in beside))),
         element("div", *map(figure, (trials, *ratios)), class_="pair"),

@@ -17,7 +17,8 @@ def foretold(documents: Iterable[Document]) -> tuple[str, ...]:
         for one in known
         if isinstance(one, SweepDocument) and one.prediction is not None and one.prediction.end_to_end is not None
     ]
-    measured = [(one.workload, one.ratio) for one in known if isinstance(one, E2eDocument) and one.ratio is not None]
+    ended = [one for one in known if isinstance(one, E2eDocument) and one.finished]
+    measured = [(one.workload, one.ratio) for one in ended if one.ratio is not None]
     return tuple(_sentence(end, workload, ratio) for end in predictions for workload, ratio in measured)
 
 

@@ -89,7 +89,9 @@ def _nodes(document: NodesDocument, _path: str) -> Step:
     return "repair nothing; measure whether settings beat the defaults on these nodes.", ("ncclprobe sweep",)
 
 
-def _e2e(document: E2eDocument, _path: str) -> Step:
+def _e2e(document: E2eDocument, path: str) -> Step:
+    if not document.finished:
+        return "go on where it stopped, unless it still runs.", (f"ncclprobe validate-e2e --resume {path or 'DIR'}",)
     sentences = {
         E2eVerdict.FASTER: "set in jobs what the faster arm has, as shown above.",
         E2eVerdict.SLOWER: "keep the baseline.",

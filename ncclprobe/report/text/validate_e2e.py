@@ -36,7 +36,8 @@ def e2e_text(document: E2eDocument, path: str = "") -> str:
 
 def _answer(document: E2eDocument) -> str:
     chief = _chief(document)
-    lines = [f"{document.verdict}  {ANSWERS[document.verdict].replace('candidate', chief)}"]
+    so_far = "" if document.finished else "unfinished, so far: "
+    lines = [f"{so_far}{document.verdict}  {ANSWERS[document.verdict].replace('candidate', chief)}"]
     ratio = document.ratio
     if ratio is not None:
         lines.append(

@@ -51,7 +51,8 @@ def nodes_verdict(document: NodesDocument) -> str:
 
 def e2e_verdict(document: E2eDocument) -> str:
     """Return which arm is faster, by how much."""
-    answer = f"{document.workload}: {ANSWERS[document.verdict]}"
+    so_far = "" if document.finished else "unfinished, so far: "
+    answer = f"{document.workload}: {so_far}{ANSWERS[document.verdict]}"
     if document.ratio is None:
         return answer
     ratio = document.ratio
