@@ -59,7 +59,7 @@ ncclprobe validate-e2e --nranks 16 --nnodes 2 --candidate NCCL_PROTO=LL --launch
 _PROXY = ("layers", "hidden", "batch", "steps", "nranks")
 _LAYOUT = ("tp", "pp", "dp", "nnodes")
 _PLACEMENT = ("launcher", "hosts", "nnodes")
-_SGLANG = ("bench", "model", *_LAYOUT, "variants", "prefix", "python", "launcher", "hosts")
+_SGLANG = ("bench", "repeats", "model", *_LAYOUT, "variants", "prefix", "python", "launcher", "hosts")
 _MEASURED = ("metric", "lower_is_better", "tokens")
 _PLACED = ("launcher", "nnodes")
 TAKES = {"command": _MEASURED, "proxy": (*_PROXY, *_PLACEMENT), "sglang": (*_MEASURED, *_SGLANG)}
@@ -109,6 +109,13 @@ TAKES = {"command": _MEASURED, "proxy": (*_PROXY, *_PLACEMENT), "sglang": (*_MEA
     default="offline",
     show_default=True,
     help="sglang: which.",
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="sglang --bench serving: client runs against each started server; their median is a trial's value.",
 )
 @click.option(
     "--model",
@@ -272,6 +279,7 @@ def _sglang(given: dict[str, Any], tokens: tuple[str, ...]) -> SglangOptions:
         prefix=prefix,
         arguments=tokens[:end],
         client_arguments=tokens[end + 1 :],
+        repeats=given["repeats"],
         launcher=given["launcher"],
         hosts=expand(given["hosts"]) if given["hosts"] else (),
         measured_with=measured_with(given["candidate"]),

@@ -120,6 +120,7 @@ def trial_of(slot: Slot, order: int, outcome: Outcome, began: str, seconds: floa
         started=began,
         seconds=round(seconds, 3),
         message=outcome.message,
+        repeats=outcome.repeats,
     )
 
 

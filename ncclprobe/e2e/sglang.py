@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -22,7 +24,9 @@ from ncclprobe.e2e.sglang_command import (
     Address,
     Found,
     benchmark_tokens,
+    client_results,
     client_tokens,
+    medians,
     model_arguments,
     python_of,
     refuse_own,
@@ -183,11 +187,12 @@ class SglangWorkload:
         address = Address(host=LOOPBACK if trial.nodes is None else ANYWHERE, port=port)
         server = server_tokens(asked, self._start, model, address)
 
-        def client(host: str) -> list[str]:
-            at = Address(host=host, port=port)
-            return client_tokens(asked, self._found, self._start, self._model, at, result, self._prompts)
+        def client(name: str, host: str) -> list[str]:
+            at, taken = Address(host=host, port=port), str(trial.folder / name)
+            return client_tokens(asked, self._found, self._start, self._model, at, taken, self._prompts)
 
-        who, status = run_serving(trial, server, port, client)
+        names = itertools.chain(*client_results(asked.repeats))
+        who, status = run_serving(trial, server, port, [functools.partial(client, name) for name in names])
         ended_early = f"the server ended before it answered, with status {status}"
         return server, ended_early if who == "server" and status is not None else status
 
@@ -207,17 +212,22 @@ class SglangWorkload:
             "env": relevant_environment(dict(trial.environment)) | arm.env,
             "in_force": msgspec.to_builtins(in_force),
         }
-        metrics: dict[str, float] = {}
+        runs: tuple[dict[str, float], ...] = ()
         if not why:
             try:
-                metrics = result_of(_text(trial.folder / RESULT), self.metric)
+                runs = tuple(self._results(trial))
             except ValueError as problem:
                 why = str(problem)
         why = why or not_in_force(in_force, arm.env, needs_plugin=bool(arm.table))
         if why:
             said = [*in_force.errors[:1], *last_lines(_text(log))]
             return Outcome(metrics={}, effective=effective, message="\n".join([why, *said]))
-        return Outcome(metrics=metrics, effective=effective)
+        return Outcome(metrics=medians(runs), effective=effective, repeats=runs if len(runs) > 1 else ())
+
+    def _results(self, trial: Trial) -> Iterator[dict[str, float]]:
+        """Yield the numbers of each run that counts."""
+        for name in client_results(self._sglang.repeats)[1]:
+            yield result_of(_text(trial.folder / name), self.metric)
 
     # ---- what was in force
 

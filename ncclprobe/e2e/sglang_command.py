@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,8 @@ METRICS = {
 """What is compared where nothing else is asked for, in SGLang's names: input and output tokens a second; one-batch is
 for decoding alone."""
 RESULT = "result.jsonl"
+WARM_UP = "warm-up.jsonl"
+"""Of a client run that is thrown away."""
 _OWN = {
     "--model": ("--model-path", "--model"),
     "--tp": ("--tp", "--tp-size", "--tensor-parallel-size"),
@@ -75,6 +78,8 @@ def refuse_own(options: SglangOptions) -> None:
             raise UsageError(f"{flag} is ncclprobe's to set: it starts the server where the client finds it")
     if options.client_arguments and options.bench is not Bench.SERVING:
         raise UsageError(f"a second -- begins the client's arguments, and --bench {options.bench} has no client")
+    if options.repeats > 1 and options.bench is not Bench.SERVING:
+        raise UsageError(f"--repeats asks a started server several times, and --bench {options.bench} has none")
 
 
 def value_of(arguments: Sequence[str], *flags: str) -> str | None:
@@ -173,6 +178,22 @@ def client_tokens(
 
 def _dataset(arguments: Sequence[str], prompts: str | None) -> list[str]:
     return [] if prompts is None or has(arguments, "--dataset-path") else ["--dataset-path", prompts]
+
+
+def client_results(repeats: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the files that take client runs' results: those to throw away, and those that count.
+
+    Args:
+        repeats: Runs that count; before several of them, one warms the server up.
+    """
+    if repeats == 1:
+        return (), (RESULT,)
+    return (WARM_UP,), tuple(f"result-{number}.jsonl" for number in range(1, repeats + 1))
+
+
+def medians(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the median of each value that all runs have."""
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0] if all(name in run for run in runs)}
 
 
 def result_of(text: str, metric: str) -> dict[str, float]:

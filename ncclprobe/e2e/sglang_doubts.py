@@ -90,7 +90,8 @@ def _version(in_force: InForce, options: SglangOptions) -> Iterator[Finding]:
 
 def _requests(trial: Trial, options: SglangOptions) -> Iterator[Finding]:
     asked = requests_of(options)
-    served = next((trial.metrics[name] for name in SERVED if name in trial.metrics), None)
+    runs = trial.repeats or (trial.metrics,)
+    served = min((run[name] for run in runs for name in SERVED if name in run), default=None)
     if asked is not None and served is not None and served < asked:
         yield warning(
             "fewer-requests",

@@ -6,7 +6,7 @@ import http.client
 import pathlib
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -72,7 +72,7 @@ def run_benchmark(trial: Trial, tokens: list[str]) -> int | None:
 
 
 def run_serving(
-    trial: Trial, server: list[str], port: int, client: Callable[[str], list[str]]
+    trial: Trial, server: list[str], port: int, clients: Iterable[Callable[[str], list[str]]]
 ) -> tuple[str, int | None]:
     """Return what ended a trial, ``server`` or ``client``, and how: an exit status, None where it took too long.
 
@@ -80,7 +80,7 @@ def run_serving(
         trial: What it needs.
         server: Its tokens.
         port: Where it listens.
-        client: Makes the client's tokens from the server's host.
+        clients: Make the tokens of client runs, one after the other, from the server's host.
     """
     process = _start(trial, server)
     try:
@@ -88,7 +88,8 @@ def run_serving(
         status = _ready(trial, process, port)
         if status != _READY:
             return "server", status
-        return "client", _run_client(trial, process, client(_host(trial)))
+        ended = (_run_client(trial, process, client(_host(trial))) for client in clients)
+        return "client", next((status for status in ended if status != 0), 0)
     finally:
         _end(trial, process)
 

@@ -40,6 +40,8 @@ class Outcome(Record, frozen=True, kw_only=True):
     """Positive and finite; empty where it failed."""
     effective: dict[str, Any]
     """What was in force, as far as it could be seen."""
+    repeats: tuple[dict[str, float], ...] = ()
+    """Each run's values where a start had several; ``metrics`` has their medians."""
     message: str = ""
     """Why it failed; empty where it did not."""
 

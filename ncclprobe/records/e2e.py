@@ -116,6 +116,8 @@ class SglangOptions(Record, frozen=True, kw_only=True):
     """SGLang's own, passed through."""
     client_arguments: tuple[str, ...] = ()
     """Of bench_serving, passed through."""
+    repeats: int = 1
+    """Client runs against each started server, whose medians are the trial's values."""
     launcher: str | None = None
     """What starts SGLang on several nodes; None where all arms run on one."""
     hosts: tuple[str, ...] = ()
@@ -205,6 +207,8 @@ class Trial(Record, frozen=True, kw_only=True):
     """Wall time."""
     message: str = ""
     """Why it failed."""
+    repeats: tuple[dict[str, float], ...] = ()
+    """Of several runs within one start each one's values, in order, of which ``metrics`` has the medians; else empty."""
     telemetry: tuple[HostTelemetry, ...] = ()
     """What was sampled meanwhile, a record a host; empty where nothing was."""
 

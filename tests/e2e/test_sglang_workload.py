@@ -220,6 +220,28 @@ def test_the_other_benchmarks_run_too(tmp_path, bench):
     assert found["trials"][0]["effective"]["in_force"]["traffic"]["seen"] == 40
 
 
+def test_several_runs_against_one_server_are_one_trial(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_COLD", "0.5")
+    options = ("--bench", "serving", "--repeats", 3, "--candidate", "FAKE_SPEED=1.3")
+    found = document(tmp_path / "run", *options, *OWN, "--", "--", "--num-prompts", 50)
+    jsonschema.validate(found, document_schema("validate-e2e"))
+    assert [trial["status"] for trial in found["trials"]] == ["ok"] * 4
+    for trial in found["trials"]:
+        values = [run["total_throughput"] for run in trial["repeats"]]
+        assert len(values) == 3
+        assert trial["metrics"]["total_throughput"] == sorted(values)[1]
+        factor = 1.3 if trial["arm"] == "candidate" else 1.0
+        assert values == pytest.approx([1000 * factor] * 3, rel=0.006), "the cold run does not count"
+    names = sorted(path.name for path in (tmp_path / "run" / "trials").glob("0000-*/*.jsonl"))
+    assert names == ["result-1.jsonl", "result-2.jsonl", "result-3.jsonl", "telemetry.jsonl", "warm-up.jsonl"]
+
+
+def test_one_run_against_a_server_needs_no_warm_up(tmp_path):
+    found = document(tmp_path / "run", "--bench", "serving", "--candidate", "X=1", *OWN)
+    assert [trial["repeats"] for trial in found["trials"]] == [[]] * 4
+    assert not list((tmp_path / "run" / "trials").glob("*/warm-up.jsonl"))
+
+
 def test_a_time_is_compared_by_its_name(tmp_path):
     options = ("--metric", "median_ttft_ms", "--lower-is-better", "--bench", "serving")
     found = document(tmp_path / "run", *options, "--candidate", "FAKE_SPEED=1.3", *OWN)
@@ -334,6 +356,7 @@ def test_a_killed_run_leaves_nothing_and_goes_on(tmp_path, monkeypatch):
         (("--candidate", "A=1", "--bench", "serving", "--", "--port", "1"), "--port is ncclprobe's to set"),
         (("--candidate", "A=1", "--", "--x", "--", "--y"), "--bench offline has no client"),
         (("--candidate", "A=1", "--nnodes", 2), "several nodes need a launcher"),
+        (("--candidate", "A=1", "--repeats", 2), "asks a started server several times, and --bench offline has none"),
         (("--candidate", "A=1", "--prefix", "a 'b"), "is no command"),
         (("--bench", "one-batch", "--variants", "tp=1,pp=2"), "no pipeline stages, which tp=1,pp=2 asks for"),
         (("--tp", 2, "--variants", "tp=2"), "is there already"),

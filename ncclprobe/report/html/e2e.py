@@ -15,7 +15,7 @@ from ncclprobe.report.html.secrecy import is_secret, open_variables
 from ncclprobe.report.html.sweep_figures import broken, styled
 from ncclprobe.report.html.telemetry import sampled, telemetry_figures
 from ncclprobe.report.text.e2e_in_force import in_force_text
-from ncclprobe.report.text.e2e_times import COLUMNS, itself_s, times_rows
+from ncclprobe.report.text.e2e_times import COLUMNS, itself_s, spread_text, times_rows
 from ncclprobe.units import format_seconds
 
 _BASELINE = Look(colour="@ink", symbol="circle")
@@ -152,7 +152,9 @@ def _band(effect: float) -> dict[str, Any]:
 def _times(document: E2eDocument) -> Markup:
     rows = times_rows(document)
     caption = "A trial's time and the benchmark's own, medians; the rest is the start"
-    return table(COLUMNS, rows, caption=caption, numbers="lrrr") if rows else NOTHING
+    spread = spread_text(document)
+    shown = table(COLUMNS, rows, caption=caption, numbers="lrrr") if rows else NOTHING
+    return joined([shown, element("p", spread) if spread else NOTHING])
 
 
 def _settings(document: E2eDocument) -> Markup:
