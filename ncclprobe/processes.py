@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import shutil
 import signal
 import subprocess
+import threading
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 
 from ncclprobe.errors import LaunchError, MissingDependencyError
@@ -22,6 +25,10 @@ MARK = "NCCLPROBE_STARTED"
 """Variable by which the processes of one started job are found on this host when nobody is their parent any more."""
 _KILL_S = 1.0
 """How long killed processes are waited for; one in an uninterruptible system call may take longer."""
+END_S = 6.0
+"""After an interrupt, what a command may take to end what it started itself."""
+_STARTED: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
+_TOOLS: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
 
 
 class Completed(Record, frozen=True, kw_only=True):
@@ -55,22 +62,60 @@ def run(command: Sequence[str], *, timeout_s: float, env: Mapping[str, str] | No
         LaunchError: It could not be started.
     """
     process, timed_out = start(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE), False
+    _TOOLS.add(process)
     try:
         stdout, stderr = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        timed_out = True
+        timed_out = process.poll() is None  # else it left its output to one that goes on, such as ssh's ControlPersist
         kill_group(process)
-        stdout, stderr = process.communicate()
+        stdout, stderr = _rest(process)
     finally:
         if process.poll() is None:  # interrupted: nothing that we started outlives us
             kill_group(process)
-            process.wait()
+            _reap(process)
     return Completed(
-        returncode=process.returncode,
+        returncode=-signal.SIGKILL if process.returncode is None else process.returncode,
         stdout=stdout.decode("utf-8", "replace"),
         stderr=stderr.decode("utf-8", "replace"),
         timed_out=timed_out,
     )
+
+
+def _rest(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    """Return what a killed command had written; whoever else holds its pipes is not waited for."""
+    try:
+        return process.communicate(timeout=_KILL_S)
+    except subprocess.TimeoutExpired as problem:
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        return problem.stdout or b"", problem.stderr or b""
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
+    """Wait a moment for a killed command: one in an uninterruptible system call ends when the kernel lets it."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_KILL_S)
+
+
+def end_all() -> None:
+    """Begin to end everything that was started and runs, and return at once: whoever waits for it need not wait long.
+
+    Commands that were only to say something are killed; others get SIGTERM and ``END_S`` to end what is theirs.
+    """
+    running = [process for process in list(_STARTED) if process.returncode is None]
+    for process in running:
+        kill_group(process, signal.SIGKILL if process in _TOOLS else signal.SIGTERM)
+    threading.Thread(target=_end_late, args=(running,), daemon=True).start()
+
+
+def _end_late(running: Sequence[subprocess.Popen[bytes]]) -> None:
+    deadline = time.monotonic() + END_S
+    while [process for process in running if process.poll() is None] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for process in running:
+        if process.poll() is None:
+            end_tree(process, 0.0)
 
 
 def start(
@@ -88,7 +133,7 @@ def start(
         LaunchError: It could not be started.
     """
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             list(command),
             env=None if env is None else dict(env),
             stdin=stdin,
@@ -100,6 +145,8 @@ def start(
         raise MissingDependencyError(f"{command[0]!r} is not installed or not on PATH") from problem
     except (OSError, ValueError) as problem:
         raise LaunchError(f"cannot start {command[0]!r}: {problem}") from problem
+    _STARTED.add(process)
+    return process
 
 
 def kill_group(process: subprocess.Popen[bytes], with_signal: int = signal.SIGKILL) -> None:
@@ -130,7 +177,7 @@ def end_tree(process: subprocess.Popen[bytes], grace_s: float = 2.0) -> None:
     kill_group(process)
     for pid in _running(tree):
         _kill(pid)
-    process.wait()
+    _reap(process)
     deadline = time.monotonic() + _KILL_S
     while _running(tree) and time.monotonic() < deadline:
         time.sleep(0.002)

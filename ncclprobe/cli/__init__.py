@@ -5,15 +5,18 @@ Exit status: 0 healthy, 1 the tool failed, 2 usage, 3 the fabric or the environm
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import signal
 import sys
+import time
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from ncclprobe import __version__
+from ncclprobe import __version__, processes
 from ncclprobe.errors import ProbeError
 
 COMMANDS = {
@@ -31,6 +34,10 @@ COMMANDS = {
     "completion": "Print what makes a shell complete commands and options.",
 }
 """Name -> the line in ``--help``; a command's module is imported when it is called."""
+
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PATIENCE_S = 15.0
+"""After which a further interrupt ends this process as it is."""
 
 
 class _LazyGroup(click.Group):
@@ -79,13 +86,31 @@ def group(context: click.Context) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; an error is one message, never a traceback."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in INTERRUPTS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _interrupt)
     sys.exit(_status(arguments))
 
 
 def _interrupt(_number: int, _frame: object) -> None:
-    """End as Ctrl-C does: what was started is ended, what was measured is kept."""
+    """End what was started, and keep what was measured; a second interrupt does not stop that."""
+    end_by = time.monotonic() + PATIENCE_S
+
+    def again(_number: int, _frame: object) -> None:
+        _say("Still ending what was started; it takes a few seconds.")
+        if time.monotonic() > end_by:
+            os._exit(130)
+
+    for number in INTERRUPTS:
+        signal.signal(number, again)
+    processes.end_all()
     raise KeyboardInterrupt
+
+
+def _say(line: str) -> None:
+    """Print a line on stderr, whatever it interrupts; the terminal may be gone."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{line}\n".encode())
 
 
 def _status(arguments: list[str] | None) -> int:
@@ -98,8 +123,15 @@ def _status(arguments: list[str] | None) -> int:
         problem.show()
         return problem.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted; what was measured is kept.", err=True)
+        _say("Interrupted; what was measured is kept.")
         return 130
     except BrokenPipeError:
+        return 1
+    except OSError as problem:
+        where = f"{problem.filename}: " if problem.filename else ""
+        _say(f"Error: {where}{problem.strerror or problem}; what was measured is kept")
+        return 1
+    except MemoryError:
+        _say("Error: out of memory; what was measured is kept")
         return 1
     return outcome if isinstance(outcome, int) else 0

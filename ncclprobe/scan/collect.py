@@ -32,7 +32,7 @@ def collect(
     """Return this machine as one host, with findings on what could not be read.
 
     Args:
-        timeout_s: After which ibv_devinfo is ended and sysfs alone is read.
+        timeout_s: After which ibv_devinfo is ended and sysfs alone is read, and NVML is waited for no longer.
         root: Where ``sys`` and ``proc`` lie; another one reads a copy of a machine's trees.
         environment: This process's variables.
         command: ibv_devinfo's tokens.
@@ -40,7 +40,7 @@ def collect(
     name = platform.node()
     seen, findings = _ibv_devinfo(name, command, timeout_s)
     hcas = merge_hcas([*(hca for host in seen for hca in host.hcas), *read_hcas(root)])
-    gpus = read_gpus(name, root)
+    gpus = read_gpus(name, root, timeout_s)
     devices = {hca.name: hca_device(root, hca.name) for hca in hcas}
     slots = {f"GPU{gpu.index}": pci_device(root, gpu.pci_bus_id) for gpu in gpus.gpus if gpu.pci_bus_id}
     host = Host(
@@ -53,7 +53,7 @@ def collect(
 
 
 def glanced(root: pathlib.Path = ROOT) -> Host:
-    """Return this machine's HCAs and GPUs from sysfs and NVML alone, in milliseconds; what fails is left out."""
+    """Return this machine's HCAs and GPUs from sysfs and NVML alone, in a moment; what fails is left out."""
     name = platform.node()
     return Host(host=name, hcas=read_hcas(root), gpus=read_gpus(name, root).gpus)
 

@@ -1,21 +1,29 @@
-"""Read GPUs through NVML.
+"""Read GPUs through NVML, in a process of its own: a driver that is stuck holds up whoever asks it, for ever.
+
+``python -m ncclprobe.scan.gpus SUBJECT ROOT`` prints what was read as JSON.
 
 Source: NVML API reference 12.9 (nvidia-ml-py is NVIDIA's binding to it).
 """
 
 from __future__ import annotations
 
+import ctypes
 import pathlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
 import pynvml
 
+from ncclprobe import processes
 from ncclprobe.findings import Finding, warning
 from ncclprobe.records.scan import Gpu
 from ncclprobe.scan.sysfs import ROOT, numa_node, pci_device, pcie_rate, read_text
 
 Value = TypeVar("Value")
+ASK_S = 15.0
+"""What NVML may take for all GPUs of a host."""
 
 
 class Gpus(NamedTuple):
@@ -26,13 +34,42 @@ class Gpus(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def read_gpus(subject: str, root: pathlib.Path = ROOT) -> Gpus:
-    """Return the machine's GPUs; where NVML fails, none and a finding. A machine without a driver has none.
+def read_gpus(subject: str, root: pathlib.Path = ROOT, timeout_s: float = ASK_S) -> Gpus:
+    """Return the machine's GPUs; where NVML fails, crashes or hangs, none and a finding.
+
+    A machine without a driver has none.
 
     Args:
         subject: What findings call this machine.
         root: Where ``sys`` lies.
+        timeout_s: After which NVML is waited for no longer.
     """
+    if not _has_library():
+        return asked_here(subject, root)  # it says so at once
+    ended = processes.run([sys.executable, "-m", "ncclprobe.scan.gpus", subject, str(root)], timeout_s=timeout_s)
+    try:
+        return msgspec.json.decode(ended.stdout, type=Gpus)
+    except msgspec.DecodeError:
+        how = f"gave no answer within {timeout_s:g} s" if ended.timed_out else _end(ended)
+        return Gpus((), None, (_unavailable(subject, f"NVML {how}"),))
+
+
+def _has_library() -> bool:
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def _end(ended: processes.Completed) -> str:
+    said = ended.stderr.strip().splitlines() or [""]
+    how = f"crashed with signal {-ended.returncode}" if ended.returncode < 0 else f"ended with {ended.returncode}"
+    return f"{how} {said[-1]}".strip()
+
+
+def asked_here(subject: str, root: pathlib.Path) -> Gpus:
+    """Return the machine's GPUs as NVML says in this process; it may never return."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as problem:
@@ -54,9 +91,12 @@ def _failed(subject: str, problem: pynvml.NVMLError, root: pathlib.Path) -> tupl
     absent = isinstance(problem, pynvml.NVMLError_LibraryNotFound | pynvml.NVMLError_DriverNotLoaded)
     if absent and not any(_nvidia_gpus(root)):
         return ()
-    message = f"NVML failed ({problem}), so nothing is known of the GPUs"
+    return (_unavailable(subject, f"NVML failed ({problem})"),)
+
+
+def _unavailable(subject: str, what: str) -> Finding:
     hint = "check that nvidia-smi works here; in a container, that the driver's libraries are mounted"
-    return (warning("nvml-unavailable", subject, message, hint),)
+    return warning("nvml-unavailable", subject, f"{what}, so nothing is known of the GPUs", hint)
 
 
 def _nvidia_gpus(root: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -138,3 +178,7 @@ def _optional_text(value: Any) -> str | None:
 
 def _text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(msgspec.json.encode(asked_here(sys.argv[1], pathlib.Path(sys.argv[2]))))

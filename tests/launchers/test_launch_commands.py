@@ -219,7 +219,7 @@ HYDRA_END = """
             9,
             HYDRA_END.format(rank="", code=9)
             + "YOUR APPLICATION TERMINATED WITH THE EXIT STRING: Segmentation fault (signal 11)",
-            "a rank on node3: Segmentation fault (signal 11)",
+            "a rank (process 4711) on node3: Segmentation fault (signal 11)",
         ),
         (
             137,

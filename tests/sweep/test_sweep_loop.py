@@ -9,10 +9,10 @@ from sweep_worlds import LL, POINTS, RING, SIZES, plan_of, world
 
 from ncclprobe.backends.simulated import SimulatedBackend
 from ncclprobe.errors import LaunchError, RunDirectoryError
-from ncclprobe.records.sweep import DEFAULT_CELL, Launch, LaunchEnd, Measurement, Status
+from ncclprobe.records.sweep import DEFAULT_CELL, Launch, LaunchBroken, LaunchEnd, Measurement, Status
 from ncclprobe.store import Manifest, RunDirectory, read_journal
 from ncclprobe.sweep.race import Race
-from ncclprobe.sweep.run import BARREN_LAUNCHES, LINES, replay, run_race
+from ncclprobe.sweep.run import BARREN_LAUNCHES, BROKEN_LAUNCHES, LINES, replay, run_race
 
 
 def through(launch: Launch, measurements: Iterator[Measurement]) -> Iterator[Measurement]:
@@ -71,11 +71,12 @@ def test_samples_are_written_before_they_are_judged(directory):
     dies.fabric = fabric
     with pytest.raises(LaunchError, match="gone"):
         run_race(Race(plan_of(fabric)), dies, directory, through)
-    assert [type(line) for line in journal(directory)] == [Launch, Measurement, Measurement]
+    lines = journal(directory)
+    assert [type(line) for line in lines[:5]] == [Launch, Measurement, Measurement, LaunchBroken, Launch]
+    assert sum(isinstance(line, LaunchBroken) for line in lines) == BROKEN_LAUNCHES - 1
     race = Race(plan_of(fabric))
     run_race(race, SimulatedBackend.of(fabric), directory, through)
-    lines = journal(directory)
-    assert [type(line) for line in lines[:4]] == [Launch, Measurement, Measurement, Launch]
+    assert journal(directory)[: len(lines)] == lines
     assert race.unsettled == []
 
 
