@@ -6,6 +6,7 @@ import pathlib
 
 import click
 
+from ncclprobe.cli.env_check import check_command
 from ncclprobe.cli.env_lint import explain_command, lint_command
 from ncclprobe.cli.output import finish
 from ncclprobe.cli.settings import run_settings
@@ -21,9 +22,10 @@ TABLES = (Form.TUNER, Form.NVIDIA_CSV)
 
 @click.group("env")
 def command() -> None:
-    """Emit the settings that runs recommend, check those of a script, explain variables."""
+    """Emit the settings that runs recommend, check that they are in force, lint scripts, explain variables."""
 
 
+command.add_command(check_command)
 command.add_command(lint_command)
 command.add_command(explain_command)
 

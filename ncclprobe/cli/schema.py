@@ -18,6 +18,7 @@ DOCUMENTS = {
     "inspect": "ncclprobe.records.inspect:InspectDocument",
     "profile": "ncclprobe.records.profile:ProfileDocument",
     "env": "ncclprobe.records.env:EnvDocument",
+    "env-check": "ncclprobe.records.check:EnvCheckDocument",
     "env-lint": "ncclprobe.records.lint:LintDocument",
     "env-explain": "ncclprobe.records.lint:ExplainDocument",
     "validate-e2e": "ncclprobe.records.e2e:E2eDocument",
