@@ -5,8 +5,9 @@
 #
 # FOLDER holds whl/ (wheels that the machine lacks) and nccl-tests/ (its sources). Results go to OUT as they come: log.txt,
 # and results.tgz with everything else. Steps, in order of importance: smoke tests one fidelity sweep live nodes alike;
-# side (of two nodes), pairs, graph and many (GPUs) are there as well. With a site's MPI, nccl-tests has a process a GPU,
-# as ours does; without one, or with NCCL_TESTS_BY=threads, a thread. SGLang's part is scripts/sglang_acceptance.sh.
+# table (a workload's sizes), side (of two nodes), pairs, graph and many (GPUs) are there as well. With a site's MPI,
+# nccl-tests has a process a GPU, as ours does; without one, or with NCCL_TESTS_BY=threads, a thread. SGLang's part is
+# scripts/sglang_acceptance.sh.
 set -u
 folder=$(cd "$1" && pwd) out=$2
 shift 2
@@ -131,6 +132,20 @@ while True: a @ a; cupy.cuda.Stream.null.synchronize()' &
     for seed in 1 2; do
       step 60 "pairs_$seed" python3 -m ncclprobe nodes --each gpu --rounds 6 --seed "$seed" --out "$work/results/pairs_$seed"
     done
+    ;;
+  table) # the sizes that SGLang sent: the choice as a table, whether it is in force, and nccl-tests with it
+    choose_build
+    trial=trials/0000-baseline
+    mkdir -p "$work/profile"
+    tar xzf "$root/data/h200_sglang_202611/bad/trials.tgz" -C "$work/profile" "$trial"
+    probe 70 table --profile "$(echo "$work/profile/$trial"/tuner.* | cut -d' ' -f1)" --dtype bfloat16 --algo Tree,Ring \
+      --channels default,16,24,32 --budget "${TABLE_S:-30}"
+    for form in tuner nvidia-csv; do
+      step 20 "table_$form" python3 -m ncclprobe env emit "$work/results/table" --format "$form"
+    done
+    step 80 table_check python3 -m ncclprobe env check "$work/results/table" --out "$work/results/table_check"
+    [ "$gpus" -ge 2 ] && step 200 table_perf python3 "$root/scripts/nccl_tests_table.py" "$work/results/table" \
+      "${beside[@]}" --out "$work/results/table_perf"
     ;;
   graph)
     choose_build

@@ -4,8 +4,8 @@
 
 TRIAL is a folder with NCCL's logs (nccl.*, a file a process, with COLL or TUNING lines) and the plugin's records
 (tuner.*), such as `validate-e2e --workload sglang` leaves in a run's trials/. Processes are paired by their number.
-COLL lines tell of every rank; TUNING lines, taken where there are none, of rank 0 of each communicator, and of what
-ran.
+COLL lines tell of every rank (validate-e2e writes them where both arms have NCCL_DEBUG_SUBSYS=INIT,TUNING,COLL); TUNING
+lines, taken where there are none, of rank 0 of each communicator, and of what ran.
 Where counts differ, or with --all everywhere, both are shown. Exit status 0 if all that both saw agrees, 3 if not.
 """
 
@@ -135,7 +135,7 @@ def logs_of(trial: pathlib.Path) -> Logged:
     for rank, operations in tally.ranks.items():
         counts = messages.setdefault(process_of(rank), collections.Counter())
         for operation, count in operations.items():
-            if operation.collective in set(TUNED_COLLECTIVES):
+            if operation.collective in set(TUNED_COLLECTIVES) and operation.nranks != 1:
                 counts[Message(operation.collective, operation.size)] += count
             else:
                 others += count

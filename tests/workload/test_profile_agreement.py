@@ -9,6 +9,8 @@ import tarfile
 
 import pytest
 
+from ncclprobe.workload.recorded import read_record
+
 ROOT = pathlib.Path(__file__).parents[2]
 TRIALS = ROOT / "data/h200_sglang_202611/bad/trials.tgz"
 NAME = "0000-baseline"
@@ -48,6 +50,29 @@ def test_a_message_that_one_of_them_lacks_is_shown(trial: pathlib.Path) -> None:
     assert status == 3
     assert "48 of 49 messages alike; 1270 operations in the log, 1271 in the record" in text
     assert "all_reduce    1792K      26        27  DIFFERS" in text
+
+
+def test_calls_of_every_rank_are_taken_where_the_log_has_them(trial: pathlib.Path) -> None:
+    """The log is written from the record: NCCL counts one rank's part of an all-gather, in elements."""
+    names = {"all_reduce": "AllReduce", "all_gather": "AllGather"}
+    for pid in (3365, 3366):
+        with (trial / f"nccl.vm.{pid}").open("a") as log:
+            for one in read_record((trial / f"tuner.{pid}").read_bytes(), "r").answers:
+                count = one.size_bytes // (2 if one.collective == "all_reduce" else 4)
+                line = (
+                    f"vm:{pid}:{pid} [0] NCCL INFO {names[str(one.collective)]}: opCount 1 sendbuff 0x1 recvbuff 0x2 "
+                    f"count {count} datatype 9 op 0 root 0 comm 0x3 [nranks=2] stream 0x4\n"
+                )
+                log.write(line * one.operations)
+            log.write(line.replace("AllGather", "AllReduce").replace("nranks=2", "nranks=1"))
+    status, text = run(trial)
+    assert status == 0
+    assert text.splitlines()[:3] == [
+        f"{trial}: COLL lines of 2 processes, records of 2",
+        "  2 operations that NCCL asks no tuner about",
+        "  process 3365: 49 of 49 messages alike; 1271 operations in the log, 1271 in the record",
+    ]
+    assert "  process 3366: 49 of 49 messages alike; 1271 operations in the log, 1271 in the record" in text
 
 
 def test_a_folder_without_both_agrees_about_nothing(tmp_path: pathlib.Path) -> None:
