@@ -14,12 +14,13 @@ from __future__ import annotations
 import collections
 import html
 import itertools
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
+
+from ncclprobe.decoding import any_json
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -185,7 +186,7 @@ def _without_json(lines: list[Line]) -> list[Line]:
 
 def _message(text: str) -> str | None:
     try:
-        entry = json.loads(text)
+        entry = any_json(text)
     except ValueError:
         return None
     found = (entry.get(key) for key in ("log", "message", "msg", "textPayload", "line", "MESSAGE"))

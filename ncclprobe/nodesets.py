@@ -11,14 +11,20 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+from ncclprobe.decoding import whole_number
 from ncclprobe.errors import UsageError
 
 LIMIT = 100_000
 """Names that one set may have: a typing error such as ``n[1-999999999]`` is no fleet."""
 
+LONGEST = 255
+"""Characters of a name. Source: POSIX, HOST_NAME_MAX of Linux is 64, a full domain name has 253 (RFC 1035)."""
+
+_NAME = re.compile(r"\w[\w.:@%+/-]*")
 _PIECE = re.compile(r"\[([^\[\]]*)\]|([^\[\]]+)")
-_RANGE = re.compile(r"(\d+)(?:-(\d+)(?:/(\d+))?)?")
-_NUMBERED = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
+_DIGITS = re.compile(r"([0-9]+)")
+_RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18})(?:/([0-9]{1,18}))?)?")
+_NUMBERED = re.compile(r"(.*?)([0-9]{1,18})([^0-9]*)", re.DOTALL)
 
 
 def expand(text: str) -> tuple[str, ...]:
@@ -30,12 +36,27 @@ def expand(text: str) -> tuple[str, ...]:
     Raises:
         UsageError: The text is empty or no such set.
     """
-    names = dict.fromkeys(itertools.islice(_names(text), LIMIT + 1))
+    names = dict.fromkeys(map(_checked, itertools.islice(_names(text), LIMIT + 1)))
     if not names:
         raise UsageError(f"{text!r} names no node; write a set such as dgx[001-004,007]")
     if len(names) > LIMIT:
         raise UsageError(f"{text!r} has more than {LIMIT} names; is a range mistyped?")
     return tuple(names)
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text can be a node's name: nothing that a shell or a launcher would take for something else."""
+    return len(text) <= LONGEST and _NAME.fullmatch(text) is not None
+
+
+def _checked(name: str) -> str:
+    if not is_name(name):
+        shown = f"{name[:40]!r}{'…' if len(name) > 40 else ''}"
+        raise UsageError(
+            f"{shown} is no node's name: at most {LONGEST} letters, digits and any of . _ - : @ % + /, none of "
+            "these at its start"
+        )
+    return name
 
 
 def fold(names: Iterable[str]) -> str:
@@ -58,7 +79,8 @@ def fold(names: Iterable[str]) -> str:
 
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:
     """Return a sort key by which ``mlx5_2`` comes before ``mlx5_10``."""
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part)
+    parts = ((whole_number(part), part) for part in _DIGITS.split(name) if part)
+    return tuple((-1, part) if number is None else (number, "") for number, part in parts)
 
 
 def _names(text: str) -> Iterator[str]:

@@ -25,6 +25,7 @@ from typing import Any, Self
 import msgspec
 
 from ncclprobe import __version__
+from ncclprobe.decoding import from_json
 from ncclprobe.errors import ParseError, RunDirectoryError
 from ncclprobe.records.base import Document, Record, now
 from ncclprobe.records.normal import Hardware
@@ -142,15 +143,15 @@ class RunDirectory:
         line = msgspec.json.encode({"kind": kind, **msgspec.structs.asdict(record)}) + b"\n"
         whole = self._journal.tell()
         try:
+            if not os.fstat(self._journal.fileno()).st_nlink:
+                raise OSError(errno.ENOENT, "it has been removed since this run began")
             written = self._journal.write(line)
             if written != len(line):
                 self._journal.truncate(whole)
                 self._journal.seek(whole)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as problem:
-            raise RunDirectoryError(
-                f"cannot write {self.path / JOURNAL}: {problem.strerror}; free space, then --resume {self.path}"
-            ) from problem
+            raise self._unwritten(JOURNAL, problem) from problem
 
     def finish(self, document: Document) -> None:
         """Write the result beside the journal, replacing an earlier one.
@@ -161,7 +162,15 @@ class RunDirectory:
         try:
             _replace(self.path / DOCUMENT, msgspec.json.encode(document) + b"\n")
         except OSError as problem:
-            raise RunDirectoryError(f"cannot write {self.path / DOCUMENT}: {problem.strerror}") from problem
+            raise self._unwritten(DOCUMENT, problem) from problem
+
+    def _unwritten(self, name: str, problem: OSError) -> RunDirectoryError:
+        """Return what to say where a file could not be written, with what to do next."""
+        if problem.errno == errno.ENOENT:
+            then = "start a new run"
+        else:
+            then = f"{'make it writable' if problem.errno == errno.EROFS else 'free space'}, then --resume {self.path}"
+        return RunDirectoryError(f"cannot write {self.path / name}: {problem.strerror}; {then}")
 
     def close(self) -> None:
         """Let go of the directory."""
@@ -233,7 +242,7 @@ def read_manifest(path: pathlib.Path) -> Manifest:
         RunDirectoryError: There is no run.
     """
     try:
-        return msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
+        return from_json((path / MANIFEST).read_bytes(), Manifest)
     except (OSError, msgspec.DecodeError) as problem:
         raise RunDirectoryError(f"{path} is no run directory: {problem}; name one that holds {MANIFEST}") from problem
 
@@ -269,7 +278,7 @@ def read_journal(path: pathlib.Path, kinds: dict[str, type[Record]]) -> Iterator
 
 def _decode_line(line: bytes, kinds: dict[str, type[Record]], source: str, number: int) -> Record | None:
     try:
-        content = msgspec.json.decode(line)
+        content = from_json(line, dict[str, Any])
         kind = kinds.get(content.pop("kind"))
         return None if kind is None else msgspec.convert(content, kind)
     except (msgspec.MsgspecError, KeyError, AttributeError, TypeError) as problem:
@@ -286,7 +295,7 @@ def read_document(path: pathlib.Path, types: Iterable[type[Document]]) -> Docume
     """
     file = path / DOCUMENT if path.is_dir() else path
     try:
-        content = msgspec.json.decode(file.read_bytes())
+        content = from_json(file.read_bytes(), dict[str, Any])
         schema = str(content["schema"])
     except (OSError, msgspec.DecodeError, KeyError, TypeError) as problem:
         raise RunDirectoryError(
@@ -300,8 +309,10 @@ def read_document(path: pathlib.Path, types: Iterable[type[Document]]) -> Docume
 
 def _converted(content: Any, kind: type[Document], file: pathlib.Path) -> Document:
     try:
-        return msgspec.convert(content, kind)
-    except msgspec.ValidationError as problem:
+        document = msgspec.convert(content, kind)
+        datetime.datetime.fromisoformat(document.created)
+        return document
+    except (msgspec.ValidationError, ValueError) as problem:
         raise RunDirectoryError(
             f"{file} is no valid {schema_of(kind)}: {problem}; `ncclprobe schema` prints what it must hold"
         ) from problem

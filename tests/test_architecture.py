@@ -19,7 +19,7 @@ DOCS = ROOT / "docs"
 
 FEATURES = frozenset({"scan", "inspect", "sweep", "nodes", "workload", "tuner", "e2e", "report"})
 PURE = frozenset({
-    "", "bandwidth", "captured", "errors", "findings", "hardware", "hca_list", "kernels", "names", "nodesets", "ranks",
+    "", "bandwidth", "captured", "decoding", "errors", "findings", "hardware", "hca_list", "kernels", "names", "nodesets", "ranks",
     "records", "stats", "units",
 })  # fmt: skip
 PLUGIN = frozenset({"ncclprobe.tuner.build", "ncclprobe.tuner.compiling", "ncclprobe.tuner.live"})

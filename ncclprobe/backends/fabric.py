@@ -20,6 +20,7 @@ from typing import Any, Literal
 import msgspec
 
 from ncclprobe.bandwidth import busbw_factor
+from ncclprobe.decoding import from_toml
 from ncclprobe.errors import ParseError, UsageError
 from ncclprobe.names import DEFAULT, Collective
 from ncclprobe.records.base import Record
@@ -193,7 +194,7 @@ def read_fabric(path: pathlib.Path) -> Fabric:
     """
     text = _read(path)
     try:
-        content = tomllib.loads(text)
+        content = from_toml(text)
     except tomllib.TOMLDecodeError as problem:
         raise ParseError(f"not TOML: {problem}", source=str(path)) from problem
     table = _section(content, "times", path).get("table")
@@ -250,7 +251,7 @@ def _node_names(content: dict[str, Any], source: str) -> Any:
     if not 1 <= nodes <= 100_000:
         raise ParseError(f"nodes = {nodes}; there must be 1 to 100000", source=source)
     named = [*_section(content, "slow_nodes", source), *_linked_names(content.get("slow_links"))]
-    match = re.fullmatch(r"(.*?)(\d+)", str(named[0])) if named else None
+    match = re.fullmatch(r"(.*[^0-9]|)([0-9]{1,18})", str(named[0])) if named else None
     prefix, width = (match[1], len(match[2])) if match else ("node", 3)
     return [f"{prefix}{number:0{width}}" for number in range(1, nodes + 1)]
 
@@ -331,12 +332,16 @@ def parse_times(text: str, source: str) -> dict[Point, dict[Cell, float]]:
     Raises:
         ParseError: A column is missing, a value is no number, a cell is there twice, or a point lacks its default.
     """
-    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    try:
+        return _times(csv.DictReader(io.StringIO(text), skipinitialspace=True), text.partition("\n")[0], source)
+    except csv.Error as problem:
+        raise ParseError(f"not CSV ({problem})", source=source) from problem
+
+
+def _times(reader: csv.DictReader[str], header: str, source: str) -> dict[Point, dict[Cell, float]]:
     missing = [name for name in TABLE_COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
-        raise ParseError(
-            f"the table lacks the column {missing[0]!r}", source=source, line=1, text=text.partition("\n")[0]
-        )
+        raise ParseError(f"the table lacks the column {missing[0]!r}", source=source, line=1, text=header)
     times: dict[Point, dict[Cell, float]] = {}
     for row in reader:
         point, cell, time = _table_row(row, source, reader.line_num)

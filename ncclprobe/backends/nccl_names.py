@@ -102,7 +102,7 @@ def version_text(number: int) -> str:
 
 def version_number(text: str) -> int:
     """Return 22809 for ``NCCL 2.28.9``, 0 where the text has no version."""
-    match = re.search(r"(\d+)\.(\d+)\.(\d+)", text)
+    match = re.search(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})", text)
     if match is None:
         return 0
     major, minor, patch = (int(part) for part in match.groups())
@@ -121,10 +121,10 @@ class Ran(Record, frozen=True, kw_only=True):
 
 
 _TUNING = re.compile(
-    r"(?P<name>\w+): (?P<size>\d+) Bytes -> Algo (?P<algo>\w+) proto (?P<proto>\w+)"
-    r" channel\{Lo\.\.Hi\}=\{(?P<low>\d+)\.\.(?P<high>\d+)\}"
+    r"(?P<name>\w{1,40}): (?P<size>\d{1,18}) Bytes -> Algo (?P<algo>\w{1,20}) proto (?P<proto>\w{1,20})"
+    r" channel\{Lo\.\.Hi\}=\{(?P<low>\d{1,4})\.\.(?P<high>\d{1,4})\}"
 )
-_CHANNELS = re.compile(r"(\d+) coll channels, ")
+_CHANNELS = re.compile(r"(\d{1,4}) coll channels, ")
 
 
 def operations_in(text: str) -> Iterator[Ran]:

@@ -14,6 +14,7 @@ from typing import IO, Protocol
 import msgspec
 
 from ncclprobe.cli.output import note
+from ncclprobe.decoding import from_json
 from ncclprobe.errors import ParseError, UsageError
 from ncclprobe.findings import Finding, error
 from ncclprobe.inspect import nsys
@@ -170,8 +171,8 @@ def _chunks(head: bytes, file: Bytes) -> Iterator[bytes]:
 
 def _profile(content: bytes) -> ProfileDocument | None:
     try:
-        document = msgspec.json.decode(content, type=ProfileDocument)
-    except (msgspec.MsgspecError, RecursionError):
+        document = from_json(content, ProfileDocument)
+    except msgspec.DecodeError:
         return None
     return document if document.schema == "ncclprobe.profile/1" else None
 

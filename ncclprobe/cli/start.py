@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from ncclprobe import __version__
+from ncclprobe.decoding import from_json
 from ncclprobe.report.text.start import Machine, PastRun, start_text
 from ncclprobe.store import DOCUMENT, MANIFEST, RESUMABLE, Manifest
 
@@ -76,6 +77,6 @@ def _past_runs(folder: pathlib.Path) -> Iterator[PastRun]:
 def _command(path: pathlib.Path) -> str:
     """Return what a directory is a run of; empty where it is none."""
     try:
-        return msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest).command
+        return from_json((path / MANIFEST).read_bytes(), Manifest).command
     except (OSError, msgspec.DecodeError):
         return ""

@@ -30,7 +30,7 @@ def concerned(arms: Iterable[ArmSettings]) -> tuple[str, ...]:
 
 def _named(arm: ArmSettings) -> Iterator[str]:
     yield from (row.collective for row in arm.table)
-    words = (word for name in BY_COLLECTIVE for word in re.findall(r"(\w+):", arm.env.get(name, "")))
+    words = (word for name in BY_COLLECTIVE for word in re.findall(r"(\w{1,40}):", arm.env.get(name, "")))
     yield from (collective.value for word in words if (collective := Collective.parse(word)))
 
 

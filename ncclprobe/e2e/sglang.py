@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import os
 import pathlib
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from ncclprobe.decoding import any_json
 from ncclprobe.e2e.command import last_lines
 from ncclprobe.e2e.evidence import FOLLOWED, Evidence, in_force_of, not_in_force
 from ncclprobe.e2e.sglang_checks import checks, expected_all_reduces
@@ -300,7 +300,7 @@ def found_by(start: Sequence[str]) -> Found:
     said = ended.stdout.strip().splitlines()
     try:
         if ended.returncode == 0 and said:
-            return msgspec.convert(json.loads(said[-1]), Found)
+            return msgspec.convert(any_json(said[-1]), Found)
     except (ValueError, msgspec.ValidationError):
         pass
     why = " ".join(last_lines(ended.stderr)[-1:]) or f"exit status {ended.returncode}"

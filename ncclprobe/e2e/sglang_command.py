@@ -6,12 +6,12 @@ names in JSONL), srt/server_args.py (options).
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ncclprobe.decoding import any_json
 from ncclprobe.errors import UsageError
 from ncclprobe.records.base import Record
 from ncclprobe.records.e2e import Bench, Layout, SglangOptions
@@ -224,7 +224,7 @@ def numbers_of(line: str) -> dict[str, float]:
     Raises:
         ValueError: It is no JSON object.
     """
-    entry: Any = json.loads(line)
+    entry: Any = any_json(line)
     if not isinstance(entry, Mapping):
         raise ValueError(f"{RESULT}: {line[:80]!r} is no JSON object")
     return {

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from ncclprobe.decoding import from_json
 from ncclprobe.records.base import Record
 
 PROMPTS = "prompts.json"
@@ -87,7 +88,7 @@ class ModelFacts(Record, frozen=True, kw_only=True):
 def read_facts(text: str) -> ModelFacts | None:
     """Return what a config.json says, None where it is none."""
     try:
-        return msgspec.json.decode(text, type=ModelFacts)
+        return from_json(text, ModelFacts)
     except msgspec.DecodeError:
         return None
 

@@ -11,6 +11,7 @@ from typing import Self
 
 import msgspec
 
+from ncclprobe.decoding import from_json
 from ncclprobe.e2e.telemetry import summarised
 from ncclprobe.e2e.telemetry_worker import Begin
 from ncclprobe.errors import ProbeError
@@ -131,7 +132,7 @@ def read_telemetry(folder: pathlib.Path) -> tuple[HostTelemetry, ...]:
     for path in sorted(folder.glob(FILES)):
         for line in path.read_bytes().splitlines():
             try:
-                samples.append(msgspec.json.decode(line, type=Sample))
+                samples.append(from_json(line, Sample))
             except msgspec.DecodeError:
                 continue
     return summarised(samples)

@@ -36,7 +36,8 @@ _USED_HCA = re.compile(r"\[\d+\] ?([A-Za-z][\w.-]*):(\d+)/(IB|RoCE)\b")
 _OPENED_HCA = re.compile(r"NET/IB ?: \[\d+\] ([A-Za-z][\w.-]*):(?:uverbs\d+:)?(\d+)/(IB|RoCE)\b")
 _GDR_HCA = re.compile(r"GPU Direct RDMA (?:Enabled|Disabled)[^']* for HCA \d+ '([\w.-]+)'")
 _CHOICE = re.compile(
-    r"(?:\b(\w+) ?: )?(\d+) Bytes -> Algo (\w+) proto (\w+)(?:.*?channel\{Lo\.\.Hi\}=\{(\d+)\.\.(\d+)\})?"
+    r"(?:\b(\w{1,40}) ?: )?(\d{1,18}) Bytes -> Algo (\w{1,20}) proto (\w{1,20})"
+    r"(?:.{0,200}?channel\{Lo\.\.Hi\}=\{(\d+)\.\.(\d+)\})?"
 )
 _SET = re.compile(r"([A-Z][A-Z0-9]*_[A-Z0-9_]+) set (?:by environment )?to (.*)")
 _LINKS = {"IB": LinkLayer.INFINIBAND, "RoCE": LinkLayer.ETHERNET}

@@ -43,13 +43,13 @@ class Columns(NamedTuple):
 
 _HINTS = ("Total Time", "ncclDevKernel", "ncclKernel_", "RingLLKernel")
 _UNITS = {"ns": 1.0, "nsec": 1.0, "us": 1e3, "usec": 1e3, "μs": 1e3, "µs": 1e3, "ms": 1e6, "msec": 1e6, "s": 1e9}
-_UNIT = re.compile(r"total time\s*\(?\s*(\w+)?\s*\)?$", re.IGNORECASE)
-_PERCENT = re.compile(r"time\s*\(?\s*%\s*\)?$", re.IGNORECASE)
+_UNIT = re.compile(r"total time\s{0,8}\(?\s{0,8}(\w{1,8})?\s{0,8}\)?$", re.IGNORECASE)
+_PERCENT = re.compile(r"time\s{0,8}\(?\s{0,8}%\s{0,8}\)?$", re.IGNORECASE)
 _TITLES = re.compile(
     r"Time ?\(%\)|Total Time(?: ?\(\w+\))?|Instances|(?:Avg|Average|Med|Median|Min|Minimum|Max|Maximum|StdDev)"
     r"(?: ?\(\w+\))?|GridXYZ|BlockXYZ|Name"
 )
-_AMOUNT = re.compile(r"([\d,]*\.?\d+(?:[eE][-+]?\d+)?) ?(ns|us|μs|µs|ms|s|%)?$")
+_AMOUNT = re.compile(r"([\d,]{0,30}\.?\d{1,30}(?:[eE][-+]?\d{1,2})?) ?(ns|us|μs|µs|ms|s|%)?$")
 _BARE_ROW = re.compile(
     r"\s*(\d{1,3}(?:\.\d+)?)%?\s+([\d,]{1,20})\s+([\d,]{1,15})((?:\s+[\d,]{1,20}(?:\.\d+)?){1,6})\s+"
     r"((?:void )?nccl\w+.*)$"

@@ -8,13 +8,13 @@ bench_serving.py and multimodal_gen/benchmarks/bench_serving.py (labels, and the
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ncclprobe.captured import Line, cells
+from ncclprobe.decoding import any_json
 from ncclprobe.inspect.sglang_checks import contradictions
 from ncclprobe.inspect.source import Reading, Source
 from ncclprobe.records.inspect import SglangResults
@@ -60,7 +60,7 @@ def _unmarked(text: str) -> str:
 # ---- printed blocks
 
 
-_TITLE = re.compile(r"=+ *((?:Offline Throughput|Serving) Benchmark Result) *=+")
+_TITLE = re.compile(r"(?<!=)=+ *((?:Offline Throughput|Serving) Benchmark Result) *=+")
 _RULE = re.compile(r"={10,}$")
 _LABEL = re.compile(r"([A-Z#(][^:|]{1,60}?) *: +(\S.*)$")
 _PREFILL = re.compile(rf"Prefill\. +latency: *{_NUMBER} s, +throughput: *{_NUMBER} token/s")
@@ -288,7 +288,7 @@ def _json_lines(lines: Iterable[Line]) -> list[Result] | None:
 
 def _decoded(text: str) -> Any:
     try:
-        return json.loads(text)
+        return any_json(text)
     except ValueError:
         return None
 

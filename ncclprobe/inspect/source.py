@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from ncclprobe.captured import Line, clean
+from ncclprobe.decoding import any_json
 from ncclprobe.findings import Finding
 from ncclprobe.records.base import Record
 from ncclprobe.records.inspect import Inspected
@@ -74,7 +75,7 @@ def _decoded(text: str) -> Any:
     if not text.startswith(("{", "[")):
         return None
     try:
-        return json.loads(text)
+        return any_json(text)
     except ValueError:
         return None
 
@@ -83,7 +84,7 @@ def _first_document(text: str, start: int) -> Any:
     """Return the document that begins there, None where it is broken or another follows: JSON Lines are none."""
     try:
         document, end = json.JSONDecoder().raw_decode(text, start)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return None if _JSON_START.search(text, end) else document
 

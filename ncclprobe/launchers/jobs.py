@@ -18,6 +18,7 @@ from collections.abc import Callable
 import msgspec
 
 from ncclprobe import processes
+from ncclprobe.decoding import from_json
 from ncclprobe.errors import LaunchError, MissingDependencyError, RunDirectoryError, UsageError
 from ncclprobe.launchers.schedulers import SCHEDULERS, Answer, JobState, Scheduler, Stage
 from ncclprobe.launchers.scripts import JOB_ID, OUTPUT, STATUS
@@ -144,7 +145,7 @@ def submitted(directory: pathlib.Path) -> Submission:
         LaunchError: It is not known whether the scheduler took it.
     """
     try:
-        submission = msgspec.json.decode((directory / SUBMISSION).read_bytes(), type=Submission)
+        submission = from_json((directory / SUBMISSION).read_bytes(), Submission)
     except (OSError, msgspec.DecodeError) as problem:
         raise RunDirectoryError(f"cannot read {directory / SUBMISSION}: {problem}") from problem
     ran = _text(directory / JOB_ID).strip()

@@ -116,7 +116,7 @@ class Slurm:
         if answer.status or not lines:
             return None
         word, _, reason = (part.strip() for part in lines[-1].partition("|"))
-        word = word.split()[0].rstrip("+")  # sacct: "CANCELLED by 0"
+        word = word.partition(" ")[0].rstrip("+")  # sacct: "CANCELLED by 0"
         stage = Stage.PENDING if word in self._PENDING else Stage.ENDED if word in self._ENDED else Stage.RUNNING
         return JobState(stage=stage, word=word, reason="" if reason == "None" else reason)
 
@@ -137,9 +137,9 @@ class Pbs:
 
     title = "PBS"
     _ID = re.compile(r"(\d+(?:\[\])?(?:\.[\w.-]+)?)")
-    _STATE = re.compile(r"^\s*job_state = (\w)", re.MULTILINE)
-    _EXIT = re.compile(r"^\s*Exit_status = (-?\d+)", re.MULTILINE | re.IGNORECASE)
-    _COMMENT = re.compile(r"^\s*comment = ([^\n]*(?:\n\t[^\n]*)*)", re.MULTILINE)
+    _STATE = re.compile(r"^[ \t]*job_state = (\w)", re.MULTILINE)
+    _EXIT = re.compile(r"^[ \t]*Exit_status = (-?\d+)", re.MULTILINE | re.IGNORECASE)
+    _COMMENT = re.compile(r"^[ \t]*comment = ([^\n]*(?:\n\t[^\n]*)*)", re.MULTILINE)
     _UNKNOWN = re.compile(r"unknown job|has finished|no such job", re.IGNORECASE)
     _RUNNING, _ENDED = "REB", "FCX"
 

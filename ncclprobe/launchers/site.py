@@ -6,6 +6,7 @@ import tomllib
 
 import msgspec
 
+from ncclprobe.decoding import from_toml
 from ncclprobe.errors import ParseError, UsageError
 from ncclprobe.launchers.quoting import directive, export_line, shell_line
 from ncclprobe.records.base import Record
@@ -46,7 +47,7 @@ def parse_site(text: str, source: str) -> Site:
         ParseError: It is no TOML, or holds something else.
     """
     try:
-        content = tomllib.loads(text)
+        content = from_toml(text)
         unknown = sorted(set(content) - set(Site.__struct_fields__))
         if unknown:
             raise UsageError(f"there is no {unknown[0]!r}; it takes {', '.join(Site.__struct_fields__)}")

@@ -80,7 +80,7 @@ def allocated_cpus(environment: Mapping[str, str]) -> tuple[int, ...]:
 
     Source: Slurm 22.05, salloc(1), SLURM_JOB_CPUS_PER_NODE
     """
-    groups = re.findall(r"(\d+)(?:\(x(\d+)\))?(?:,|$)", environment.get("SLURM_JOB_CPUS_PER_NODE", ""))
+    groups = re.findall(r"(\d{1,9})(?:\(x(\d{1,9})\))?(?:,|$)", environment.get("SLURM_JOB_CPUS_PER_NODE", ""))
     return tuple(int(cpus) for cpus, times in groups for _ in range(int(times or 1)))
 
 

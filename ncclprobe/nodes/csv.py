@@ -72,7 +72,7 @@ def parse_results(text: str, source: str, *, lower_is_better: bool = False) -> R
     if start is None:
         raise ParseError("no header; the first line must name the columns nodes and value", source=source)
     delimiter = _delimiter(lines[start])
-    header = [name.strip().lower() for name in next(csv.reader([lines[start]], delimiter=delimiter))]
+    header = _header(lines[start], delimiter, source, start + 1)
     for name in ("nodes", "value"):
         if header.count(name) != 1:
             what = f"the header must name the column {name!r} once"
@@ -86,6 +86,13 @@ def parse_results(text: str, source: str, *, lower_is_better: bool = False) -> R
     if not values:
         raise ParseError("there is a header, but no row", source=source, line=start + 1, text=lines[start])
     return _timed(values, times).with_(inverted=() if lower_is_better else _inverted(values))
+
+
+def _header(text: str, delimiter: str, source: str, line: int) -> list[str]:
+    try:
+        return [name.strip().lower() for name in next(csv.reader([text], delimiter=delimiter))]
+    except csv.Error as problem:
+        raise ParseError(f"not a header of CSV ({problem})", source=source, line=line) from problem
 
 
 def _delimiter(header: str) -> str:

@@ -101,7 +101,7 @@ def rail_names(fabric: Fabric) -> tuple[str, ...]:
     if fabric.rails or not fabric.slow_rails:
         return fabric.rails
     named = [rail.rail for rail in fabric.slow_rails]
-    match = re.fullmatch(r"(.*?)(\d+)", named[0])
+    match = re.fullmatch(r"(.*[^0-9]|)([0-9]{1,18})", named[0])
     guessed = [f"{match[1]}{number}" for number in range(fabric.gpus_per_node)] if match else []
     return tuple(dict.fromkeys([*guessed, *named]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 
 from ncclprobe.records.base import Document, Interval, Record
 
@@ -158,6 +159,11 @@ class GroupValue(Record, frozen=True, kw_only=True):
     """What the value is the median of, in its unit; empty where only the value is known."""
     seconds: float = 0.0
     """How long the group took in all, warm-ups included; 0 for results of the past."""
+
+    def __post_init__(self) -> None:
+        """Refuse, also when one is read, what no logarithm can be taken of, and a group of nobody."""
+        if not self.nodes or (self.status == "ok" and not 0 < self.value < math.inf):
+            raise ValueError(f"a group's value is {self.value!r} of {len(self.nodes)} nodes; it must be over 0")
 
 
 class CheckValue(Record, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from ncclprobe import processes
+from ncclprobe.decoding import from_json
 from ncclprobe.errors import LaunchError, MissingDependencyError, UsageError
 from ncclprobe.findings import Finding, error
 from ncclprobe.processes import Completed
@@ -129,7 +130,7 @@ def _document(stdout: str) -> ScanDocument | None:
     for line in reversed(stdout.splitlines()):
         if line.startswith("{"):
             try:
-                return msgspec.json.decode(line, type=ScanDocument)
+                return from_json(line, ScanDocument)
             except msgspec.DecodeError:
                 return None
     return None

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from ncclprobe import store
+from ncclprobe.decoding import from_json
 from ncclprobe.errors import ParseError, UsageError
 from ncclprobe.findings import Finding, warning
 from ncclprobe.nodesets import natural_key
@@ -79,7 +80,7 @@ def _text(path: pathlib.Path) -> str:
 def _read_document(text: str, path: pathlib.Path) -> Source:
     """Return the hosts of an earlier scan, and those of its findings that cannot be found again."""
     try:
-        document = msgspec.json.decode(text, type=ScanDocument)
+        document = from_json(text, ScanDocument)
     except msgspec.DecodeError as problem:
         raise ParseError(f"no document of ncclprobe scan ({problem})", source=str(path)) from problem
     return Source(document.hosts, tuple(finding for finding in document.findings if finding.code in COLLECTED))

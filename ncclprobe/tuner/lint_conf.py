@@ -32,7 +32,7 @@ def _line(number: int, line: str) -> Iterator[Doubt]:
         words = name.split()
         yield _doubt(number, message, f"write {words[-1] if words else 'NAME'}={value.strip()}")
     elif value != value.strip() or (len(value) > 1 and value[0] in "\"'") or re.search(r"\s#", value):
-        bare = re.sub(r"\s+#.*$", "", value).strip().strip("\"'")
+        bare = re.sub(r"(?<!\s)\s+#.*$", "", value).strip().strip("\"'")
         message = f"NCCL takes all behind the = as the value, {value!r}: spaces, quotes and comments too"
         yield _doubt(number, message, f"write {name}={bare}")
 

@@ -24,7 +24,7 @@ def read_script(text: str, source: str) -> Script:
         text: Of the file.
         source: Its name, as findings call it; tells nccl.conf and YAML apart.
     """
-    return _read(text, source)._replace(programs=frozenset(PROGRAM.findall(re.sub(r"(?m)^\s*#.*$", "", text))))
+    return _read(text, source)._replace(programs=frozenset(PROGRAM.findall(re.sub(r"(?m)^[ \t]*#.*$", "", text))))
 
 
 def _read(text: str, source: str) -> Script:

@@ -13,14 +13,16 @@ from collections.abc import Iterator
 from ncclprobe.tuner.script import Dialect, How, Script, Setting
 from ncclprobe.tuner.shell_script import shell_script
 
-NAMED = re.compile(
-    r"""^\s*(?:-\s*)?\{?\s*name:\s*["']?([A-Z_][A-Z0-9_]*)["']?\s*(?:,\s*value:\s*(.*?)\s*\}?\s*)?(?:#.*)?$"""
-)
-VALUE = re.compile(r"^\s*(?:-\s*)?value:\s*(.*?)\s*$")
-ARGUMENT = re.compile(r"""^\s*-\s*["']?([A-Z_][A-Z0-9_]*)=(.*?)["']?\s*$""")
-MAPPED = re.compile(r"^\s*([A-Z_][A-Z0-9_]*):\s+(\S.*?)\s*$")
+NAMED = re.compile(r"""(?:-\s*)?(?:\{\s*)?name:\s*["']?([A-Z_][A-Z0-9_]*)["']?\s*(.*)""")
+INLINE = re.compile(r",\s*value:\s*(.*)")
+VALUE = re.compile(r"(?:-\s*)?value:\s*(.*)")
+ARGUMENT = re.compile(r"""-\s*["']?([A-Z_][A-Z0-9_]*)=(.*)""")
+MAPPED = re.compile(r"([A-Z_][A-Z0-9_]*):\s+(\S.*)")
+COMMENT = re.compile(r"(?<!\s)\s+#.*")
+"""Each is for a line without blanks at its ends: no part of it can match in several ways, so no line takes long."""
 OPTION = re.compile(r"""(?:^|[\s"'])(?:-x|-e|export)\s+([A-Z_][A-Z0-9_]*)=([^\s"'\\]*)""")
 """Within a command that is one scalar, on one line or on several."""
+SECTION = re.compile(r"(?:-\s*)?(env|environment|containers|initContainers):")
 BLOCK = re.compile(r"[:-]\s*[|>][+-]?\d?\s*$")
 
 
@@ -37,7 +39,7 @@ def yaml_script(text: str, source: str) -> Script:
     at = container = 0
     while at < len(lines):
         line = lines[at]
-        if re.match(r"^\s*-?\s*(env|environment|containers|initContainers):\s*$", line) or line.startswith("---"):
+        if SECTION.fullmatch(line.strip()) or line.startswith("---"):
             container += 1
         if BLOCK.search(line.partition(" #")[0]):
             at, script = _block(lines, at, script)
@@ -48,26 +50,36 @@ def yaml_script(text: str, source: str) -> Script:
 
 
 def _setting(lines: list[str], at: int, container: int) -> Iterator[Setting]:
-    line = lines[at]
-    if line.lstrip().startswith("#"):
+    line = lines[at].strip()
+    if line.startswith("#"):
         return
-    if match := NAMED.match(line):
-        value = match[2]
-        following = VALUE.match(lines[at + 1]) if value is None and at + 1 < len(lines) else None
-        value = following[1] if following else value
-        if value is not None:
-            yield Setting(match[1], _scalar(value), at + 1, How.ENTRY, (container,), at)
-    elif match := ARGUMENT.match(line) or MAPPED.match(line):
+    if (match := NAMED.match(line)) and (named := _named(match[2], lines[at + 1 : at + 2])) is not None:
+        if named:
+            yield Setting(match[1], _scalar(named[0]), at + 1, How.ENTRY, (container,), at)
+    elif match := ARGUMENT.match(line):
+        value = match[2][:-1] if match[2].endswith(('"', "'")) else match[2]
+        yield Setting(match[1], _scalar(value), at + 1, How.ENTRY, (container,), at)
+    elif match := MAPPED.match(line):
         yield Setting(match[1], _scalar(match[2]), at + 1, How.ENTRY, (container,), at)
     else:
         for name, value in OPTION.findall(line):
             yield Setting(name, None if "$" in value else value, at + 1, How.ENTRY, (container,), at)
 
 
+def _named(rest: str, following: list[str]) -> tuple[str, ...] | None:
+    """Return the value that follows a name, nothing where none does; None where the line is something else."""
+    if inline := INLINE.match(rest):
+        return (COMMENT.sub("", inline[1]).rstrip().removesuffix("}").rstrip(),)
+    if rest and not rest.startswith("#"):
+        return None
+    match = VALUE.match(following[0].strip()) if following else None
+    return (match[1],) if match else ()
+
+
 def _scalar(text: str) -> str | None:
     """Return a scalar without its quotes; None where the cluster fills something in."""
     quoted = re.match(r"""(["'])(.*?)\1\s*(?:#.*)?$""", text)
-    value = quoted[2] if quoted else re.sub(r"\s+#.*$", "", text)
+    value = quoted[2] if quoted else COMMENT.sub("", text)
     return None if "$(" in value or "${" in value or "{{" in value else value
 
 

@@ -37,8 +37,8 @@ _WHO = re.compile(
     rb"(?P<host>[\w.-]{1,255}):(?P<pid>\d{1,10})(?::\d{1,10})? ?\[(?P<device>-?\d{1,4})\] NCCL INFO (?:\[-?\d+\] )?"
     rb"(?P<rest>[^\n]*)\Z"
 )
-_WORD = re.compile(rb"(\w+) ?\Z")
-_SIZED = re.compile(rb"(?:(\w+) ?: ?)?(\d{1,18})\Z")
+_WORD = re.compile(rb"(\w{1,60}) ?\Z")
+_SIZED = re.compile(rb"(?:(\w{1,60}) ?: ?)?(\d{1,18})\Z")
 _DTYPES = list(Dtype)
 RANK_0 = "rank 0"
 """Whose lines those are that name no process."""

@@ -15,6 +15,8 @@ import re
 
 import msgspec
 
+from ncclprobe.decoding import from_json
+
 LOG_INTERVAL = 40
 """Steps of a line, unless the log says otherwise."""
 PASSES = 3
@@ -69,8 +71,8 @@ class SglangLines:
 
     def _bench(self, line: bytes) -> None:
         try:
-            found = msgspec.json.decode(line, type=_OneBatch)
-        except (msgspec.MsgspecError, RecursionError):
+            found = from_json(line, _OneBatch)
+        except msgspec.DecodeError:
             return
         if found.batch_size > 0 and found.output_len > 1:
             self.taken += 1

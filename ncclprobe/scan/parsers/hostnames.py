@@ -25,6 +25,8 @@ _ASSIGNED = re.compile(
     re.IGNORECASE,
 )
 _ANOTHER = re.compile(r"\b(?:another|other|second|2nd|peer)\s+(?:node|host|server|machine)\b", re.IGNORECASE)
+_LONGEST = 400
+"""Characters of a line that names a host; the searches below would take long for more."""
 _COUNTED = re.compile(r"^\W*((?:node|host|server|machine)\s*#?\s*(?:\d{1,5}|[A-D]))\s*[:=*#~-]*\s*$", re.IGNORECASE)
 _HEADING = re.compile(r"^\s*(?:[=*#~<>-]{2,}\s*|#+\s+|\[)([A-Za-z0-9./][^=*#~\]]{0,120}?)\s*[\]=*#~<>:-]*\s*$")
 _ALONE = re.compile(rf"^({_NAME}):$")
@@ -68,6 +70,8 @@ def mark(text: str, above: str) -> Mark | None:
     typed = _typed(text)
     if typed:
         return typed
+    if len(text) > _LONGEST:
+        return None
     for pattern in (_ASSIGNED, _COUNTED, _ANSIBLE, _ALONE):
         match = pattern.match(text)
         if match and (pattern is _COUNTED or is_host(match[1])):

@@ -79,7 +79,9 @@ def _values(lines: Iterable[Line]) -> Iterator[_Value]:
 
 
 def _row(row: re.Match[str]) -> Iterator[_Value]:
-    stated = dict(part.split("=", 1) for part in re.split(r"[ \t,;]+(?=\w+=)", row["rest"]) if "=" in part)
+    stated = dict(
+        part.split("=", 1) for part in re.split(r"(?<![ \t,;])[ \t,;]+(?=\w{1,40}=)", row["rest"]) if "=" in part
+    )
     port = values.integer(stated.pop("port", "1")) or 1
     for key, value in stated.items():
         attribute = _ROW_NAMES.get(key, key)

@@ -33,7 +33,7 @@ _USUAL_TAIL = ("CPU", "NUMA", "GPU NUMA")
 _LEGEND = re.compile(r"\b(NIC\d+):[ \t]*([A-Za-z][\w.-]*)")
 _LINKS_KNOWN = re.compile(r"\bNV#\s*=")
 _CPUS = re.compile(r"\d+-\d+(?:,.*)?|\d+,.*")
-_CPU_RANGE = re.compile(r"(\d+)-(\d+)")
+_CPU_RANGE = re.compile(r"(\d{1,9})-(\d{1,9})")
 
 
 class _Row:

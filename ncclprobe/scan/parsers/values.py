@@ -12,7 +12,7 @@ import re
 from ncclprobe.names import LinkLayer, PortState
 
 _STATE = re.compile(r"(?:\d+:\s*)?(?:PORT_)?(ACTIVE|DOWN|INIT|ARMED)(?:IALIZING)?(?![A-Z_])", re.IGNORECASE)
-_ENUMERATOR = re.compile(r"\s*\(\d+\)$|^\d+:\s*")
+_ENUMERATOR = re.compile(r"(?<!\s)\s*\(\d{1,9}\)$|^\d{1,9}:\s*")
 _REMARK = re.compile(r"\s{2,}|\t|\s(?=#|//|<-|\u2190|\u25c0|--)")
 _GUID = re.compile(r"((?:0x)?[0-9a-f]{16}|[0-9a-f]{4}(?::[0-9a-f]{4}){3})(?:\s.*)?", re.IGNORECASE)
 _MASKED_GID = re.compile(r"[0-9a-f.*x]{0,4}(?::[0-9a-f.*x]{0,4}){7}", re.IGNORECASE)
