@@ -120,8 +120,7 @@ def compared(
 def applied(row: TunerRow | None, ran: Cell | None, before: Cell | None) -> bool:
     if row is None or ran is None:
         return ran is not None and ran == before
-    few = not row.nchannels or (ran.nchannels or 0) <= row.nchannels
-    return (ran.algo, ran.proto) == (row.algo, row.proto) and few
+    return (ran.algo, ran.proto) == (row.algo, row.proto) and row.nchannels in (None, ran.nchannels)
 
 
 def said(document: SweepDocument, size: int, row: TunerRow | None) -> float | None:

@@ -18,7 +18,10 @@ MOST_BYTES = 1 << 30
 WITHIN = (Place.LOW, Place.HIGH)
 _WORST = (Outcome.FAILED, Outcome.REFUSED, Outcome.OTHER, Outcome.UNTRIED, Outcome.APPLIED)
 
-_ELSEWHERE = "Check on as many nodes and ranks as were measured, and unset other variables that choose algorithms."
+_ELSEWHERE = (
+    "Check on as many nodes and ranks as were measured, with the other variables that `env emit` names, "
+    "NCCL_MIN_NCHANNELS among them; unset those that choose algorithms."
+)
 _HINTS = {
     Outcome.REFUSED: "Take the row out, or sweep again on these nodes: it was measured where NCCL has that setting.",
     Outcome.FAILED: "Take the row out and report it to NCCL's maintainers; `ncclprobe sweep` tries the setting again.",
@@ -111,7 +114,9 @@ def checked(rows: Sequence[TunerRow], units: Callable[[str], int | None], heard:
 def _row(row: TunerRow, rows: Sequence[TunerRow], unit: int | None, heard: Heard) -> CheckedRow:
     if unit is None or not tried(row, heard.nranks):
         return CheckedRow(row=row, outcome=Outcome.UNTRIED, sizes=())
-    sizes = tuple(_size(row, rows, place, size, heard) for place, size in places(row, unit).items())
+    found = places(row, unit)
+    upper = found.get(Place.HIGH, found.get(Place.LOW))
+    sizes = tuple(_size(row, rows, place, size, heard, exact=size == upper) for place, size in found.items())
     if not heard.by_table:  # a variable reaches further than what was measured
         sizes = tuple(one for one in sizes if one.place in WITHIN)
     within = {one.outcome for one in sizes if one.place in WITHIN}
@@ -119,13 +124,17 @@ def _row(row: TunerRow, rows: Sequence[TunerRow], unit: int | None, heard: Heard
     return CheckedRow(row=row, outcome=worst, sizes=sizes)
 
 
-def _size(row: TunerRow, rows: Sequence[TunerRow], place: Place, size: int, heard: Heard) -> CheckedSize:
+def _size(
+    row: TunerRow, rows: Sequence[TunerRow], place: Place, size: int, heard: Heard, *, exact: bool
+) -> CheckedSize:
     answers, seen = heard.answers(row.collective, size), heard.sizes.get((row.collective, size), Seen())
     wanted = matching(rows, row.collective, size, heard.nranks, heard.nnodes)
     ran, within = seen.ran or _told(answers), place in WITHIN
     outcome, reason = _judged(wanted, ran, answers, seen, heard)
     if within and wanted is not row and outcome in IN_FORCE:
         outcome, reason, wanted = Outcome.OTHER, _elsewhere(row, wanted, heard), row
+    elif exact and outcome is Outcome.APPLIED and _too_few(row, ran):
+        outcome, reason = Outcome.OTHER, f"NCCL ran {ran.label if ran else ''}"
     return CheckedSize(
         size_bytes=size,
         place=place,
@@ -174,12 +183,17 @@ def _misled(wanted: TunerRow | None, answers: Sequence[RecordedAnswer], heard: H
 
 
 def _differs(wanted: TunerRow, ran: Cell | None) -> str:
-    """Return what ran instead of a row; fewer channels are NCCL's right, for little traffic."""
+    """Return what ran instead of a row."""
     if ran is None:
         return "nothing says what ran"
     same = wanted.algo in (DEFAULT, ran.algo) and wanted.proto in (DEFAULT, ran.proto)
     few = not wanted.nchannels or ran.nchannels is None or ran.nchannels <= wanted.nchannels
     return "" if same and few else f"NCCL ran {ran.label}"
+
+
+def _too_few(row: TunerRow, ran: Cell | None) -> bool:
+    """Return whether NCCL used fewer channels than a row has: its right for little traffic, not at the upper end."""
+    return bool(row.nchannels and ran and ran.nchannels and ran.nchannels < row.nchannels)
 
 
 def _elsewhere(row: TunerRow, wanted: TunerRow | None, heard: Heard) -> str:

@@ -82,7 +82,7 @@ UNTOLD = record(answer(8192, source=AnswerSource.LEFT_ALONE, algo="Ring", proto=
 @pytest.mark.parametrize(
     ("found", "outcome", "reason"),
     [
-        (heard(GOOD, _8192=Seen(FEW)), Outcome.APPLIED, ""),
+        (heard(GOOD, _8192=Seen(FEW)), Outcome.OTHER, "NCCL ran Tree/LL128/2ch"),
         (heard(GOOD, _8192=Seen(MANY)), Outcome.OTHER, "NCCL ran Tree/LL128/16ch"),
         (heard(GOOD, _8192=Seen(OWN)), Outcome.OTHER, "NCCL ran Ring/LL/4ch"),
         (heard(GOOD, _8192=Seen()), Outcome.APPLIED, ""),
@@ -116,6 +116,17 @@ def test_what_says_that_a_row_is_in_force(found, outcome, reason):
     assert (row.outcome, low.outcome, low.reason, low.wanted) == (outcome, outcome, reason, "Tree/LL128/8ch")
     errors = [finding for finding in doubts((row,), (), 2) if finding.severity is Severity.ERROR]
     assert bool(errors) == (outcome not in (Outcome.APPLIED, Outcome.UNTRIED))
+
+
+def test_fewer_channels_are_nccls_right_but_at_the_upper_end():
+    row = ROW.with_(max_bytes=16384)
+    table = {"source": AnswerSource.TABLE, "algo": "Tree", "proto": "LL128", "nchannels": 8}
+    told = record(answer(8188), answer(8192), answer(16384, **table), answer(16388))
+    enough = heard(told, _8192=Seen(FEW), _16384=Seen(RAN))
+    within = [(8188, "left-alone"), (8192, "applied"), (16384, "applied"), (16388, "left-alone")]
+    assert outcomes(enough, row) == [(Outcome.APPLIED, within)]
+    few = heard(told, _8192=Seen(FEW), _16384=Seen(FEW))
+    assert outcomes(few, row) == [(Outcome.OTHER, [*within[:2], (16384, "other"), within[3]])]
 
 
 def test_a_row_that_reaches_further_than_it_says_is_an_error():
