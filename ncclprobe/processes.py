@@ -28,6 +28,7 @@ _KILL_S = 1.0
 END_S = 6.0
 """After an interrupt, what a command may take to end what it started itself."""
 _STARTED: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
+_ENDING = threading.Event()
 _TOOLS: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
 
 
@@ -102,20 +103,28 @@ def end_all() -> None:
     """Begin to end everything that was started and runs, and return at once: whoever waits for it need not wait long.
 
     Commands that were only to say something are killed; others get SIGTERM and ``END_S`` to end what is theirs.
+    Nothing is started any more.
     """
-    running = [process for process in list(_STARTED) if process.returncode is None]
-    for process in running:
-        kill_group(process, signal.SIGKILL if process in _TOOLS else signal.SIGTERM)
-    threading.Thread(target=_end_late, args=(running,), daemon=True).start()
+    _ENDING.set()
+    for process in _running_commands():
+        if process not in _TOOLS:
+            kill_group(process, signal.SIGTERM)
+    threading.Thread(target=_end_late, daemon=True).start()
 
 
-def _end_late(running: Sequence[subprocess.Popen[bytes]]) -> None:
+def _end_late() -> None:
     deadline = time.monotonic() + END_S
-    while [process for process in running if process.poll() is None] and time.monotonic() < deadline:
+    while (running := _running_commands()) and time.monotonic() < deadline:
+        for process in running:
+            if process in _TOOLS:  # also one that was being started just now
+                kill_group(process)
         time.sleep(0.02)
     for process in running:
-        if process.poll() is None:
-            end_tree(process, 0.0)
+        end_tree(process, 0.0)
+
+
+def _running_commands() -> list[subprocess.Popen[bytes]]:
+    return [process for process in list(_STARTED) if process.returncode is None and process.poll() is None]
 
 
 def start(
@@ -130,8 +139,10 @@ def start(
 
     Raises:
         MissingDependencyError: The program is absent.
-        LaunchError: It could not be started.
+        LaunchError: It could not be started, or everything is being ended.
     """
+    if _ENDING.is_set():
+        raise LaunchError(f"{command[0]!r} is not started any more: this run was interrupted")
     try:
         process = subprocess.Popen(
             list(command),

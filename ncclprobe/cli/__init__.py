@@ -6,6 +6,7 @@ Exit status: 0 healthy, 1 the tool failed, 2 usage, 3 the fabric or the environm
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import signal
@@ -113,11 +114,18 @@ def _say(line: str) -> None:
         os.write(2, f"{line}\n".encode())
 
 
+def _say_what_is_wrong(problem: ProbeError) -> None:
+    from ncclprobe.cli.colour import visible
+    from ncclprobe.secrecy import without_secrets  # an error is rare, and every start would pay for them
+
+    click.echo(visible(f"Error: {without_secrets(str(problem))}"), err=True)
+
+
 def _status(arguments: list[str] | None) -> int:
     try:
         outcome: Any = group.main(arguments, prog_name="ncclprobe", standalone_mode=False)
     except ProbeError as problem:
-        click.echo(f"Error: {problem}", err=True)
+        _say_what_is_wrong(problem)
         return problem.exit_status
     except click.ClickException as problem:
         problem.show()
@@ -128,6 +136,8 @@ def _status(arguments: list[str] | None) -> int:
     except BrokenPipeError:
         return 1
     except OSError as problem:
+        if problem.errno == errno.EIO and problem.filename is None:  # the terminal went away, and SIGHUP is on its way
+            return 130
         where = f"{problem.filename}: " if problem.filename else ""
         _say(f"Error: {where}{problem.strerror or problem}; what was measured is kept")
         return 1

@@ -127,7 +127,8 @@ def _compile(compiler: tuple[str, ...], output: pathlib.Path) -> None:
     command = compilation(compiler, str(HERE / SOURCES[0]), str(output))
     ended = processes.run(command, timeout_s=BUILD_TIMEOUT_S)
     if ended.returncode or not output.is_file():
-        said = " ".join(ended.stderr.split())[:300] or f"exit status {ended.returncode}"
+        slow = f"no end within {BUILD_TIMEOUT_S:g} s" if ended.timed_out else f"exit status {ended.returncode}"
+        said = " ".join(ended.stderr.split())[:300] or slow
         raise MissingDependencyError(
             f"{shlex.join(compiler)} cannot compile the tuner plugin: {said}; name another compiler in CC"
         )
