@@ -29,6 +29,7 @@ from ncclprobe.decoding import from_json
 from ncclprobe.errors import ParseError, RunDirectoryError
 from ncclprobe.records.base import Document, Record, now
 from ncclprobe.records.normal import Hardware
+from ncclprobe.secrecy import MASK, kept_json
 
 MANIFEST, JOURNAL, DOCUMENT = "manifest.json", "journal.jsonl", "document.json"
 PACKED = f"{JOURNAL}.gz"
@@ -113,7 +114,7 @@ class RunDirectory:
             if (path / MANIFEST).exists():
                 go_on = f"go on with --resume {path}, or " if manifest.command in RESUMABLE else ""
                 raise RunDirectoryError(f"{path} already holds a run; {go_on}choose another --out")
-            _replace(path / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+            _replace(path / MANIFEST, msgspec.json.format(kept_json(manifest), indent=1))
             return cls(path, manifest)
         except OSError as problem:
             raise RunDirectoryError(
@@ -130,6 +131,11 @@ class RunDirectory:
         manifest = read_manifest(path)
         if manifest.command != command:
             raise RunDirectoryError(f"{path} holds a run of {manifest.command!r}, not of {command!r}")
+        if MASK in str(manifest.options):
+            raise RunDirectoryError(
+                f"the options of {path} held a secret, which was not kept; start again with another --out, and hand "
+                "secrets over in the environment"
+            )
         if is_packed(path):
             raise RunDirectoryError(f"the journal of {path} is compressed; `{unpacking(path)}` first")
         return cls(path, manifest)
@@ -140,7 +146,7 @@ class RunDirectory:
         Raises:
             RunDirectoryError: The disk is full or gone; everything written before is kept.
         """
-        line = msgspec.json.encode({"kind": kind, **msgspec.structs.asdict(record)}) + b"\n"
+        line = kept_json({"kind": kind, **msgspec.structs.asdict(record)}) + b"\n"
         whole = self._journal.tell()
         try:
             if not os.fstat(self._journal.fileno()).st_nlink:
@@ -160,7 +166,7 @@ class RunDirectory:
             RunDirectoryError: It cannot be written.
         """
         try:
-            _replace(self.path / DOCUMENT, msgspec.json.encode(document) + b"\n")
+            _replace(self.path / DOCUMENT, kept_json(document) + b"\n")
         except OSError as problem:
             raise self._unwritten(DOCUMENT, problem) from problem
 

@@ -20,7 +20,7 @@ DOCS = ROOT / "docs"
 FEATURES = frozenset({"scan", "inspect", "sweep", "nodes", "workload", "tuner", "e2e", "report"})
 PURE = frozenset({
     "", "bandwidth", "captured", "decoding", "errors", "findings", "hardware", "hca_list", "kernels", "names", "nodesets", "ranks",
-    "records", "stats", "units",
+    "records", "secrecy", "stats", "units",
 })  # fmt: skip
 PLUGIN = frozenset({"ncclprobe.tuner.build", "ncclprobe.tuner.compiling", "ncclprobe.tuner.live"})
 """The compiled plugin lies with the tuner, and the modules that reach it lie below the backends."""

@@ -77,11 +77,15 @@ class Fault(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """None: with every protocol."""
     nchannels: int | None = None
     """None: with any number of channels."""
+    size_bytes: int | None = None
+    """None: at every size."""
     rate: float = 1.0
     """Share of the cells' measurements that go wrong."""
 
-    def concerns(self, cell: Cell) -> bool:
-        """Return whether the cell is one of those that go wrong."""
+    def concerns(self, cell: Cell, size_bytes: int | None = None) -> bool:
+        """Return whether the cell is one of those that go wrong, at a size or at any."""
+        if None not in (size_bytes, self.size_bytes) and size_bytes != self.size_bytes:
+            return False
         wanted = (self.algo, self.proto or cell.proto, self.nchannels or cell.nchannels)
         return wanted == (cell.algo, cell.proto, cell.nchannels)
 

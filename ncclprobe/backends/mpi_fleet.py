@@ -20,6 +20,7 @@ from mpi4py import MPI
 from ncclprobe.backends.fleet import MOST_SAMPLES, WARMUPS, Outcome, OwnCheck, group_of, least_samples
 from ncclprobe.backends.host_checks import HostChecks
 from ncclprobe.errors import BackendError, MeasurementTimeout
+from ncclprobe.processes import unname_shared_memory
 
 PAUSE_S = 5e-4
 """Between two looks while nothing is measured."""
@@ -34,6 +35,7 @@ class MpiFleetRank:
         self._world = MPI.COMM_WORLD
         self.rank = self._world.rank
         self.names = tuple(self._world.allgather(os.environ.get(_NAME_VARIABLE) or platform.node()))
+        unname_shared_memory()  # all ranks are there: they have said their names
         self.library = " ".join(MPI.Get_library_version().split("\n")[0].split()).replace("MPICH Version:", "MPICH")
         self._send = np.ones(max(1, size_bytes // 4), np.float32)
         self._receive = np.zeros_like(self._send)
@@ -95,10 +97,11 @@ class MpiFleetRank:
         return self._checks.run()
 
     def _outcome(self, group: tuple[int, ...], window_s: float) -> Outcome:
+        self._wrong = 0
         try:
             comm = self._communicator(group)
             times = self._times(comm, window_s)
-            wrong = self._largest(comm, float(np.count_nonzero(self._receive != len(group))))[0]
+            wrong = self._largest(comm, float(self._wrong))[0]
         except MeasurementTimeout as problem:
             return Outcome(status="timeout", message=str(problem))
         except (BackendError, MPI.Exception) as problem:
@@ -123,11 +126,16 @@ class MpiFleetRank:
         return tuple(times)
 
     def _run(self, comm: MPI.Intracomm) -> float:
-        """Return this rank's seconds for one all-reduce; what ran before has aligned the ranks."""
-        self._receive[0] = 0
+        """Return this rank's seconds for one all-reduce; what ran before has aligned the ranks.
+
+        Each result is looked at, outside of the time, and cleared, so that none hides behind the one after it.
+        """
         begin = time.perf_counter()
         self._briskly(comm.Iallreduce(self._send, self._receive, MPI.SUM))
-        return time.perf_counter() - begin
+        seconds = time.perf_counter() - begin
+        self._wrong += int(np.count_nonzero(self._receive != comm.Get_size()))
+        self._receive.fill(0)
+        return seconds
 
     def _largest(self, comm: MPI.Intracomm, *values: float) -> list[float]:
         """Return the maximum over the group's ranks of each value; it aligns them, too."""

@@ -129,7 +129,7 @@ class _Draw:
     def run(self, number: int, block: Block, *, warmup: bool) -> Measurement:
         cells = [c for c in block.cells if c not in self.broken and (block.point, c) not in self.refused]
         medians = self.medians[block.point]
-        statuses = [self._status(cell, medians) for cell in cells]
+        statuses = [self._status(cell, block.point, medians) for cell in cells]
         if Status.TIMEOUT in statuses:
             cells = cells[: statuses.index(Status.TIMEOUT) + 1]
             statuses = statuses[: len(cells)]
@@ -151,11 +151,11 @@ class _Draw:
             warmup=warmup,
         )
 
-    def _status(self, cell: Cell, medians: dict[Cell, float]) -> Status:
+    def _status(self, cell: Cell, point: Point, medians: dict[Cell, float]) -> Status:
         if cell not in medians:
             return Status.REFUSED
         for fault in self.fabric.faults:
-            if fault.concerns(cell) and self.rng.random() < fault.rate:
+            if fault.concerns(cell, point.size_bytes) and self.rng.random() < fault.rate:
                 return Status.WRONG if fault.kind == "wrong" else Status.TIMEOUT
         return Status.OK
 

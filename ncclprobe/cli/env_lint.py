@@ -11,7 +11,7 @@ from typing import TypeVar
 import click
 import msgspec
 
-from ncclprobe.cli.colour import painted
+from ncclprobe.cli.colour import painted, visible
 from ncclprobe.cli.verbosity import is_quiet, verbosity_options
 from ncclprobe.errors import ProbeError, UsageError
 from ncclprobe.findings import Finding, Severity, has_error
@@ -20,6 +20,7 @@ from ncclprobe.records.lint import ExplainDocument, LintDocument, LintedSetting
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.report.text.lint import explain_text, lint_text, lint_verdict
 from ncclprobe.scan.check_script import check_settings
+from ncclprobe.secrecy import kept_json, without_secrets
 from ncclprobe.store import read_document
 from ncclprobe.tuner.catalog import catalog
 from ncclprobe.tuner.explain import explained
@@ -125,6 +126,6 @@ def _placed(finding: Finding, subject: str) -> Finding:
 
 def _print(document: Kind, text: Callable[[Kind], str], verdict: Callable[[Kind], str], *, as_json: bool) -> None:
     if as_json:
-        click.echo(msgspec.json.encode(document).decode())
+        click.echo(kept_json(document).decode())
     else:
-        click.echo(painted((verdict if is_quiet() else text)(document)))
+        click.echo(painted(visible(without_secrets((verdict if is_quiet() else text)(document)))))

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
-import msgspec
 from click.core import ParameterSource
 
-from ncclprobe.cli.colour import painted
+from ncclprobe.cli.colour import painted, visible
 from ncclprobe.cli.verbosity import detail, is_quiet, note, verbosity_options
 from ncclprobe.errors import UsageError
 from ncclprobe.findings import has_error
 from ncclprobe.records.base import Document
 from ncclprobe.records.env import EnvDocument
+from ncclprobe.secrecy import kept_json, without_secrets
 
 __all__ = ["detail", "drawn_seed", "finish", "note", "refuse_options_with_resume", "shared_options"]
 
@@ -66,11 +66,12 @@ def finish(document: Document, text: Callable[[], str], *, as_json: bool, path: 
         path: The run directory, for what to do next; empty for none.
     """
     if as_json:
-        click.echo(msgspec.json.encode(document).decode())
+        click.echo(kept_json(document).decode())
     elif isinstance(document, EnvDocument):
         click.echo(text())  # settings to be loaded, so never coloured or shortened
     else:
-        click.echo(painted(_answer(document) if is_quiet() else _with_next(document, text(), path)))
+        shown = _answer(document) if is_quiet() else _with_next(document, text(), path)
+        click.echo(painted(visible(without_secrets(shown))))
     return 3 if has_error(document.findings) else 0
 
 

@@ -7,6 +7,7 @@ import pathlib
 
 import click
 
+from ncclprobe.cli.colour import visible
 from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
 from ncclprobe.cli.report_html import write_page
 from ncclprobe.cli.unfinished import is_unfinished, so_far
@@ -21,6 +22,7 @@ from ncclprobe.report.text.github import github_text
 from ncclprobe.report.text.next_step import next_step
 from ncclprobe.report.text.runs import Run, all_findings, runs_text
 from ncclprobe.report.text.verdict import DOCUMENTS, verdict
+from ncclprobe.secrecy import without_secrets
 from ncclprobe.store import (
     DOCUMENT,
     Manifest,
@@ -92,7 +94,7 @@ def _shown(document: ReportDocument, read: list[Run], form: str) -> int:
         figures = [(run.source, one) for run in read for one in (*run.stages, run.document)]
         click.echo(csv_text(figures), nl=False)
     else:
-        click.echo(github_text(runs_text(read)))
+        click.echo(visible(without_secrets(github_text(runs_text(read)))))
     return 3 if has_error(document.findings) else 0
 
 

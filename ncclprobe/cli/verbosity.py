@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ncclprobe.cli.colour import visible
 from ncclprobe.errors import UsageError
 
 _KEY = "ncclprobe.verbosity"
@@ -55,10 +56,10 @@ def is_quiet() -> bool:
 def note(message: str) -> None:
     """Print a line for people on stderr, unless they asked for quiet."""
     if not is_quiet():
-        click.echo(message, err=True)
+        click.echo(visible(message), err=True)
 
 
 def detail(message: str) -> None:
     """Print a line on stderr for those who asked for each step."""
     if verbosity() is Verbosity.VERBOSE:
-        click.echo(message, err=True)
+        click.echo(visible(message), err=True)

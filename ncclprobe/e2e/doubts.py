@@ -63,7 +63,7 @@ def _count(trials: list[Trial]) -> str:
 
 def _results(document: E2eDocument) -> Iterator[Finding]:
     sums = [trial.metrics[CHECKSUM] for trial in document.trials if CHECKSUM in trial.metrics]
-    if sums and max(sums) - min(sums) > CHECKSUM_TOLERANCE * abs(sums[0]):
+    if sums and not max(sums) - min(sums) <= CHECKSUM_TOLERANCE * abs(sums[0]):  # also where one is no number
         yield error(
             "result-differs",
             document.workload,

@@ -12,6 +12,7 @@ import msgspec
 
 from ncclprobe.backends.mpi import giving_way
 from ncclprobe.backends.mpi_names import OPEN_MPI_START
+from ncclprobe.decoding import from_json
 from ncclprobe.e2e.workload import Outcome, Surroundings
 from ncclprobe.errors import BackendError, LaunchError, MissingDependencyError, UsageError
 from ncclprobe.findings import Finding
@@ -139,7 +140,10 @@ def outcome_of(answers: list[bytes], env: Mapping[str, str], placement: Placemen
     """
     if not answers:
         return _failed("the ranks ended without a result", {})
-    report = msgspec.json.decode(answers[-1], type=ProxyReport)
+    try:
+        report = from_json(answers[-1], ProxyReport)
+    except msgspec.DecodeError as problem:  # a sum that is no number is no JSON
+        return _failed(f"the ranks' report cannot be read: {problem}", {})
     effective: dict[str, Any] = {
         "env": {name: value for name, value in os.environ.items() if name.startswith(SHOWN)} | dict(env),
         "library": report.library,

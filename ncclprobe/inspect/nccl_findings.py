@@ -33,7 +33,7 @@ class Evidence(NamedTuple):
     """What NCCL says that it uses: ``IB``, ``Socket``, or a plugin's name."""
 
 
-_STATUS = re.compile(r"(?:status=|error )(?:\(?IBV_\w+\)?\(?)?(\d+)")
+_STATUS = re.compile(r"(?:status=|error )(?:\(?IBV_\w+\)?\(?)?(\d{1,18})")
 _FLUSHED = 5
 _STATUS_HINTS = {
     4: "status 4 is a local protection error: a buffer is not registered for its use; check nvidia_peermem",

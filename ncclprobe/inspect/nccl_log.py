@@ -10,6 +10,7 @@ import collections
 import re
 from collections.abc import Callable
 
+from ncclprobe.decoding import whole_number
 from ncclprobe.inspect.nccl_errors import Troubles
 from ncclprobe.inspect.nccl_findings import Evidence, judge
 from ncclprobe.inspect.nccl_lines import Message, messages
@@ -20,24 +21,24 @@ from ncclprobe.records.inspect import Choice, LogHca, NcclLog
 
 _VERSION = re.compile(r"NCCL version (\d+\.\d+(?:\.\d+)?)")
 _SAID_VERSION = re.compile(r"(?:is )?using nccl==(\d+\.\d+(?:\.\d+)?)", re.IGNORECASE)
-_RANK = re.compile(r"\brank (\d+) n[rR]anks (\d+)")
-_NRANKS = re.compile(r"\[nranks=(\d+)\]")
-_NNODES = re.compile(r"\bn[rR]anks (\d+) nNodes (\d+)")
+_RANK = re.compile(r"\brank (\d{1,18}) n[rR]anks (\d{1,18})")
+_NRANKS = re.compile(r"\[nranks=(\d{1,18})\]")
+_NNODES = re.compile(r"\bn[rR]anks (\d{1,18}) nNodes (\d{1,18})")
 _COMM_ID = re.compile(r"\bcommId (0x[0-9a-f]+)")
-_COLL_CHANNELS = re.compile(r"\b(\d+) coll channels")
-_RING = re.compile(r"Channel \d+/(\d+) :((?: +\d+)+)$")
+_COLL_CHANNELS = re.compile(r"\b(\d{1,18}) coll channels")
+_RING = re.compile(r"Channel \d+/(\d{1,18}) :((?: +\d+)+)$")
 _RING_CUT = 900
 """A printed ring that is longer may have been cut by NCCL's buffer of 1,024 characters."""
 _VIA = re.compile(
     r" via (?P<key>(?:NET|COLLNET)/[^/]*[^/\s]|P2P/direct pointer|(?:P2P|SHM)/\w+|direct shared memory|"
     r"[A-Z]\w*(?:/\w+)?)"
 )
-_USED_HCA = re.compile(r"\[\d+\] ?([A-Za-z][\w.-]*):(\d+)/(IB|RoCE)\b")
-_OPENED_HCA = re.compile(r"NET/IB ?: \[\d+\] ([A-Za-z][\w.-]*):(?:uverbs\d+:)?(\d+)/(IB|RoCE)\b")
+_USED_HCA = re.compile(r"\[\d+\] ?([A-Za-z][\w.-]*):(\d{1,18})/(IB|RoCE)\b")
+_OPENED_HCA = re.compile(r"NET/IB ?: \[\d+\] ([A-Za-z][\w.-]*):(?:uverbs\d+:)?(\d{1,18})/(IB|RoCE)\b")
 _GDR_HCA = re.compile(r"GPU Direct RDMA (?:Enabled|Disabled)[^']* for HCA \d+ '([\w.-]+)'")
 _CHOICE = re.compile(
     r"(?:\b(\w{1,40}) ?: )?(\d{1,18}) Bytes -> Algo (\w{1,20}) proto (\w{1,20})"
-    r"(?:.{0,200}?channel\{Lo\.\.Hi\}=\{(\d+)\.\.(\d+)\})?"
+    r"(?:.{0,200}?channel\{Lo\.\.Hi\}=\{(\d{1,18})\.\.(\d{1,18})\})?"
 )
 _SET = re.compile(r"([A-Z][A-Z0-9]*_[A-Z0-9_]+) set (?:by environment )?to (.*)")
 _LINKS = {"IB": LinkLayer.INFINIBAND, "RoCE": LinkLayer.ETHERNET}
@@ -206,9 +207,9 @@ def _collective(word: str | None) -> str | None:
 
 def _name(kind: type[Algo] | type[Proto], word: str) -> str:
     """Return NCCL's spelling of an algorithm or a protocol that is logged as a word or as its number."""
-    if word.isdigit():
+    if (number := whole_number(word)) is not None:
         members = list(kind)
-        return members[int(word)].value if int(word) < len(members) else word
+        return members[number].value if number < len(members) else word
     known = kind.parse(word)
     return known.value if known else word
 

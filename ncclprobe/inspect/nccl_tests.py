@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from ncclprobe.captured import Line, by_source, cells
+from ncclprobe.decoding import whole_number
 from ncclprobe.findings import Finding, error, warning
 from ncclprobe.inspect import nccl_tests_json
 from ncclprobe.inspect.nccl_tests_ranks import Bandwidths, halfwidth, ranks_of
@@ -24,10 +25,10 @@ _PROGRAM = re.compile(
     r"(?<![a-z_])(all_reduce|all_gather|reduce_scatter|broadcast|reduce|sendrecv|alltoallv?|scatter|gather|hypercube)_perf"
 )
 _PREAMBLE = re.compile(r"# nccl-tests version|# Collective test starting|#? ?nThread \d+ nGpus \d+")
-_DEVICE = re.compile(r"Rank +(\d+) (?:Group +\d+ )?Pid +\d+ on +(\S+) device +\d+")
+_DEVICE = re.compile(r"Rank +(\d{1,18}) (?:Group +\d+ )?Pid +\d+ on +(\S+) device +\d+")
 _HEADER = re.compile(r"size\b.{0,12}\bcount\b.*\balgbw\b")
 _AVERAGE = re.compile(r"Avg bus bandwidth +: +([-+\d.einaf]+)")
-_OUT_OF_BOUNDS = re.compile(r"Out of bounds values +: +(\d+) +(\w+)")
+_OUT_OF_BOUNDS = re.compile(r"Out of bounds values +: +(\d{1,18}) +(\w+)")
 _ROW = re.compile(r"(?<![\w.])(\d{1,18})\s{1,40}(\d{1,18})\s{1,40}([a-z]\w{1,15})\s{1,40}(\S.*)$")
 _OPEN_ROW = re.compile(
     r"(?<![\w.])\d{1,18}\s{1,40}\d{1,18}\s{1,40}[a-z]\w{1,15}(?:\s{1,40}[a-z]{1,15})?(?:\s{1,40}-?\d{1,4})?\s*$"
@@ -201,10 +202,10 @@ def _half(values: list[str], *, counted: bool) -> Half:
 
 def _wrong(word: str, *, counted: bool) -> int | None:
     """Return the count of wrong elements; an old version's error column holds a difference, not a count."""
-    if word.isdigit():
-        return int(word)
+    if (count := whole_number(word)) is not None:
+        return count
     value = _finite(word) if counted else None
-    return int(value) if value is not None and value >= 1 else None
+    return int(value) if value is not None and 1 <= value < 1e18 else None
 
 
 def _finite(word: str) -> float | None:

@@ -9,6 +9,7 @@ Source: nccl-tests 2.19.6, doc/PERFORMANCE.md.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ def halfwidth(word: str) -> float:
     """Return half of a printed number's last digit: 0.005 for ``12.34``."""
     digits, _, exponent = word.lower().partition("e")
     decimals = len(digits.partition(".")[2])
-    scale = int(exponent) if exponent.lstrip("+-").isdigit() else 0
+    scale = int(exponent) if re.fullmatch(r"[+-]?[0-9]{1,3}", exponent) else 0
     return float(0.5 * 10.0 ** (scale - decimals))
 
 

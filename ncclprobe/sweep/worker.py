@@ -181,7 +181,8 @@ class Worker:
         # Every rank says whether it refused: the library decides by what all ranks share, but it is not trusted here.
         slowest, refused, spent = self._side.largest((seconds, float(bool(message)), spent))
         yield Timed()
-        wrong = 0 if refused else self._side.total(self._side.count_wrong(step.point))
+        own = 0 if refused else self._side.count_wrong(step.point)
+        wrong = 0 if refused else self._side.total(own)
         status = Status.REFUSED if refused else Status.WRONG if wrong else Status.OK
         self._note(step.point, cell, status)
         if status is Status.OK:
@@ -198,10 +199,18 @@ class Worker:
                 spent_s=max(slowest, spent),
                 warmup=step.warmup,
                 operations=operations or 1,
-                message=message or (f"{wrong} wrong elements" if wrong else ""),
+                message=message or (self._whose(own, wrong) if wrong else ""),
                 ran=(self._side.ran,) if self._side.ran is not None else (),
             )
         )
+
+    def _whose(self, own: int, wrong: int) -> str:
+        """Return how many elements were wrong, and on which ranks; every rank asks, as all know of it."""
+        rank, last = self._side.rank, self._side.nranks - 1
+        high, low = self._side.largest((float(rank if own else -1), float(last - rank if own else -1)))
+        first, final = last - int(low), int(high)
+        where = f"rank {first}" if first == final else f"ranks between {first} and {final}"
+        return f"{wrong} wrong elements on {where}"
 
     def _timed_out(self, problem: MeasurementTimeout) -> Measured:
         """Return the measurement of the sample that hung.

@@ -24,7 +24,7 @@ from ncclprobe.report.html.markup import element, plain
 from ncclprobe.report.html.page import page
 from ncclprobe.report.html.pairs import pair_losses, pairs_figure
 from ncclprobe.report.html.part import Origin, Part, Shown
-from ncclprobe.report.html.secrecy import open_tokens, open_variables, without_secrets
+from ncclprobe.secrecy import open_tokens, open_variables, without_secrets
 from ncclprobe.report.text.runs import Run, all_findings
 from ncclprobe.report.text.verdict import verdict
 

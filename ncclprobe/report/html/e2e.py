@@ -11,11 +11,11 @@ from ncclprobe.records.e2e import Arm, Comparison, E2eDocument, Trial, TrialStat
 from ncclprobe.report.html.figures import MUTED, Figure, Look, Toggle, bars, figure, level, look, toggles
 from ncclprobe.report.html.markup import NOTHING, Markup, element, folded, joined, plain, table
 from ncclprobe.report.html.part import Body
-from ncclprobe.report.html.secrecy import is_secret, open_variables
 from ncclprobe.report.html.sweep_figures import broken, styled
 from ncclprobe.report.html.telemetry import sampled, telemetry_figures
 from ncclprobe.report.text.e2e_in_force import in_force_text
 from ncclprobe.report.text.e2e_times import COLUMNS, itself_s, spread_text, times_rows
+from ncclprobe.secrecy import is_secret, open_variables
 from ncclprobe.units import format_seconds
 
 _BASELINE = Look(colour="@ink", symbol="circle")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from ncclprobe.records.normal import Hardware
 from ncclprobe.report.html.markup import NOTHING, Markup, element, joined, table
 from ncclprobe.report.html.part import Origin, Shown, command
-from ncclprobe.report.html.secrecy import open_tokens, open_variables
+from ncclprobe.secrecy import open_tokens, open_variables
 
 _PROGRAMS = frozenset({"__main__.py", "ncclprobe"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-from ncclprobe.report.html.secrecy import without_secrets
+from ncclprobe.secrecy import without_secrets
 
 _VOID = frozenset({"input", "meta", "br"})
 

@@ -19,11 +19,11 @@ from ncclprobe.report.html.e2e import e2e_body
 from ncclprobe.report.html.markup import Markup, element, joined, table
 from ncclprobe.report.html.nodes import nodes_body
 from ncclprobe.report.html.part import Body, Part
-from ncclprobe.report.html.secrecy import open_variables
 from ncclprobe.report.html.sweep import sweep_body
 from ncclprobe.report.text.inspect import inspect_text
 from ncclprobe.report.text.profile import profile_text
 from ncclprobe.report.text.scan import scan_text
+from ncclprobe.secrecy import open_variables
 from ncclprobe.units import format_seconds, format_size
 
 

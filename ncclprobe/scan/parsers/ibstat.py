@@ -17,7 +17,9 @@ _QUOTED = rf":?[ \t]+[{_QUOTES}]([\w.-]+)[{_QUOTES}]"
 START = re.compile(
     rf"(?:^\W*C?A|(?<!\w)(?:CA|Switch|Router|iWARP RNIC|\?\?\?)){_QUOTED}|^\W*CA:?[ \t]+([A-Za-z]\w*_\w+)$"
 )
-STATUS_START = re.compile(rf"nfiniband device [{_QUOTES}]?([\w.-]+?)[{_QUOTES}]? port (\d+) status", re.IGNORECASE)
+STATUS_START = re.compile(
+    rf"nfiniband device [{_QUOTES}]?([\w.-]+?)[{_QUOTES}]? port (\d{{1,18}}) status", re.IGNORECASE
+)
 
 _PORT_KEYS = ("State", "Physical state", "Rate", "Base lid", "SM lid", "LMC", "Capability mask", "Port GUID",
               "Link layer", "Effective speed")  # fmt: skip

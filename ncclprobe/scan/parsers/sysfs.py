@@ -21,7 +21,7 @@ _ATTRIBUTES = (
     r"|fw_ver|board_id|node_guid|hca_type|device/numa_node"
 )
 PATH = re.compile(
-    rf"(?:infiniband/|(?<![\w./-]))(?P<name>[A-Za-z][\w.-]*)/(?:ports/(?P<port>\d+)/)?(?P<attribute>{_ATTRIBUTES})"
+    rf"(?:infiniband/|(?<![\w./-]))(?P<name>[A-Za-z][\w.-]*)/(?:ports/(?P<port>\d{{1,18}})/)?(?P<attribute>{_ATTRIBUTES})"
     r"(?::[ \t]*(?P<value>\S.*)|[ \t]*<==[ \t]*)?$"
 )
 SYMLINK = re.compile(r"(?P<address>[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])/infiniband/(?P<name>[A-Za-z][\w.-]*)")

@@ -18,7 +18,7 @@ _GUID = re.compile(r"((?:0x)?[0-9a-f]{16}|[0-9a-f]{4}(?::[0-9a-f]{4}){3})(?:\s.*
 _MASKED_GID = re.compile(r"[0-9a-f.*x]{0,4}(?::[0-9a-f.*x]{0,4}){7}", re.IGNORECASE)
 _LINK_LAYERS = {"ib": LinkLayer.INFINIBAND}
 _SILENT = ("", "n/a", "na", "none", "unknown", "<unknown>", "-", "???")
-_WIDTH = re.compile(r"\s*(\d+)X", re.IGNORECASE)
+_WIDTH = re.compile(r"\s*(\d{1,18})X", re.IGNORECASE)
 _SPEED = re.compile(r"\s*(\d+(?:\.\d+)?)\s*Gbps", re.IGNORECASE)
 
 
@@ -42,13 +42,13 @@ def link_layer(text: str) -> LinkLayer | None:
 
 def integer(text: str) -> int | None:
     """Return the integer that a value starts with, decimal or not: 4096 of ``4096 (5)``, 13247 of ``0x33bf``."""
-    match = re.match(r"\s*(0x[0-9a-f]+|\d+)(?![\w.])", text, re.IGNORECASE)
+    match = re.match(r"\s*(0x[0-9a-f]{1,16}|\d{1,18})(?![\w.])", text, re.IGNORECASE)
     return int(match[1], 0 if match[1][:2].lower() == "0x" else 10) if match else None
 
 
 def gbps(text: str) -> float | None:
     """Return the rate that a value starts with: 200 of ``200 Gb/sec (4X HDR)``, 2.5 of ``2.5``; None for 0."""
-    match = re.match(r"\s*(\d+(?:\.\d+)?)", text)
+    match = re.match(r"\s*(\d{1,18}(?:\.\d{1,18})?)", text)
     return float(match[1]) or None if match else None
 
 

@@ -1,0 +1,101 @@
+"""What must reach no record, report or log: values of names that say so, keys by their form, passwords in addresses.
+
+Source: the prefixes that GitHub, Hugging Face, OpenAI, Slack and AWS document for their keys; RFC 3986, section 3.2.1
+(``user:word@host``); RFC 6750, section 2.1 (``Bearer``); RFC 7519 (``eyJ`` begins a JSON web token)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+MASK = "(hidden)"
+Kind = TypeVar("Kind")
+
+_ANYWHERE = re.compile(r"\w*(?:SECRETS?|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?)")
+_LAST = re.compile(r"\w*(?:TOKEN|APIKEY|ACCESSKEY|PRIVATEKEY)|KEY|PWD")
+"""Parts of a name between ``_`` and ``-`` that make its value a secret, the latter at its end: HF_TOKEN and MY_KEY_2,
+but not max_tokens, token_bytes or NCCL_IB_PKEY."""
+_PUBLIC = frozenset({"PWD", "OLDPWD", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PAGER"})
+_VALUE = r"(?:\"[^\"]{0,4096}\"|'[^']{0,4096}'|\S+)"
+_ASSIGNED = re.compile(rf"(?<![\w-])(-{{0,2}}[A-Za-z_][\w-]{{0,120}})([\"']?\s{{0,4}}[=:]\s{{0,4}}){_VALUE}")
+_OPTION = re.compile(rf"(?<![\w-])(--[A-Za-z][\w-]{{0,120}})(\s{{1,4}}){_VALUE}")
+_BEARER = re.compile(r"(\bBearer\s{1,4})\S+", re.IGNORECASE)
+_ADDRESS = re.compile(r"((?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,20}://)[^\s/@]{1,500}@", re.IGNORECASE)
+_FORMED = re.compile(
+    r"(?<![A-Za-z0-9])(?:hf_[A-Za-z0-9]{20,200}|gh[pousr]_[A-Za-z0-9]{20,200}|github_pat_\w{20,200}|sk-[\w-]{20,200}"
+    r"|xox[abprs]-[\w-]{10,200}|A[KS]IA[A-Z0-9]{16}|glpat-[\w-]{20,200}|eyJ[\w-]{10,2000}\.[\w-]{4,4000}\.[\w-]{0,2000})"
+)
+
+
+def is_secret(name: str) -> bool:
+    """Return whether a variable's or an option's name says that its value is nobody's business."""
+    upper = name.strip("-").upper()
+    if upper in _PUBLIC or upper.startswith("AWS_"):
+        return upper not in _PUBLIC
+    parts = [part for part in re.split(r"[_.-]", upper) if part and not part.isdigit()]
+    return bool(parts and _LAST.fullmatch(parts[-1])) or any(map(_ANYWHERE.fullmatch, parts))
+
+
+def without_secrets(text: str) -> str:
+    """Return a text with the values of ``…TOKEN=…``, ``--api-key …``, ``user:word@host`` and known keys hidden."""
+    for pattern in (_ASSIGNED, _OPTION):
+        text = pattern.sub(_hidden, text)
+    text = _FORMED.sub(MASK, _BEARER.sub(rf"\g<1>{MASK}", text))
+    return _ADDRESS.sub(rf"\g<1>{MASK}@", text)
+
+
+def _hidden(match: re.Match[str]) -> str:
+    return f"{match[1]}{match[2]}{MASK}" if is_secret(match[1]) else match[0]
+
+
+def open_variables(variables: Mapping[str, object]) -> dict[str, str]:
+    """Return variables as text, the values of secret ones hidden."""
+    return {name: MASK if is_secret(name) else without_secrets(str(value)) for name, value in variables.items()}
+
+
+def open_tokens(tokens: Iterable[str]) -> Iterator[str]:
+    """Yield a command line's tokens; what follows ``--api-key`` and its like is hidden."""
+    hide = False
+    for token in tokens:
+        yield MASK if hide else without_secrets(token)
+        hide = token.startswith("-") and "=" not in token and is_secret(token)
+
+
+def opened(value: Any) -> Any:
+    """Return nested values as they may be kept: secrets in texts, under names that say so, and in lists of tokens."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, dict):
+        return {
+            key: MASK if isinstance(inner, str) and inner and is_secret(str(key)) else opened(inner)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        if value and all(isinstance(inner, str) for inner in value):
+            return [*open_tokens(value)]
+        return [opened(inner) for inner in value]
+    return value
+
+
+_SUSPICIOUS = re.compile(
+    rb"token|secret|passw|passphrase|credential|key|pwd|://|bearer|basic|aws_|hf_|gh[pousr]_|github_pat|sk-|xox|a[ks]ia"
+    rb"|glpat|eyJ",
+    re.IGNORECASE,
+)
+
+
+def kept_json(content: Any) -> bytes:
+    """Return JSON as it may be kept; what holds no sign of a secret is not looked through, which costs more."""
+    plain = msgspec.json.encode(content)
+    return msgspec.json.encode(opened(msgspec.to_builtins(content))) if _SUSPICIOUS.search(plain) else plain
+
+
+def open_record(record: Kind) -> Kind:
+    """Return a record as it may be kept."""
+    plain = msgspec.to_builtins(record)
+    kept = opened(plain)
+    return record if kept == plain else msgspec.convert(kept, type(record))
