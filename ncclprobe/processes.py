@@ -23,6 +23,7 @@ DEVNULL = subprocess.DEVNULL
 _PROC = pathlib.Path("/proc")
 MARK = "NCCLPROBE_STARTED"
 """Variable by which the processes of one started job are found on this host when nobody is their parent any more."""
+_SEGMENTS = "/dev/shm"  # noqa: S108, where Linux keeps POSIX shared memory
 _KILL_S = 1.0
 """How long killed processes are waited for; one in an uninterruptible system call may take longer."""
 END_S = 6.0
@@ -233,6 +234,21 @@ def environment_of(pid: int) -> dict[str, str]:
     """Return the variables that a process was started with; none where it has ended or is not ours."""
     pairs = (entry.partition("=") for entry in _environ(pid).decode("utf-8", "replace").split("\0"))
     return {name: value for name, equals, value in pairs if equals}
+
+
+def unname_shared_memory() -> None:
+    """Take the names of the MPICH segments that this process has mapped: the memory then ends with its last process.
+
+    A rank that is killed would leave them in /dev/shm, and their memory taken, until somebody removes them by hand.
+    To be called when all ranks have attached, that is after a barrier.
+    """
+    try:
+        maps = (_PROC / "self/maps").read_text("utf-8", "replace")
+    except OSError:
+        return
+    for path in {line.split(maxsplit=5)[5] for line in maps.splitlines() if f"{_SEGMENTS}/mpich_shm_" in line}:
+        with contextlib.suppress(OSError):  # another rank was faster, and the path ends with " (deleted)"
+            pathlib.Path(path).unlink()
 
 
 def started_at(pid: int) -> int:

@@ -25,6 +25,7 @@ from ncclprobe.backends.mpit import ControlVariables, Variable
 from ncclprobe.backends.pattern import Array, Pattern
 from ncclprobe.errors import BackendError
 from ncclprobe.names import Collective
+from ncclprobe.processes import unname_shared_memory
 from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Point
 
 ARENA_BYTES = 16 << 20
@@ -47,6 +48,8 @@ class MpiRank:
     def __init__(self) -> None:
         self.world = MPI.COMM_WORLD
         self.rank, self.nranks = self.world.rank, self.world.size
+        self.world.Barrier()
+        unname_shared_memory()
         self._selector = _Selector(self.world)
         self._patterns: dict[str, Pattern] = {}
         self._buffers: dict[Point, _Buffers] = {}

@@ -20,6 +20,7 @@ from ncclprobe.e2e.proxy import METRIC, InForce, ProxyReport, ProxyRequest
 from ncclprobe.errors import BackendError
 from ncclprobe.launchers.channel import Channel
 from ncclprobe.names import Collective
+from ncclprobe.processes import unname_shared_memory
 from ncclprobe.records.base import Record
 from ncclprobe.records.inspect import TunerRow
 from ncclprobe.records.sweep import Cell
@@ -159,6 +160,8 @@ def main() -> None:
     comm = MPI.COMM_WORLD
     channel = Channel()
     channel.abort = lambda: comm.Abort(1)
+    comm.Barrier()
+    unname_shared_memory()
     text = channel.receive() if comm.Get_rank() == 0 else b""
     request = msgspec.json.decode(comm.bcast(text), type=ProxyRequest)
     hosts = comm.allgather(MPI.Get_processor_name())

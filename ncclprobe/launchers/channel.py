@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import platform
 import queue
+import shutil
 import sys
 import threading
 import traceback
@@ -20,6 +21,8 @@ from types import TracebackType
 
 from ncclprobe.ranks import rank_from
 
+SCRATCH = "NCCLPROBE_SCRATCH"
+"""Variable with the ranks' folder for temporary files, which their starter removes."""
 _RECORD_SEPARATOR = b"\x1e"
 CHUNK_BYTES = 4096
 """Of the request, sent at a time; every pipe takes as much (POSIX, PIPE_BUF on Linux)."""
@@ -101,7 +104,7 @@ class Channel:
     def _read_all(self, chunks: queue.SimpleQueue[bytes]) -> None:
         while part := os.read(0, CHUNK_BYTES):
             chunks.put(part)
-        self._end()
+        self._end_alone()
 
     @staticmethod
     def _chunk() -> bytes:
@@ -117,6 +120,12 @@ class Channel:
     def _end_with_starter(self) -> None:
         while os.read(0, 1 << 16):
             pass
+        self._end_alone()
+
+    def _end_alone(self) -> None:
+        """End all ranks, the starter being gone, with the folder that it would have removed."""
+        if scratch := os.environ.get(SCRATCH):
+            shutil.rmtree(scratch, ignore_errors=True)
         self._end()
 
     def _die(self, kind: type[BaseException], problem: BaseException, trace: TracebackType | None) -> None:

@@ -7,15 +7,16 @@ import contextlib
 import os
 import secrets
 import selectors
+import tempfile
 import time
 from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import IO, Self
 
 from ncclprobe import processes
-from ncclprobe.errors import LaunchError, MeasurementTimeout, RankLostError
+from ncclprobe.errors import LaunchError, MeasurementTimeout, ProbeError, RankLostError
 from ncclprobe.launchers.base import Job, Launcher
-from ncclprobe.launchers.channel import CHUNK_BYTES, unframe
+from ncclprobe.launchers.channel import CHUNK_BYTES, SCRATCH, unframe
 from ncclprobe.launchers.endings import describe_end, telling
 from ncclprobe.nodesets import fold
 from ncclprobe.ranks import rank_from
@@ -24,6 +25,8 @@ from ncclprobe.units import format_seconds
 START_TIMEOUT_S = 120.0
 """What ranks may take until their first record: an interpreter's start on a cold network file system."""
 _TAIL_LINES = 200
+HERE = "local"
+"""Name of the launchers whose ranks are all on this host."""
 
 
 def run_ranks(
@@ -162,17 +165,29 @@ class _Ranks:
     def __init__(self, job: Job, launcher: Launcher) -> None:
         self._job, self._launcher = job, launcher
         self._pending, self._asked = b"", False
-        self._mark = secrets.token_hex(8)
-        self._process = processes.start(
-            launcher.command(job),
-            env={**os.environ, **launcher.environment(job), processes.MARK: self._mark},
-            stdin=processes.PIPE,
-        )
+        self._mark, self._scratch = secrets.token_hex(8), contextlib.ExitStack()
+        environment = {**os.environ, **launcher.environment(job), **self._own()}
+        try:
+            self._process = processes.start(launcher.command(job), env=environment, stdin=processes.PIPE)
+        except ProbeError:
+            self._scratch.close()
+            raise
         self._tail: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)
         self._partial = {"stdout": b"", "stderr": b""}
         self._selector = selectors.DefaultSelector()
         self._selector.register(_pipe(self._process.stdout), selectors.EVENT_READ, "stdout")
         self._selector.register(_pipe(self._process.stderr), selectors.EVENT_READ, "stderr")
+
+    def _own(self) -> dict[str, str]:
+        """Return variables that tell these ranks from others, and give those of this host a folder for temporary files.
+
+        Launchers and ranks that are killed cannot remove theirs.
+        """
+        own = {processes.MARK: self._mark}
+        if self._launcher.name == HERE:
+            folder = tempfile.TemporaryDirectory(prefix="ncclprobe-", ignore_cleanup_errors=True)
+            own["TMPDIR"] = own[SCRATCH] = self._scratch.enter_context(folder)
+        return own
 
     def read(self, limit_s: float) -> list[bytes] | None:
         """Return the records that came, one or more; None at the end of stdout and stderr.
@@ -228,6 +243,7 @@ class _Ranks:
         if not clean:  # a launcher that was killed, or gave up, may have left ranks to nobody
             processes.end_marked(self._mark)
         self._selector.close()
+        self._scratch.close()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             _pipe(pipe).close()
 
