@@ -10,7 +10,9 @@ import sys
 from collections.abc import Generator
 
 import pytest
+from leftovers import Leftovers
 
+LEFTOVERS = pytest.StashKey[Leftovers]()
 CI_HAS = ("docs", "mpi", "cluster", "slurm", "browser", "tmux", "prometheus")
 """Markers of what CI can run: skipped there, such a test fails."""
 
@@ -20,6 +22,26 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker, missing in MISSING.items():
         if item.get_closest_marker(marker) is not None and (reason := missing()):
             pytest.skip(reason)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Look around before anything is started, in the process that starts the others where there are several."""
+    if not hasattr(config, "workerinput"):
+        config.stash[LEFTOVERS] = Leftovers()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail where the session has left a process; in CI, where nobody else is at work, also where it has left a file."""
+    leftovers = session.config.stash.get(LEFTOVERS, None)
+    if leftovers is None or session.config.option.collectonly:
+        return
+    if left := [*leftovers.processes(), *(leftovers.files() if _in_ci() else [])]:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.write_line("")
+            reporter.write_line("\n  ".join(["These tests have left behind:", *left]), red=True)
 
 
 def _mpi_missing() -> str:

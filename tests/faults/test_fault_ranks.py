@@ -108,6 +108,7 @@ def test_a_killed_sweep_leaves_no_rank_and_goes_on(tmp_path: pathlib.Path) -> No
 
 
 @mpi
+@pytest.mark.slow  # its trials are those of tests/e2e, the death of a rank is that of the sweeps above
 def test_a_trial_whose_rank_dies_has_failed_and_the_comparison_goes_on(tmp_path: pathlib.Path) -> None:
     words = ("validate-e2e", "--workload", "proxy", "--nranks", "2", "--trials", "2", "--warmup", "0", "--budget", "60",
              "--candidate", "MPIR_CVAR_ALLREDUCE_INTRA_ALGORITHM=ring", "--seed", "1")  # fmt: skip
