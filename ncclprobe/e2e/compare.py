@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import functools
 import math
-import statistics
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from ncclprobe.e2e.location import located
 from ncclprobe.records.base import Interval, Record
 from ncclprobe.records.e2e import Arm, E2eVerdict, Trial, TrialStatus
 
@@ -20,11 +22,11 @@ ALPHA = 0.04
 SPENDING_POWER = 1.5
 """ALPHA · (n / N)^1.5 is spent after n of N pairs. Source: Kim & DeMets, Biometrika 74 (1987) 149."""
 FIRST_LOOK = 4
-"""Pairs; with fewer, Student's quantiles are too large to settle anything."""
+"""Pairs; with fewer, the bounds are too large to settle anything."""
 LOOK_GROWTH = 1.1
 """Pairs from one look to the next; looks that are closer together share nearly all their data."""
-PATHS = 200_000
-"""Simulated; the error rate is then met to 0.05 percentage points (one standard error)."""
+PATHS, AT_ONCE = 100_000, 10_000
+"""Simulated; the error rate is then met to 0.06 percentage points (one standard error)."""
 
 
 class Judgement(Record, frozen=True, kw_only=True):
@@ -33,7 +35,7 @@ class Judgement(Record, frozen=True, kw_only=True):
     verdict: E2eVerdict
     """The answer."""
     ratio: Interval | None
-    """Candidate's throughput / baseline's; None with under two pairs."""
+    """Candidate's throughput / baseline's; None with under two pairs, or before the first look of several."""
 
 
 def pairs(
@@ -82,7 +84,7 @@ def judged(ratios: Sequence[float], most: int, min_effect: float, *, final: bool
         comparisons: Arms beside the baseline; each gets an even share of the error budget (Bonferroni), so that all
             intervals hold together.
     """
-    if len(ratios) < 2:
+    if len(ratios) < 2 or (not final and len(ratios) < looks(most)[0]):
         return Judgement(verdict=E2eVerdict.INCONCLUSIVE, ratio=None)
     interval = ratio_interval(ratios, critical_value(len(ratios), most, final=final, alpha=ALPHA / comparisons))
     return Judgement(verdict=verdict_of(interval, min_effect), ratio=interval)
@@ -104,15 +106,22 @@ def verdict_of(interval: Interval, min_effect: float) -> E2eVerdict:
 
 
 def ratio_interval(ratios: Sequence[float], critical: float) -> Interval:
-    """Return the ratio, geometric mean ·/÷ exp(critical · standard error).
+    """Return the ratio, the pairs' centre ·/÷ exp(critical · standard error).
 
     Args:
         ratios: Two or more log-ratios of pairs.
         critical: In standard errors.
     """
-    mean = statistics.fmean(ratios)
-    half = critical * statistics.stdev(ratios) / math.sqrt(len(ratios))
-    return Interval(estimate=math.exp(mean), low=math.exp(mean - half), high=math.exp(mean + half))
+    centre, error = _located(tuple(ratios))
+    low, high = math.exp(centre - critical * error), math.exp(centre + critical * error)
+    return Interval(estimate=math.exp(centre), low=low, high=high)
+
+
+@functools.lru_cache(maxsize=256)
+def _located(ratios: tuple[float, ...]) -> tuple[float, float]:
+    """Return the pairs' centre and its standard error; a comparison asks again after each trial."""
+    (centre,), (error,) = located(np.array([ratios], dtype=np.float64))
+    return float(centre), float(error)
 
 
 def critical_value(count: int, most: int, *, final: bool, alpha: float = ALPHA) -> float:
@@ -124,12 +133,9 @@ def critical_value(count: int, most: int, *, final: bool, alpha: float = ALPHA) 
         final: Whether all that is left of the error budget is spent.
         alpha: The error budget.
     """
-    planned = looks(most)
-    if not final and count in planned:
-        return _critical_values(planned, tuple(_spent(n, most, alpha) for n in planned))[planned.index(count)]
-    before = tuple(n for n in planned if n < count)
-    spent = (*(_spent(n, most, alpha) for n in before), alpha if final else _spent(count, most, alpha))
-    return _critical_values((*before, count), spent)[-1]
+    counts = (*(n for n in looks(most) if n < count), count)
+    spent = tuple(_spent(n, most, alpha) for n in counts[:-1])
+    return _look(counts, (*spent, alpha if final else _spent(count, most, alpha))).bound
 
 
 def _spent(count: int, most: int, alpha: float) -> float:
@@ -137,28 +143,43 @@ def _spent(count: int, most: int, alpha: float) -> float:
     return alpha * math.pow(min(1.0, count / most), SPENDING_POWER)
 
 
-@functools.lru_cache(maxsize=256)
-def _critical_values(counts: tuple[int, ...], spent: tuple[float, ...]) -> tuple[float, ...]:
-    """Return the bounds of |t| at each look, so that ``spent[k]`` of all paths without an effect have left by look k.
+class _Look(NamedTuple):
+    """A look at simulated paths without an effect."""
 
-    t has a distribution free of the unknown variance, so simulated paths give the bounds exactly but for their number.
+    bound: float
+    """Of the distance from no effect, in standard errors, at which a path leaves."""
+    alive: npt.NDArray[np.bool_]
+    """Which have not left, shape ``P``."""
+
+
+@functools.lru_cache(maxsize=256)
+def _look(counts: tuple[int, ...], spent: tuple[float, ...]) -> _Look:
+    """Return the last of several looks, by which the last share of ``spent`` of all paths have left.
+
+    The distance in standard errors has a distribution free of the unknown variance, so simulated paths give the bounds
+    exactly but for their number.
+
+    Args:
+        counts: Pairs at each look.
+        spent: Share of the paths that have left by then.
 
     Source: Lan & DeMets, Biometrika 70 (1983) 659; Jennison & Turnbull, Group Sequential Methods (2000), chapter 9
     (repeated confidence intervals).
     """
-    draw = np.random.default_rng(20261122)
-    sum_P, squares_P, alive_P = np.zeros(PATHS), np.zeros(PATHS), np.ones(PATHS, dtype=bool)
-    bounds, gone = [], 0
-    for n in range(1, counts[-1] + 1):
-        x_P = draw.standard_normal(PATHS)
-        sum_P += x_P
-        squares_P += x_P * x_P
-        if n in counts:
-            t_P = np.abs(sum_P) / np.sqrt(n * (squares_P - sum_P * sum_P / n) / (n - 1))
-            leaving = max(1, round(spent[counts.index(n)] * PATHS) - gone)
-            remaining = t_P[alive_P]
-            bound = float(np.partition(remaining, len(remaining) - leaving)[len(remaining) - leaving])
-            alive_P &= t_P < bound
-            gone += leaving
-            bounds.append(bound)
-    return tuple(bounds)
+    alive_P = _look(counts[:-1], spent[:-1]).alive if len(counts) > 1 else np.ones(PATHS, dtype=np.bool_)
+    distance_P = _distances(counts[-1])
+    remaining = distance_P[alive_P]
+    leaving = max(1, round(spent[-1] * PATHS) - (PATHS - len(remaining)))
+    place = len(remaining) - leaving
+    bound = float(np.partition(remaining, place)[place])
+    return _Look(bound=bound, alive=alive_P & (distance_P < bound))
+
+
+def _distances(count: int) -> npt.NDArray[np.floating]:
+    """Return how far each path is from no effect after that many pairs; later pairs come on top of the same ones."""
+    parts = []
+    for seed in range(PATHS // AT_ONCE):
+        draw = np.random.default_rng([20261122, seed])
+        centre_P, error_P = located(draw.standard_normal((count, AT_ONCE), dtype=np.float32).T)
+        parts.append(np.abs(centre_P) / error_P)
+    return np.concatenate(parts)

@@ -99,7 +99,10 @@ class _Replay:
     """The trials so far, laid along the plan."""
 
     def __init__(self, options: E2eOptions, metric: str, trials: Sequence[Trial]) -> None:
-        self._options, self._metric, self._trials = options, metric, trials
+        self._options, self._trials = options, trials
+        lower = options.lower_is_better
+        self._pairs = {arm: pairs(trials, metric, lower_is_better=lower, arm=arm) for arm in options.arms}
+        """Of all trials; the first ones are the same, however many follow."""
         self._at = 0
         self._given_up: list[str] = []
 
@@ -147,11 +150,11 @@ class _Replay:
 
     def _is_settled(self, arm: str, pairs_done: int) -> bool:
         """Return whether an arm has its verdict; one that slowdowns make doubtful may become clear with more trials."""
-        trials, lower = self._trials[: self._at], self._options.lower_is_better
-        ratios = pairs(trials, self._metric, lower_is_better=lower, arm=arm)[:pairs_done]
+        ratios = self._pairs[arm][:pairs_done]
         if not is_settled(self._options, ratios):
             return False
-        judgement = held(_judged(self._options, ratios), excess(trials, arm), self._options.min_effect)
+        over = excess(self._trials[: self._at], arm)
+        judgement = held(_judged(self._options, ratios), over, self._options.min_effect)
         return judgement.verdict is not E2eVerdict.INCONCLUSIVE
 
     def _lacks_time(self, needed: int) -> bool:

@@ -1,11 +1,14 @@
 import math
 import random
+import statistics
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncclprobe.e2e.compare import ALPHA, critical_value, judged, looks, pairs, ratio_interval, verdict_of
+from ncclprobe.e2e.location import located
 from ncclprobe.records.base import Interval
 from ncclprobe.records.e2e import Arm, E2eVerdict, Trial, TrialStatus
 
@@ -55,10 +58,26 @@ def test_looks_come_after_whole_blocks(most, expected):
     assert looks(most) == expected
 
 
-@pytest.mark.parametrize(("count", "quantile"), [(2, 15.89), (3, 4.849), (4, 3.482)])
-def test_a_single_look_uses_students_quantile(count, quantile):
-    """Quantiles of Student's t for 1 to 3 degrees of freedom at 0.04, two-sided, from tables."""
-    assert critical_value(count, count, final=True) == pytest.approx(quantile, rel=0.02)
+def test_a_single_look_at_two_pairs_uses_students_quantile():
+    """Student's t with a degree of freedom at 0.04, two-sided, from tables; two values are never cut."""
+    assert critical_value(2, 2, final=True) == pytest.approx(15.89, rel=0.02)
+
+
+@pytest.mark.parametrize("outlier", [-1.4, -10.0, 3.0])
+def test_an_outlier_hardly_moves_the_ratio_and_its_size_does_not_matter(outlier):
+    quiet = [0.05 + 0.01 * (-1) ** at for at in range(15)]
+    ratio = ratio_interval([*quiet, outlier], 2.5)
+    assert ratio.estimate == pytest.approx(math.exp(0.05), rel=0.003)
+    assert 1.03 < ratio.low < ratio.high < 1.07
+    assert ratio == ratio_interval([*quiet, 100 * outlier], 2.5)
+
+
+def test_without_outliers_centre_and_error_are_nearly_those_of_the_mean():
+    draw = random.Random(5)
+    values = [draw.gauss(0.1, 0.05) for _ in range(40)]
+    (centre,), (error,) = located(np.array([values]))
+    assert centre == pytest.approx(statistics.fmean(values), abs=0.003)
+    assert error == pytest.approx(statistics.stdev(values) / math.sqrt(40), rel=0.1)
 
 
 def test_early_looks_are_stricter_than_the_last_and_all_stricter_than_one_look():
@@ -82,7 +101,7 @@ def walk(draw, most, effect, noise):
 
 @pytest.mark.parametrize("noise", [0.01, 0.07])
 def test_identical_arms_are_rarely_told_apart_although_the_data_are_looked_at_often(noise):
-    draw, runs = random.Random(7), 1500
+    draw, runs = random.Random(7), 800
     wrong = sum(walk(draw, 20, 0.0, noise).verdict in (E2eVerdict.FASTER, E2eVerdict.SLOWER) for _ in range(runs))
     assert wrong / runs <= ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / runs)
 
@@ -99,6 +118,12 @@ def test_an_effect_is_found_and_its_interval_holds_it(effect):
 def test_one_pair_says_nothing():
     assert judged([0.5], 10, 0.02, final=True).ratio is None
     assert judged([], 10, 0.02, final=True).verdict is E2eVerdict.INCONCLUSIVE
+
+
+def test_nothing_is_said_before_the_first_look_while_pairs_are_to_come():
+    assert judged([0.5, 0.4, 0.6], 120, 0.02, final=False).ratio is None
+    assert judged([0.5, 0.4, 0.6], 120, 0.02, final=True).ratio is not None
+    assert judged([0.5, 0.4, 0.6], 3, 0.02, final=False).ratio is not None
 
 
 def test_values_without_any_spread_are_clear():
