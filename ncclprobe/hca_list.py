@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ncclprobe.decoding import whole_number
+
 
 class Selection(NamedTuple):
     """NCCL_IB_HCA, taken apart."""
@@ -38,4 +40,4 @@ def parse_selection(value: str) -> Selection:
 def _item(word: str) -> tuple[str, int | None]:
     name, _, rest = word.partition(":")
     port = rest.partition(":")[0]  # a rail and a plane may follow from 2.30 on
-    return name, int(port) if port.isdigit() else None
+    return name, whole_number(port)

@@ -27,7 +27,7 @@ _BEARER = re.compile(r"(\bBearer\s{1,4})\S+", re.IGNORECASE)
 _ADDRESS = re.compile(r"((?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,20}://)[^\s/@]{1,500}@", re.IGNORECASE)
 _FORMED = re.compile(
     r"(?<![A-Za-z0-9])(?:hf_[A-Za-z0-9]{20,200}|gh[pousr]_[A-Za-z0-9]{20,200}|github_pat_\w{20,200}|sk-[\w-]{20,200}"
-    r"|xox[abprs]-[\w-]{10,200}|A[KS]IA[A-Z0-9]{16}|glpat-[\w-]{20,200}|eyJ[\w-]{10,2000}\.[\w-]{4,4000}\.[\w-]{0,2000})"
+    r"|xox[abprs]-[\w-]{10,200}|A[KS]IA[A-Z0-9]{16}|glpat-[\w-]{20,200}|eyJ[\w-]{4,2000}\.[\w-]{4,4000}\.[\w-]{0,2000})"
 )
 
 
@@ -74,7 +74,7 @@ def opened(value: Any) -> Any:
             key: MASK if isinstance(inner, str) and inner and is_secret(str(key)) else opened(inner)
             for key, inner in value.items()
         }
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         if value and all(isinstance(inner, str) for inner in value):
             return [*open_tokens(value)]
         return [opened(inner) for inner in value]

@@ -316,12 +316,15 @@ def read_document(path: pathlib.Path, types: Iterable[type[Document]]) -> Docume
 def _converted(content: Any, kind: type[Document], file: pathlib.Path) -> Document:
     try:
         document = msgspec.convert(content, kind)
-        datetime.datetime.fromisoformat(document.created)
-        return document
-    except (msgspec.ValidationError, ValueError) as problem:
+    except msgspec.ValidationError as problem:
         raise RunDirectoryError(
             f"{file} is no valid {schema_of(kind)}: {problem}; `ncclprobe schema` prints what it must hold"
         ) from problem
+    from ncclprobe.records.consistency import contradiction  # knows every command's document
+
+    if wrong := contradiction(document):
+        raise RunDirectoryError(f"{file} is no valid {schema_of(kind)}: {wrong}; was it edited?")
+    return document
 
 
 def schema_of(kind: type[Document]) -> str:

@@ -21,6 +21,8 @@ COLUMNS = "collective_type,min_bytes,max_bytes,algorithm,protocol,channels,nNode
 WILDCARD = -1
 LONGEST_LINE = 254
 """A longer line is read in two halves by NVIDIA's plugin, and the second half as a row of its own."""
+MOST_CHANNELS = 64
+"""Of a communicator. Source: NCCL 2.28.9, src/include/device.h (``MAXCHANNELS``)."""
 REQUIRED_FIELDS = 8
 """numPipeOps and regBuff may be absent."""
 OWN_CHANNELS = 0
@@ -29,7 +31,7 @@ OWN_CHANNELS = 0
 Source: NCCL 2.28.9, ext-tuner/example/plugin.c (``pluginGetCollInfo``) and src/enqueue.cc (``nMaxChannels == 0``)
 """
 
-_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _NUMBER = re.compile(r"-1|\d{1,19}")
 _Name = TypeVar("_Name", Algo, Proto)
 
@@ -150,6 +152,8 @@ def _row(line: str, source: str, number: int) -> TunerRow:
     if collective is None or not all(_NUMBER.fullmatch(field) for field in numbers) or not all(map(_is_word, words)):
         raise ParseError(f"not a row of {COLUMNS}", source=source, line=number, text=line)
     low, high, channels, nnodes, nranks, *rest = map(int, numbers)
+    if channels > MOST_CHANNELS:
+        raise ParseError(f"NCCL has {MOST_CHANNELS} channels at most", source=source, line=number, text=line)
     if any(value != WILDCARD for value in rest) or not 0 <= low <= high:
         raise ParseError("numPipeOps and regBuff must be -1, and min_bytes 0 to max_bytes", source=source, line=number)
     return TunerRow(

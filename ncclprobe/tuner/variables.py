@@ -61,11 +61,12 @@ class Catalog(Record, frozen=True, kw_only=True):
     sglang: dict[str, SglangName]
 
 
+@functools.cache
 def release(version: str) -> tuple[int, ...]:
     """Return ``2.27.3`` as numbers; letters end it."""
     numbers = []
     for part in version.split("."):
-        if not part.isdigit():
+        if not (part.isascii() and part.isdigit() and len(part) < 10):
             break
         numbers.append(int(part))
     return tuple(numbers)
