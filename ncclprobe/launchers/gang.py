@@ -41,6 +41,8 @@ TROUBLE_S = 3.0
 _GOOD, _TROUBLE, _LOST = b"+", b"!", b"-"
 _HEADER = struct.Struct("!cI")
 _MOST_BYTES = 1 << 26
+_ARRIVAL_BYTES = 1 << 12
+"""Of what one says who comes: a stranger is not to fill the memory before the token is looked at."""
 
 
 class Arrival(Record, frozen=True, kw_only=True):
@@ -92,25 +94,12 @@ class Meeting:
         with contextlib.suppress(OSError):
             while len(come) < self._nranks:
                 link, _ = self._server.accept()
-                if (arrival := self._arrival(link)) is not None:
+                if (arrival := _arrival(link, self._token, self._nranks)) is not None:
                     come[arrival.rank] = link, arrival
             for link, _ in come.values():
                 _send(link, _GOOD, msgspec.json.encode(come[0][1]))
         for link, _ in come.values():
             link.close()
-
-    def _arrival(self, link: socket.socket) -> Arrival | None:
-        """Return who has come, None for a stranger."""
-        link.settimeout(TRY_S)
-        try:
-            arrival = from_json(_receive(link)[1], Arrival)
-        except (OSError, msgspec.DecodeError):
-            link.close()
-            return None
-        if not secrets.compare_digest(arrival.token, self._token) or not 0 <= arrival.rank < self._nranks:
-            link.close()
-            return None
-        return arrival
 
 
 def own_addresses() -> tuple[str, ...]:
@@ -235,7 +224,8 @@ class Gang:
         if self.rank:
             self._links[0] = self._greet(self._told(arrival))
             return
-        with socket.create_server(("", 0), backlog=self.nranks) as hub:
+        here = self._meet.endswith("@127.0.0.1")
+        with socket.create_server(("127.0.0.1" if here else "", 0), backlog=self.nranks) as hub:
             self._told(arrival.with_(hub=("127.0.0.1", *own_addresses()), port=hub.getsockname()[1]))
             self._await(hub)
 
@@ -258,18 +248,28 @@ class Gang:
         return link
 
     def _await(self, hub: socket.socket) -> None:
-        """Take in the other ranks on rank 0."""
-        hub.settimeout(MEET_TIMEOUT_S)
+        """Take in the other ranks on rank 0; strangers are sent away."""
+        deadline = time.monotonic() + MEET_TIMEOUT_S
         while len(self._links) < self.nranks - 1:
+            hub.settimeout(max(0.1, deadline - time.monotonic()))
             try:
                 link, _ = hub.accept()
-                link.settimeout(TRY_S)
-                arrival = from_json(_receive(link)[1], Arrival)
-            except (OSError, msgspec.DecodeError) as problem:
+            except OSError as problem:
                 raise LaunchError(f"not all ranks reached rank 0 on {platform.node()}: {problem}") from problem
-            if secrets.compare_digest(arrival.token, self._token):
+            if (arrival := _arrival(link, self._token, self.nranks)) is not None:
                 link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._links[arrival.rank] = link
+
+
+def _arrival(link: socket.socket, token: str, nranks: int) -> Arrival | None:
+    """Return who has come, None for a stranger, whose link is closed."""
+    link.settimeout(TRY_S)
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        arrival = from_json(_receive(link, _ARRIVAL_BYTES)[1], Arrival)
+        if secrets.compare_digest(arrival.token.encode(), token.encode()) and 0 <= arrival.rank < nranks:
+            return arrival
+    link.close()
+    return None
 
 
 def _error(mark: bytes, answer: bytes) -> MeasurementTimeout:
@@ -300,14 +300,14 @@ def _send(link: socket.socket, mark: bytes, content: bytes) -> None:
     link.sendall(_HEADER.pack(mark, len(content)) + content)
 
 
-def _receive(link: socket.socket) -> tuple[bytes, bytes]:
+def _receive(link: socket.socket, most: int = _MOST_BYTES) -> tuple[bytes, bytes]:
     """Return a frame's mark and content.
 
     Raises:
         OSError: The other end is gone, too slow, or no rank.
     """
     mark, size = _HEADER.unpack(_exactly(link, _HEADER.size))
-    if size > _MOST_BYTES:
+    if size > most:
         raise ConnectionError(f"a frame of {size} bytes")
     return mark, _exactly(link, size)
 

@@ -100,6 +100,25 @@ def test_strangers_are_not_let_in() -> None:
         gang.close()
 
 
+@pytest.mark.parametrize(
+    "said",
+    [b"GET / HTTP/1.1\r\n\r\n", b"+\xff\xff\xff\xff", b"+\x00\x00\x00\x02\xff\xfe", b"+\x00\x00\x07\xd0" + b"[" * 2000,
+     b'+\x00\x00\x00\x22{"token":"\xc3\xa9","rank":0,"host":"h"}'],
+    ids=["http", "4 GiB", "no UTF-8", "nested", "no ASCII"],
+)  # fmt: skip
+def test_the_meeting_outlives_what_strangers_say(said: bytes) -> None:
+    with Meeting(2, here=True) as meeting:
+        port = int(dict(meeting.environment)[MEET_VARIABLE].split("@")[1])
+        with socket.create_connection(("127.0.0.1", port)) as stranger:
+            stranger.sendall(said)
+            stranger.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(ConnectionResetError):
+                assert stranger.recv(1) == b""
+        job = python_job("unused", nranks=2, env=meeting.environment).with_(program=(sys.executable, RANK, "gather"))
+        line = next(run_ranks(job, SpawnLauncher(), timeout_s=20))
+        assert json.loads(line)[0] == ["from 0", "from 1"]
+
+
 def test_own_addresses_are_no_loopback() -> None:
     assert all(not address.startswith("127.") for address in own_addresses())
 
