@@ -63,6 +63,16 @@ def test_a_directory_that_vanishes_is_told_at_the_next_line(tmp_path: pathlib.Pa
             directory.append(LaunchBroken(launch=0, message="lost"), "launch-broken")
 
 
+def test_a_file_that_cannot_be_made_is_one_line(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/trials").touch()
+    words = ("validate-e2e", "--workload", "command", "--metric", "([0-9]+)", "--candidate", "A=1", "--", "echo", "1")
+    with Run(tmp_path, *words) as run:
+        ended = run.ended()
+    assert ended.status == 1
+    assert ended.stderr == f"Error: {run.out / 'trials'}: File exists; what was measured is kept\n"
+
+
 def test_a_second_run_in_one_directory_is_refused_at_once(tmp_path: pathlib.Path) -> None:
     manifest = Manifest(command="sweep", argv=(), seed=1)
     resume = ("sweep", "--resume", str(tmp_path / "run"))

@@ -13,7 +13,7 @@ import pytest
 from fault_runs import Run
 
 from ncclprobe import processes
-from ncclprobe.errors import HostsGoneError, LaunchError, MissingDependencyError
+from ncclprobe.errors import BackendError, HostsGoneError, LaunchError, MissingDependencyError
 from ncclprobe.launchers.base import Job
 from ncclprobe.launchers.mpirun import Flavour, MpirunLauncher
 from ncclprobe.launchers.reach import check_hosts
@@ -21,6 +21,7 @@ from ncclprobe.launchers.run import run_ranks
 from ncclprobe.launchers.srun import SrunLauncher
 from ncclprobe.scan.gpus import read_gpus
 from ncclprobe.tuner import build
+from ncclprobe.tuner.live import LiveTuner
 
 COMPILER = shutil.which("cc")
 NVML = """
@@ -141,6 +142,13 @@ def test_an_srun_that_never_starts_anything_ends_with_its_name(
         ended = run.ended(200)
     assert ended.status in (1, 3)
     assert "dgx001" in ended.stderr or "dgx[001-002]" in ended.stderr
+
+
+def test_a_plugin_that_cannot_be_loaded_is_told(tmp_path: pathlib.Path) -> None:
+    broken = tmp_path / "tuner.so"
+    broken.write_bytes(b"\x7fELF, cut off")
+    with pytest.raises(BackendError, match=rf"cannot load the tuner plugin {broken}: .*file too short"):
+        LiveTuner(broken)
 
 
 def test_a_compiler_that_hangs_is_told(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
