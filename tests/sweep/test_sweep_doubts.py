@@ -10,7 +10,7 @@ from sweep_worlds import LL, RING, SIZES, raced, world
 
 from ncclprobe.backends.fabric import Fault, Noise
 from ncclprobe.findings import Finding, has_error
-from ncclprobe.records.sweep import Cell, Choice, Ratio, TableRow, Verdict
+from ncclprobe.records.sweep import Cell, Choice, LaunchBroken, Ratio, TableRow, Verdict
 from ncclprobe.sweep.doubts import doubts
 from ncclprobe.sweep.race import Race
 
@@ -43,6 +43,16 @@ def test_a_broken_cell(kind, code, message):
     finding = only(raced(world(faults=(Fault(kind=kind, algo="Tree", proto="LL"),))))
     assert (finding.severity, finding.code, finding.subject) == ("error", code, "Tree/LL")
     assert finding.message == message
+
+
+def test_ranks_that_were_lost_are_told_once():
+    race = raced(world())
+    race.broke(LaunchBroken(launch=0, message="rank 1 on n2: Killed (signal 9)\nNo sample was in flight."))
+    assert only(race).message == (
+        "ranks died or were stopped once: rank 1 on n2: Killed (signal 9); what they were at was measured again"
+    )
+    race.broke(LaunchBroken(launch=1, message="another"))
+    assert only(race).message.startswith("ranks died or were stopped 2 times, the first time: rank 1 on n2")
 
 
 def test_each_broken_cell_has_its_own():
