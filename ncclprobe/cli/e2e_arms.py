@@ -7,6 +7,7 @@ import pathlib
 import re
 from collections.abc import Iterable
 
+from ncclprobe.cli.reading import whole_file
 from ncclprobe.cli.settings import measured_library, measuring_manifest, run_settings
 from ncclprobe.e2e.sglang_command import layout_of
 from ncclprobe.errors import UsageError
@@ -135,6 +136,6 @@ def with_plugin(arm: ArmSettings) -> ArmSettings:
 
 def _read_table(path: pathlib.Path) -> tuple[TunerRow, ...]:
     try:
-        return parse_table(path.read_text(encoding="utf-8"), str(path))
+        return parse_table(whole_file(path).decode(), str(path))
     except (OSError, UnicodeDecodeError) as problem:
         raise UsageError(f"{TABLE_VARIABLE}: cannot read {path} ({problem}); name a tuner table") from problem

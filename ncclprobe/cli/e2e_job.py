@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from ncclprobe.cli.output import note
+from ncclprobe.cli.reading import whole_file
 from ncclprobe.errors import ProbeError, UsageError
 from ncclprobe.launchers.jobs import failure, has_job, settle, submit, submitted, watch
 from ncclprobe.launchers.schedulers import SCHEDULERS
@@ -226,7 +227,7 @@ def _site(path: pathlib.Path | None) -> Site:
     if path is None:
         return Site()
     try:
-        return parse_site(path.read_text(encoding="utf-8"), str(path))
+        return parse_site(whole_file(path).decode(), str(path))
     except (OSError, UnicodeDecodeError) as problem:
         raise UsageError(f"cannot read --site {path}: {problem}") from problem
 

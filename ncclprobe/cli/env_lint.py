@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -12,6 +11,7 @@ import click
 import msgspec
 
 from ncclprobe.cli.colour import painted, visible
+from ncclprobe.cli.reading import whole_file
 from ncclprobe.cli.verbosity import is_quiet, verbosity_options
 from ncclprobe.errors import ProbeError, UsageError
 from ncclprobe.findings import Finding, Severity, has_error
@@ -90,10 +90,8 @@ def _scripts(files: Sequence[pathlib.Path], environ: bool) -> list[Script]:
 
 
 def _text(path: pathlib.Path) -> str:
-    if str(path) == "-":
-        return sys.stdin.buffer.read().decode("utf-8", "replace")
     try:
-        return path.read_bytes().decode("utf-8", "replace")
+        return whole_file(path).decode("utf-8", "replace")
     except OSError as problem:
         raise ProbeError(f"cannot read {path}: {problem.strerror}; name a file") from problem
 

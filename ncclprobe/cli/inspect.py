@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import pathlib
-import sys
 
 import click
 
 from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
+from ncclprobe.cli.reading import LOG_BYTES, whole_file
 from ncclprobe.errors import UsageError
 from ncclprobe.findings import error
 from ncclprobe.inspect.recognise import inspect
@@ -18,7 +18,6 @@ from ncclprobe.report.text.inspect import inspect_text
 from ncclprobe.store import Manifest, RunDirectory, command_line, relevant_environment
 
 NAME = "inspect"
-STDIN = "-"
 
 
 @click.command(NAME)
@@ -59,7 +58,7 @@ def _content(name: str) -> bytes:
         UsageError: It cannot be read.
     """
     try:
-        return sys.stdin.buffer.read() if name == STDIN else pathlib.Path(name).read_bytes()
+        return whole_file(name, LOG_BYTES)
     except OSError as problem:
         hint = "; name the files in it" if pathlib.Path(name).is_dir() else ""
         raise UsageError(f"cannot read {name}: {problem.strerror or problem}{hint}") from problem

@@ -176,7 +176,7 @@ def _halves(tokens: list[str], columns: list[str] | None) -> Iterator[list[str]]
 
 def _layout(count: int, columns: list[str] | None) -> tuple[int, int] | None:
     """Return the width and the number of halves of a row with ``count`` values, of which the first may be the root."""
-    if columns:
+    if columns and "algbw" in columns[1:]:
         number, width = columns.count("algbw"), _width(columns)
         if count - width * number in (0, 1):
             return width, number

@@ -24,7 +24,7 @@ STATUS_START = re.compile(
 _PORT_KEYS = ("State", "Physical state", "Rate", "Base lid", "SM lid", "LMC", "Capability mask", "Port GUID",
               "Link layer", "Effective speed")  # fmt: skip
 _DEVICE_KEYS = ("CA type", "Firmware version", "Hardware version", "Node GUID", "System image GUID", "Number of ports")
-_KEYS = keyed.keys(r"[Pp]ort \d+", *_PORT_KEYS, *_DEVICE_KEYS)
+_KEYS = keyed.keys(r"[Pp]ort \d{1,4}", *_PORT_KEYS, *_DEVICE_KEYS)
 _STATUS_KEYS = keyed.keys("default gid", "base lid", "sm lid", "state", "phys state", "rate", "link_layer")
 
 

@@ -22,7 +22,7 @@ _PORT_KEYS = (
     "state", "max_mtu", "active_mtu", "sm_lid", "port_lid", "port_lmc", "link_layer", "active_width", "active_speed",
     "effective_speed", "phys_state", "gid_tbl_len",
 )  # fmt: skip
-_KEYS = keyed.keys("h?ca_id", "port", r"GID\[\s*\d+\]", *_DEVICE_KEYS, *_PORT_KEYS)
+_KEYS = keyed.keys("h?ca_id", "port", r"GID\[\s{0,8}\d{1,6}\]", *_DEVICE_KEYS, *_PORT_KEYS)
 
 
 def read(lines: Iterable[Line]) -> list[Hca]:

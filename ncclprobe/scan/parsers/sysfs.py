@@ -17,7 +17,7 @@ from ncclprobe.records.scan import Gid, Hca, Port
 from ncclprobe.scan.parsers import values
 
 _ATTRIBUTES = (
-    r"state|phys_state|rate|link_layer|lid|sm_lid|gids/\d+|gid_attrs/types/\d+|gid_attrs/ndevs/\d+"
+    r"state|phys_state|rate|link_layer|lid|sm_lid|gids/\d{1,6}|gid_attrs/types/\d{1,6}|gid_attrs/ndevs/\d{1,6}"
     r"|fw_ver|board_id|node_guid|hca_type|device/numa_node"
 )
 PATH = re.compile(

@@ -25,8 +25,8 @@ MAX_LINKS = 18
 
 _WORDS = "NODE|SYS|PIX|PXB|PHB|SOC|NV[0-9]{1,2}|X"
 _RELATION = re.compile(rf"[ \t]*({_WORDS}|N/A)(?=[ \t]|$|{_WORDS})")
-_GPU = re.compile(r"GPU\d+")
-_LABEL = re.compile(r"GPU\d+|[A-Za-z][\w.-]*[\d_][\w.-]*")
+_GPU = re.compile(r"GPU\d{1,4}")
+_LABEL = re.compile(r"GPU\d{1,4}|[A-Za-z][\w.-]*[\d_][\w.-]*")
 _GLUED = re.compile(r"(?<=\d)(?=(?:GPU|NIC)\d)|(?<=GPU\d)(?=[a-z])|(?<=GPU\d\d)(?=[a-z])")
 _TAIL = re.compile(r"(GPU[ \t]+NUMA)[ \t]+ID|\b(CPU|NUMA)\b(?:[ \t]+Affinity)?|\b(MIG)\b", re.IGNORECASE)
 _USUAL_TAIL = ("CPU", "NUMA", "GPU NUMA")
