@@ -15,6 +15,8 @@ from ncclprobe.tuner.lint_case import Case, Doubt, integer
 from ncclprobe.tuner.script import Setting
 from ncclprobe.tuner.variables import Variable
 
+MOST_NAMES = 256
+"""Of NCCL_IB_HCA that are compared with each other; NCCL uses 32 HCAs. Source: NCCL 2.28.9, src/transport/net_ib.cc."""
 LEVELS = ("LOC", "NVL", "NVB", "C2C", "PIX", "PXB", "P2C", "PXN", "PHB", "SYS")
 """Source: NCCL 2.30.7, src/graph/topo.cc (``topoPathTypeStr``)."""
 
@@ -112,7 +114,7 @@ def _hca_lists(case: Case) -> Iterator[Doubt]:
 
 def _prefixes(setting: Setting, value: str) -> Iterator[Doubt]:
     selection = parse_selection(value)
-    names = [name for name, _ in selection.items]
+    names = [name for name, _ in selection.items[:MOST_NAMES]]
     verb = "excludes" if selection.exclude else "takes"
     hint = f"write {setting.name}={'^=' if selection.exclude else '='}{value.lstrip('^')}, whose names match exactly"
     for name in names if not selection.exact else ():
