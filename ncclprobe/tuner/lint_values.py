@@ -16,7 +16,7 @@ from ncclprobe.tuner.script import Setting
 from ncclprobe.tuner.variables import Variable
 
 MOST_NAMES = 256
-"""Of NCCL_IB_HCA that are compared with each other; NCCL uses 32 HCAs. Source: NCCL 2.28.9, src/transport/net_ib.cc."""
+"""Of NCCL_IB_HCA that are compared with each other; NCCL uses 32 HCAs (its 2.28.9, src/transport/net_ib.cc)."""
 LEVELS = ("LOC", "NVL", "NVB", "C2C", "PIX", "PXB", "P2C", "PXN", "PHB", "SYS")
 """Source: NCCL 2.30.7, src/graph/topo.cc (``topoPathTypeStr``)."""
 
