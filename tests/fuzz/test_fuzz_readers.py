@@ -17,6 +17,12 @@ READERS = [name for name in targets.TARGETS if name != "document"]
 """A document goes through every report: see test_report_of_a_mutated_document."""
 
 
+MONOTONOUS = [
+    b"", b"\0", b"\xff\xfe", b"\n" * 20_000, b" " * 200_000, b"9" * 200_000, b"{" * 20_000, b"[1," * 20_000,
+    b"x=" * 50_000, b"a-" * 50_000,
+]  # fmt: skip
+
+
 def read(name: str, content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         problem = targets.read(name, content, pathlib.Path(folder))
@@ -50,8 +56,7 @@ def test_mutated_samples_break_no_reader(name: str, chance: random.Random) -> No
 
 
 @pytest.mark.parametrize("name", READERS)
-@pytest.mark.parametrize("content", [b"", b"\0", b"\xff\xfe", b"\n" * 20_000, b" " * 200_000, b"9" * 200_000,
-                                     b"{" * 20_000, b"[1," * 20_000, b"x=" * 50_000, b"a-" * 50_000], ids=lambda c: f"{c[:4]!r}")  # fmt: skip
+@pytest.mark.parametrize("content", MONOTONOUS, ids=lambda content: repr(content[:4]))
 def test_monotonous_input_takes_no_time(name: str, content: bytes) -> None:
     """A reader whose time grows with the square of a line's length would need minutes for these."""
     read(name, content)
