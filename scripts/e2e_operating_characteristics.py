@@ -183,16 +183,16 @@ def row_of(case: Case, documents: list[E2eDocument]) -> dict[str, object]:
         "wrong": round(sum(shares[name] for name in wrong[sign]), 4),
         "coverage": share(lambda one: one.ratio is not None and one.ratio.low <= truth <= one.ratio.high),
         "mean_pairs": round(sum(one.trials_per_arm for one in documents) / len(documents), 1),
-        "width": round(statistics.median(map(width, documents)), 2),
+        "width": round(statistics.median(one for one in map(width, documents) if one is not None), 2),
         "promised": "" if case.promise is None else f"{case.promise[0]} {case.promise[1]:g}",
     }
 
 
-def width(document: E2eDocument) -> float:
-    """Return the interval's width as a multiple of that of a paired t interval of the same trials."""
+def width(document: E2eDocument) -> float | None:
+    """Return the interval's width as a multiple of a paired t interval's of the same trials, None without one."""
     ratios = pairs(document.trials, METRIC, lower_is_better=False)
     if len(ratios) < 2 or document.ratio is None:
-        return math.nan
+        return None
     t = float(t_quantile(0.975, len(ratios) - 1)) * statistics.stdev(ratios) / math.sqrt(len(ratios))
     return math.log(document.ratio.high / document.ratio.low) / 2 / t
 
