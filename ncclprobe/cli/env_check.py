@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 
 import click
-import msgspec
 
 from ncclprobe.backends import make_backend
 from ncclprobe.backends.base import Backend, BackendOptions
@@ -29,6 +28,7 @@ from ncclprobe.records.inspect import TunerRow
 from ncclprobe.records.sweep import DEFAULT_CELL, Block, Launch, Measurement, Point, Status
 from ncclprobe.records.tuner import TUNED_COLLECTIVES, Recorded
 from ncclprobe.report.text.check import check_text, check_verdict
+from ncclprobe.secrecy import kept_json
 from ncclprobe.tuner import check
 from ncclprobe.tuner.build import plugin_path
 from ncclprobe.tuner.environ import Settings
@@ -89,7 +89,7 @@ def check_command(
     else:
         document = EnvCheckDocument(source=str(source), library=None, nranks=None, nnodes=None, env=env)
     if as_json:
-        click.echo(msgspec.json.encode(document).decode())
+        click.echo(kept_json(document).decode())
     else:
         click.echo(painted((check_verdict if is_quiet() else check_text)(document)))
     return 3 if has_error(document.findings) else 0

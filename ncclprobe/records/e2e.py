@@ -208,7 +208,7 @@ class Trial(Record, frozen=True, kw_only=True):
     message: str = ""
     """Why it failed."""
     repeats: tuple[dict[str, float], ...] = ()
-    """Of several runs within one start each one's values, in order, of which ``metrics`` has the medians; else empty."""
+    """Of several runs within one start each one's values, in order; ``metrics`` has their medians. Else empty."""
     telemetry: tuple[HostTelemetry, ...] = ()
     """What was sampled meanwhile, a record a host; empty where nothing was."""
 

@@ -24,9 +24,9 @@ from ncclprobe.report.html.markup import element, plain
 from ncclprobe.report.html.page import page
 from ncclprobe.report.html.pairs import pair_losses, pairs_figure
 from ncclprobe.report.html.part import Origin, Part, Shown
-from ncclprobe.secrecy import open_tokens, open_variables, without_secrets
 from ncclprobe.report.text.runs import Run, all_findings
 from ncclprobe.report.text.verdict import verdict
+from ncclprobe.secrecy import open_tokens, open_variables, without_secrets
 
 LIBRARY = "window.Plotly = {};"
 ORIGIN = Origin(
