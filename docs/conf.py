@@ -24,7 +24,7 @@ version = release = __version__
 copyright = "ncclprobe's authors, Apache-2.0"
 extensions = ["myst_parser"]
 root_doc = HOME
-include_patterns = ["README.md", "CHANGELOG.md", "docs/*.md", "data/*/README.md"]
+include_patterns = ["README.md", "CHANGELOG.md", "SECURITY.md", "docs/*.md", "data/*/README.md"]
 highlight_language = "text"
 smartquotes = False
 myst_heading_anchors = 3

@@ -18,7 +18,7 @@ def test_marked():
 """
 SETTINGS = f"""
 [pytest]
-pythonpath = {pathlib.Path(__file__).parent / "cluster"}
+pythonpath = {pathlib.Path(__file__).parent / "cluster"} {pathlib.Path(__file__).parent}
 markers =
   docs: x
   mpi: x

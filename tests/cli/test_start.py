@@ -112,7 +112,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
         ("ncclprobe s", ["scan", "sweep", "schema"]),
         ("ncclprobe sweep --bu", ["--budget"]),
         ("ncclprobe sweep --backend m", ["mpi"]),
-        ("ncclprobe env e", ["emit"]),
+        ("ncclprobe env e", ["emit", "explain"]),
         ("ncclprobe completion z", ["zsh"]),
     ],
 )
