@@ -39,8 +39,11 @@ class Leftovers:
         return left
 
     def files(self) -> list[str]:
-        """Return the files that are there since."""
-        return sorted(files() - self._before)
+        """Return the files that are there since, and stay."""
+        deadline = time.monotonic() + GONE_WITHIN_S
+        while (left := files() - self._before) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return sorted(left)
 
     def _running(self) -> list[str]:
         numbers = (int(entry.name) for entry in pathlib.Path("/proc").iterdir() if entry.name.isdigit())
