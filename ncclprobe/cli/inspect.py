@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 
 import click
 
-from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
+from ncclprobe.cli.keeping import keep
+from ncclprobe.cli.output import finish, note, shared_options
 from ncclprobe.cli.reading import LOG_BYTES, whole_file
 from ncclprobe.errors import UsageError
 from ncclprobe.findings import error
@@ -15,7 +15,6 @@ from ncclprobe.inspect.recognise import inspect
 from ncclprobe.inspect.source import Reading
 from ncclprobe.records.inspect import InspectDocument
 from ncclprobe.report.text.inspect import inspect_text
-from ncclprobe.store import Manifest, RunDirectory, command_line, relevant_environment
 
 NAME = "inspect"
 
@@ -46,7 +45,7 @@ def command(files: tuple[str, ...], out: pathlib.Path | None, seed: int | None, 
         documents=tuple(document for reading in readings for document in reading.documents),
         findings=tuple(finding for reading in readings for finding in reading.findings),
     )
-    path = _keep(document, files, out, seed)
+    path = keep(NAME, document, files, out, seed)
     status = finish(document, lambda: inspect_text(document, path), as_json=as_json, path=path)
     return UsageError.exit_status if unreadable else status
 
@@ -69,19 +68,3 @@ def _refused(name: str, problem: UsageError) -> Reading:
     note(f"Error: {problem}")
     hint = "check the name and the permissions; the other files were read"
     return Reading(documents=(), findings=(error("unreadable-input", name, str(problem), hint),))
-
-
-def _keep(document: InspectDocument, files: tuple[str, ...], out: pathlib.Path | None, seed: int | None) -> str:
-    """Return the run directory that was written; empty where none was asked for."""
-    if out is None:
-        return ""
-    manifest = Manifest(
-        command=NAME,
-        argv=command_line(),
-        seed=drawn_seed(seed),
-        environment=relevant_environment(dict(os.environ)),
-        options={"files": list(files)},
-    )
-    with RunDirectory.create(out, manifest) as directory:
-        directory.finish(document)
-    return str(out)

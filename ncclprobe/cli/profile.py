@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 
 import click
 
-from ncclprobe.cli.output import drawn_seed, finish, shared_options
+from ncclprobe.cli.keeping import keep
+from ncclprobe.cli.output import finish, shared_options
 from ncclprobe.cli.profile_files import read_profile
 from ncclprobe.errors import UsageError
-from ncclprobe.records.profile import ProfileDocument
 from ncclprobe.report.text.profile import profile_text
-from ncclprobe.store import Manifest, RunDirectory, command_line, relevant_environment
 from ncclprobe.units import parse_size
 from ncclprobe.workload.replays import Replays
 
@@ -61,22 +59,6 @@ def command(
     Exit status 3 if a file is of no known kind, 2 if one cannot be read.
     """  # noqa: D301 (click reads the backspace)
     document, unreadable = read_profile(files, replays)
-    path = _keep(document, files, out, seed)
+    path = keep(NAME, document, files, out, seed)
     status = finish(document, lambda: profile_text(document, path), as_json=as_json, path=path)
     return UsageError.exit_status if unreadable else status
-
-
-def _keep(document: ProfileDocument, files: tuple[str, ...], out: pathlib.Path | None, seed: int | None) -> str:
-    """Return the run directory that was written; empty where none was asked for."""
-    if out is None:
-        return ""
-    manifest = Manifest(
-        command=NAME,
-        argv=command_line(),
-        seed=drawn_seed(seed),
-        environment=relevant_environment(dict(os.environ)),
-        options={"files": list(files)},
-    )
-    with RunDirectory.create(out, manifest) as directory:
-        directory.finish(document)
-    return str(out)
