@@ -5,9 +5,10 @@
 #
 # FOLDER holds whl/ (wheels that the machine lacks), sglang/ (install.sh, which unpacks SGLang to /tmp/site) and perhaps
 # runs/, where unfinished runs go on. GPUs 0 and 1 are the first pair, 2 and 3 the second; a step waits for its pair.
-# Steps: sweep (first pair), ab (the sweep's table against the defaults, first pair), aa (the same settings twice, second
-# pair, or the first one), bad (one channel, likewise), tp4 (all four GPUs: sweep, then its table against the defaults).
-# TRIALS (12) an arm, PROMPTS (5000: 15 s and more of generation), LIMIT_S in all. Runs go to OUT/runs.tgz.
+# Steps: sweep (of what SGLang sent in an earlier run; first pair), ab (the sweep's table against the defaults, first
+# pair), aa (the same settings twice, second pair, or the first one), bad (one channel, likewise), coll (the plugin's
+# records beside NCCL's own log, likewise), tp4 (all four GPUs: sweep, then its table against the defaults).
+# TRIALS (12) an arm, PROMPTS (3600: 15 s and more of generation), LIMIT_S in all. Runs go to OUT/runs.tgz.
 set -u
 folder=$(cd "$1" && pwd) out=$2
 shift 2
@@ -17,9 +18,11 @@ mkdir -p "$out" "$runs"
 [ -d "$folder/runs" ] && cp -r "$folder/runs/." "$runs"
 unset PYTHONDONTWRITEBYTECODE
 
-bash "$folder/sglang/install.sh" "$folder/sglang" "$site" > "$runs/install.txt" 2>&1 || tail -5 "$runs/install.txt"
-python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target "$runs/site" "$folder"/whl/*.whl
-python3 -m compileall -q -j 16 "$site/site" "$runs/site" "$root/ncclprobe" > /dev/null 2>&1
+if [ ! -d "$runs/site" ]; then # once a machine
+  bash "$folder/sglang/install.sh" "$folder/sglang" "$site" > "$runs/install.txt" 2>&1 || tail -5 "$runs/install.txt"
+  python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target "$runs/site" "$folder"/whl/*.whl
+  python3 -m compileall -q -j 16 "$site/site" "$runs/site" "$root/ncclprobe" > /dev/null 2>&1
+fi
 export PYTHONPATH="$site/site:$root:$runs/site" PYTHONUNBUFFERED=1
 export SGLANG_IS_FLASHINFER_AVAILABLE=false HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 export TVM_FFI_CACHE_DIR=$site/jitcache TRITON_CACHE_DIR=$site/tritoncache TORCHDYNAMO_DISABLE=1 GLOO_SOCKET_IFNAME=lo
@@ -33,22 +36,28 @@ model=(--dtype bfloat16 --attention-backend triton --moe-runner-backend triton -
   --grammar-backend none --mm-feature-transport cpu --random-seed 1 --disable-radix-cache --mem-fraction-static 0.3
   --max-total-tokens 262144 --max-running-requests 128 --cuda-graph-max-bs-decode 128 --cuda-graph-backend-prefill disabled
   --dataset-name random --random-input-len 256 --random-output-len 192 --random-range-ratio 1.0
-  --disable-custom-all-reduce --enforce-disable-flashinfer-allreduce-fusion --num-prompts "${PROMPTS:-5000}")
+  --disable-custom-all-reduce --enforce-disable-flashinfer-allreduce-fusion)
+prompts=(--num-prompts "${PROMPTS:-3600}")
 began=$SECONDS
 gpus=$(nvidia-smi --list-gpus | wc -l)
 second=$([ "$gpus" -ge 4 ] && echo 2,3 || echo 0,1)
 
-swept() { # GPUs, name, ranks: as SGLang sets NCCL_CUMEM_ENABLE, over the sizes of its decoding and prefill
+swept() { # GPUs, name, ranks: as SGLang sets NCCL_CUMEM_ENABLE
   [ -e "$runs/$2/document.json" ] && return
+  if [ ! -d "$runs/profile" ]; then
+    mkdir -p "$runs/profiled"
+    tar xzf "$root/data/h200_sglang_202611/bad/trials.tgz" -C "$runs/profiled" trials/0000-baseline trials/0000-baseline.txt
+    python3 -m ncclprobe profile "$runs"/profiled/trials/0000-baseline{,.txt} --out "$runs/profile" > "$runs/profile.txt" 2>&1
+  fi
   CUDA_VISIBLE_DEVICES=$1 NCCL_CUMEM_ENABLE=0 timeout 80 python3 -m ncclprobe sweep --backend nccl --nranks "$3" --seed 1 \
     --dtype bfloat16 --algo Tree,Ring --proto LL,LL128,Simple --channels default,16,32 \
-    --sizes 448K,896K,1792K,28M,56M,112M --budget 22 --out "$runs/$2" > "$runs/$2.txt" 2>&1
+    --profile "$runs/profile" --budget 22 --out "$runs/$2" > "$runs/$2.txt" 2>&1
 }
 compared() { # GPUs, name, ranks, options of validate-e2e...
   local visible=$1 name=$2 ranks=$3 words
   shift 3
   words=(--workload sglang --model mid-deepseek --tp "$ranks" --trials "$trials" --warmup 0 --timeout 200 --out "$runs/$name"
-    "$@" -- "${model[@]}")
+    "$@" -- "${model[@]}" "${prompts[@]}")
   [ -e "$runs/$name/manifest.json" ] && words=(--resume "$runs/$name")
   [ -e "$runs/$name/document.json" ] && return
   CUDA_VISIBLE_DEVICES=$visible timeout -s INT -k 20 "$((limit - SECONDS + began))" \
@@ -60,6 +69,11 @@ one() {
   ab) compared 0,1 ab 2 --seed 5 --candidate "$runs/sweep" ;;
   aa) compared "$second" aa 2 --seed 4 --baseline NCCL_CUMEM_ENABLE=0 --candidate NCCL_CUMEM_ENABLE=0 ;;
   bad) compared "$second" bad 2 --seed 3 --candidate NCCL_MIN_NCHANNELS=1 --candidate NCCL_MAX_NCHANNELS=1 ;;
+  coll)
+    local trials=1 prompts=(--num-prompts 512) told=NCCL_DEBUG_SUBSYS=INIT,TUNING,COLL
+    compared "$second" coll 2 --seed 7 --baseline $told --candidate $told
+    python3 "$root/scripts/profile_agreement.py" "$runs"/coll/trials/*-{baseline,candidate} > "$runs/agreement.txt" 2>&1
+    ;;
   tp4) swept 0,1,2,3 sweep4 4 && compared 0,1,2,3 tp4 4 --seed 6 --candidate "$runs/sweep4" ;;
   esac
 }
@@ -68,7 +82,7 @@ those() { for step in "$@"; do one "$step"; done; }
 steps=" ${*:-sweep ab aa} "
 first_pair=() second_pair=()
 for step in $steps; do
-  case $step in aa | bad) second_pair+=("$step") ;; *) first_pair+=("$step") ;; esac
+  case $step in aa | bad | coll) second_pair+=("$step") ;; *) first_pair+=("$step") ;; esac
 done
 if [ "$second" = 2,3 ] && [[ $steps != *" tp4 "* ]]; then
   those "${second_pair[@]}" &
