@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 from ncclprobe.processes import environment_of
 
 MARK = "NCCLPROBE_FAULT_TEST"
+STARTERS = ("mpiexec", "hydra", "launchers.spawn")
+"""In the command lines of what starts ranks, which name their module as well."""
 PATIENCE_S = 60.0
 SAMPLES = 4
 """After so many, ranks are measuring."""
@@ -81,7 +83,7 @@ class Run:
 
     def ranks(self, module: str = "sweep.worker") -> list[int]:
         """Return the ranks, by the module that they run."""
-        return [pid for pid in self.pids(module) if "mpiexec" not in command(pid) and "hydra" not in command(pid)]
+        return [pid for pid in self.pids(module) if not any(starter in command(pid) for starter in STARTERS)]
 
     def wait_for(self, what: Callable[[], bool]) -> None:
         """Wait until something is so, while the command runs."""
@@ -101,10 +103,10 @@ class Run:
         assert self.left() == []
         return Ended(self.process.returncode, json.loads(stdout) if stdout.strip() else {}, stderr)
 
-    def interrupted(self) -> Ended:
+    def interrupted(self, within_s: float = 20.0) -> Ended:
         """End it as Ctrl-C does, and return how it ended."""
         self.process.send_signal(signal.SIGINT)
-        ended = self.ended(20)
+        ended = self.ended(within_s)
         assert (ended.status, ended.stderr.splitlines()[-1]) == (130, "Interrupted; what was measured is kept.")
         return ended
 

@@ -156,6 +156,13 @@ def test_a_rank_that_crashes_is_a_mishap_of_its_cell(nccl: NcclBackend, monkeypa
     assert f"rank 1 on {os.uname().nodename}" in last.message
 
 
+def test_a_gpu_without_memory_for_buffers_is_named(nccl: NcclBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_GPU_BYTES", "4096")
+    named = rf"rank [01] on {re.escape(os.uname().nodename)}: LaunchError: the GPU has no \d+ bytes for buffers"
+    with pytest.raises(LaunchError, match=named):
+        list(nccl.measure(_launch()))
+
+
 def test_a_launch_is_measured_though_the_next_ranks_cannot_be_started(
     nccl: NcclBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,6 +121,8 @@ class Event:
 
 class Memory:
     def __init__(self, size: int) -> None:
+        if size > float(os.environ.get("FAKE_GPU_BYTES", "inf")):
+            raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
         self._bytes = (ctypes.c_char * size)()
         self.ptr = ctypes.addressof(self._bytes)
 
