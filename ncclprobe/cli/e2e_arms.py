@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterable
 
 from ncclprobe.cli.reading import whole_file
-from ncclprobe.cli.settings import measured_library, measuring_manifest, run_settings
+from ncclprobe.cli.settings import measured_library, measuring_manifest, run_settings, swept
 from ncclprobe.e2e.sglang_command import layout_of
 from ncclprobe.errors import UsageError
 from ncclprobe.names import DEFAULT, Algo
 from ncclprobe.records.e2e import Arm, ArmSettings, Layout
+from ncclprobe.records.foretold import Expectation
 from ncclprobe.records.inspect import TunerRow
 from ncclprobe.store import Manifest
 from ncclprobe.tuner.build import plugin_path
@@ -61,6 +62,37 @@ def measured_by(texts: Iterable[str]) -> Manifest | None:
     """Return how the last run among them was started, None where it does not say."""
     paths = [pathlib.Path(text) for text in texts if not _is_variable(text)]
     return measuring_manifest(paths[-1]) if paths else None
+
+
+def expectation_of(texts: Iterable[str], arms: Iterable[ArmSettings]) -> Expectation | None:
+    """Return what the last sweep among them predicts for the workload that it was given, None without such a one.
+
+    Args:
+        texts: The candidate's.
+        arms: The baseline's settings and the candidate's.
+    """
+    paths = [pathlib.Path(text) for text in texts if not _is_variable(text)]
+    found = [(path, sweep) for path in paths if (sweep := swept(path)) is not None and sweep.prediction is not None]
+    if not found:
+        return None
+    path, sweep = found[-1]
+    assert sweep.prediction is not None  # noqa: S101 - filtered just above
+    return Expectation(
+        run=str(path),
+        backend=sweep.backend,
+        nranks=sweep.nranks,
+        nnodes=sweep.nnodes,
+        prediction=sweep.prediction,
+        beside=_beside(path, arms),
+    )
+
+
+def _beside(path: pathlib.Path, arms: Iterable[ArmSettings]) -> tuple[str, ...]:
+    """Return the variables of the arms that are neither a sweep's choice nor what it ran with, by name."""
+    manifest = measuring_manifest(path)
+    known = (manifest.environment if manifest else {}) | {one.name: one.value for one in run_settings(path).variables}
+    names = (name for arm in arms for name, value in arm.env.items() if known.get(name) != value)
+    return tuple(sorted({*names} - {TABLE_VARIABLE, PLUGIN_VARIABLE}))
 
 
 def with_layouts(

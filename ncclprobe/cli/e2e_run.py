@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 
 import msgspec
 
 from ncclprobe.cli.e2e_arms import TABLE_FILE, TABLE_VARIABLE
 from ncclprobe.cli.output import note
+from ncclprobe.cli.profile_files import read_profile
 from ncclprobe.e2e.run import compared
 from ncclprobe.e2e.workload import Surroundings
 from ncclprobe.errors import RunDirectoryError
@@ -16,9 +18,11 @@ from ncclprobe.inspect.recognise import decode
 from ncclprobe.inspect.source import Source
 from ncclprobe.records.e2e import E2eDocument, E2eOptions
 from ncclprobe.records.inspect import NcclLog
+from ncclprobe.records.profile import ProfileDocument
 from ncclprobe.store import RunDirectory
 from ncclprobe.tuner.table import table_text
 from ncclprobe.workload.recorded import read_record
+from ncclprobe.workload.replays import Replays
 
 
 def run_trials(directory: RunDirectory) -> E2eDocument:
@@ -34,7 +38,11 @@ def surroundings(path: pathlib.Path) -> Surroundings:
     Args:
         path: The run directory, which may not be there yet.
     """
-    return Surroundings(directory=path, read_log=_read_log, read_record=read_record)
+    return Surroundings(directory=path, read_log=_read_log, read_record=read_record, read_profile=_read_profile)
+
+
+def _read_profile(paths: Sequence[pathlib.Path]) -> ProfileDocument:
+    return read_profile([str(path) for path in paths if path.exists()], Replays())[0]
 
 
 def _read_log(name: str, content: bytes) -> NcclLog | None:

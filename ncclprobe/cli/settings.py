@@ -39,8 +39,8 @@ def measuring_manifest(path: pathlib.Path) -> Manifest | None:
     return manifest if manifest and manifest.command in ("sweep", "tune") else None
 
 
-def measured_library(path: pathlib.Path) -> str:
-    """Return the library with which a run measured collectives, empty where it did not or does not say.
+def swept(path: pathlib.Path) -> SweepDocument | None:
+    """Return the sweep that a run's settings come from, None where it holds none.
 
     Args:
         path: A run directory or a document, of `scan`, `sweep` or `tune`.
@@ -48,4 +48,14 @@ def measured_library(path: pathlib.Path) -> str:
     document = read_document(path, (ScanDocument, SweepDocument, TuneDocument))
     if isinstance(document, TuneDocument) and (path / StageName.SWEEP / DOCUMENT).is_file():
         document = read_document(path / StageName.SWEEP, (SweepDocument,))
-    return document.library if isinstance(document, SweepDocument) else ""
+    return document if isinstance(document, SweepDocument) else None
+
+
+def measured_library(path: pathlib.Path) -> str:
+    """Return the library with which a run measured collectives, empty where it did not or does not say.
+
+    Args:
+        path: A run directory or a document, of `scan`, `sweep` or `tune`.
+    """
+    document = swept(path)
+    return "" if document is None else document.library

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from ncclprobe.cli.e2e_arms import (
     TABLE_FILE,
     arm_settings,
+    expectation_of,
     measured_by,
     measured_with,
     split_variants,
@@ -233,6 +234,7 @@ def _options(given: dict[str, Any], path: pathlib.Path) -> E2eOptions:
         raise UsageError("there is nothing to compare; name --candidate NAME=VALUE or --candidate RUN")
     baseline = ArmSettings(env=dict(variable_of(text) for text in given["baseline"]))
     candidate = arm_settings(given["candidate"], path / TABLE_FILE) if given["candidate"] else None
+    expected = expectation_of(given["candidate"], (baseline, candidate)) if candidate else None
     if candidate and given["workload"] == "command":
         candidate = with_plugin(candidate)
     further: dict[str, ArmSettings] = {}
@@ -262,6 +264,7 @@ def _options(given: dict[str, Any], path: pathlib.Path) -> E2eOptions:
         ),
         sglang=_sglang(given, tokens) if is_sglang else SglangOptions(),
         telemetry_s=given["telemetry"],
+        expected=expected,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ncclprobe.e2e.doubts import doubts, trials_needed
+from ncclprobe.e2e.foretold import foretold
 from ncclprobe.e2e.plan import standing
 from ncclprobe.e2e.sglang_doubts import doubts as sglang_doubts
 from ncclprobe.e2e.summary import chief_of, summarised
@@ -26,7 +27,8 @@ def interim(options: E2eOptions, metric: str, trials: Sequence[Trial], go_on: st
     document = summarised(options, metric, trials, finished=False)
     found = doubts(document, options, standing(options, metric, trials), dropped=0)
     beside = sglang_doubts(trials, options.arms, options.sglang) if options.workload == "sglang" else ()
-    return document.with_(findings=(_unfinished(document, options, go_on), *found, *beside))
+    document = document.with_(findings=(_unfinished(document, options, go_on), *found, *beside))
+    return foretold(document, options)[0]
 
 
 def _unfinished(document: E2eDocument, options: E2eOptions, go_on: str) -> Finding:

@@ -13,6 +13,7 @@ import msgspec
 from ncclprobe.backends.mpi import giving_way
 from ncclprobe.backends.mpi_names import OPEN_MPI_START
 from ncclprobe.decoding import from_json
+from ncclprobe.e2e.decode import ALL_REDUCES, message_bytes
 from ncclprobe.e2e.workload import Outcome, Surroundings
 from ncclprobe.errors import BackendError, LaunchError, MissingDependencyError, UsageError
 from ncclprobe.findings import Finding
@@ -21,7 +22,9 @@ from ncclprobe.launchers.base import python_job
 from ncclprobe.launchers.run import run_ranks
 from ncclprobe.records.base import Record
 from ncclprobe.records.e2e import ArmSettings, E2eOptions, Placement, ProxyShape, Trial
+from ncclprobe.records.foretold import Sent
 from ncclprobe.records.inspect import TunerRow
+from ncclprobe.records.profile import Message
 
 WORKER = "ncclprobe.e2e.proxy_worker"
 METRIC = "tok_s"
@@ -73,7 +76,7 @@ class ProxyWorkload:
     def __init__(self, options: E2eOptions, _surroundings: Surroundings) -> None:
         if importlib.util.find_spec("mpi4py") is None:
             raise MissingDependencyError("the workload `proxy` runs on MPI ranks; `pip install 'ncclprobe[embedded]'`")
-        self.shape, self.placement = options.proxy, options.placement
+        self.shape, self.placement, self.expected = options.proxy, options.placement, options.expected
         self.per_host = ranks_per_host(self.shape, self.placement)
         self.launcher = make_launcher(self.placement.launcher)
 
@@ -102,7 +105,9 @@ class ProxyWorkload:
             log.write_text(f"{problem}\n", encoding="utf-8")
             return _failed(str(problem), {})
         log.write_bytes(b"".join(answer + b"\n" for answer in answers))
-        return outcome_of(answers, arm.env, self.placement)
+        outcome = outcome_of(answers, arm.env, self.placement)
+        asked = self.expected is not None and not outcome.message
+        return outcome.with_(sent=sent_by(self.shape, outcome.metrics)) if asked else outcome
 
     def checks(self) -> tuple[Finding, ...]:
         """Return nothing: there is nothing to get wrong."""
@@ -153,6 +158,16 @@ def outcome_of(answers: list[bytes], env: Mapping[str, str], placement: Placemen
     if why := report.problem or misplaced(placement, report.hosts) or not_in_force(env, report.in_force):
         return _failed(why, effective)
     return Outcome(metrics=report.metrics, effective=effective)
+
+
+def sent_by(shape: ProxyShape, metrics: Mapping[str, float]) -> Sent:
+    """Return what a rank sent in a trial's timed steps, which the loop's shape says."""
+    size, count = message_bytes(shape), ALL_REDUCES * shape.layers * shape.steps
+    reduced = Message(
+        collective="all_reduce", dtype="float32", size_bytes=size, count=count, seen=count, nranks=shape.nranks
+    )
+    seconds = metrics["step_ms"] * shape.steps / 1e3
+    return Sent(messages=(reduced,), steps=shape.steps, seconds=seconds, comm_share=metrics["comm_share"])
 
 
 def misplaced(placement: Placement, hosts: Sequence[str]) -> str:

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 
 from ncclprobe.e2e.doubts import doubts
-from ncclprobe.e2e.plan import Slot, spent, standing
+from ncclprobe.e2e.foretold import foretold
+from ncclprobe.e2e.plan import Slot, Stop, spent, standing
 from ncclprobe.e2e.summary import summarised
 from ncclprobe.e2e.telemetry_run import FILE, Telemetry, read_telemetry
 from ncclprobe.e2e.workload import Outcome, Surroundings, Workload, make_workload
@@ -47,13 +48,19 @@ def compared(
     (directory.path / LOGS).mkdir(exist_ok=True)
     if workload.opening and options.warmups and not trials:
         say(workload.opening)
+    stand = standing(options, workload.metric, trials)
+    if afresh := stand.step is Stop.FAILURES:
+        stand = standing(options, workload.metric, trials, afresh=True)
     with Telemetry(options.telemetry_s) as telemetry:
-        while isinstance(step := (stand := standing(options, workload.metric, trials)).step, Slot):
-            trials.append(_run_one(step, trials, options, workload, directory, telemetry))
+        while isinstance(stand.step, Slot):
+            trials.append(_run_one(stand.step, trials, options, workload, directory, telemetry, afresh=afresh))
             say(progress(trials[-1], workload.metric))
+            stand, afresh = standing(options, workload.metric, trials), False
     document = summarised(options, workload.metric, trials)
     found = doubts(document, options, stand, directory.dropped)
     document = document.with_(findings=(*found, *checks, *workload.doubts(trials)))
+    document, beside = foretold(document, options)
+    document = document.with_(findings=(*document.findings, *beside))
     directory.finish(document)
     return document
 
@@ -73,6 +80,8 @@ def _run_one(
     workload: Workload,
     directory: RunDirectory,
     telemetry: Telemetry,
+    *,
+    afresh: bool,
 ) -> Trial:
     """Run one trial and journal it."""
     arm, order = options.arms[slot.arm], len(trials)
@@ -89,7 +98,7 @@ def _run_one(
     outcome = workload.run(arm, log, min(options.timeout_s, left), started)
     seconds = time.monotonic() - clock
     telemetry.end()
-    trial = trial_of(slot, order, outcome, began, seconds).with_(telemetry=read_telemetry(folder))
+    trial = trial_of(slot, order, outcome, began, seconds).with_(telemetry=read_telemetry(folder), afresh=afresh)
     directory.append(trial, "trial")
     return trial
 
@@ -121,6 +130,7 @@ def trial_of(slot: Slot, order: int, outcome: Outcome, began: str, seconds: floa
         seconds=round(seconds, 3),
         message=outcome.message,
         repeats=outcome.repeats,
+        sent=outcome.sent,
     )
 
 

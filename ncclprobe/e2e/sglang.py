@@ -8,7 +8,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -44,7 +44,8 @@ from ncclprobe.findings import Finding
 from ncclprobe.launchers import make_launcher
 from ncclprobe.processes import run
 from ncclprobe.records import e2e
-from ncclprobe.records.e2e import ArmSettings, Bench, E2eOptions, Layout
+from ncclprobe.records.e2e import OWN_TIME, ArmSettings, Bench, E2eOptions, Layout
+from ncclprobe.records.foretold import Sent
 from ncclprobe.records.in_force import InForce
 from ncclprobe.store import relevant_environment
 from ncclprobe.tuner.build import plugin_path
@@ -222,7 +223,21 @@ class SglangWorkload:
         if why:
             said = [*in_force.errors[:1], *last_lines(_text(log))]
             return Outcome(metrics={}, effective=effective, message="\n".join([why, *said]))
-        return Outcome(metrics=medians(runs), effective=effective, repeats=runs if len(runs) > 1 else ())
+        metrics, repeats = medians(runs), runs if len(runs) > 1 else ()
+        return Outcome(metrics=metrics, effective=effective, repeats=repeats, sent=self._sent(trial, log, metrics))
+
+    def _sent(self, trial: Trial, log: pathlib.Path, metrics: Mapping[str, float]) -> Sent | None:
+        """Return what one rank sent, where a prediction is to be held against it.
+
+        A server's operations are of its clients' runs together, the one that warms it up among them.
+        """
+        if self._options.expected is None:
+            return None
+        found = self._surroundings.read_profile((trial.folder, log))
+        serving = self._sglang.bench is Bench.SERVING
+        own = next((metrics[name] for name in OWN_TIME if name in metrics), None)
+        runs = self._sglang.repeats + 1 if serving else 1
+        return Sent(messages=found.messages, steps=found.steps, runs=runs, seconds=own)
 
     def _results(self, trial: Trial) -> Iterator[dict[str, float]]:
         """Yield the numbers of each run that counts."""

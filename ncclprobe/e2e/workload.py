@@ -11,7 +11,9 @@ from ncclprobe.errors import UsageError
 from ncclprobe.findings import Finding
 from ncclprobe.records.base import Record
 from ncclprobe.records.e2e import ArmSettings, E2eOptions, Trial
+from ncclprobe.records.foretold import Sent
 from ncclprobe.records.inspect import NcclLog
+from ncclprobe.records.profile import ProfileDocument
 from ncclprobe.records.tuner import Recorded
 
 WORKLOADS = {
@@ -31,6 +33,8 @@ class Surroundings(NamedTuple):
     """Reads NCCL's log; None where it is none."""
     read_record: Callable[[bytes, str], Recorded]
     """Reads the tuner plugin's record."""
+    read_profile: Callable[[Sequence[pathlib.Path]], ProfileDocument]
+    """Reads what files and folders tell of a workload's messages."""
 
 
 class Outcome(Record, frozen=True, kw_only=True):
@@ -44,6 +48,8 @@ class Outcome(Record, frozen=True, kw_only=True):
     """Each run's values where a start had several; ``metrics`` has their medians."""
     message: str = ""
     """Why it failed; empty where it did not."""
+    sent: Sent | None = None
+    """What one rank sent; None where nothing shows it or nobody asks."""
 
 
 class Workload(Protocol):

@@ -6,11 +6,19 @@ import enum
 from typing import Any
 
 from ncclprobe.records.base import Document, Interval, Record
+from ncclprobe.records.foretold import Expectation, Foretold, Sent
 from ncclprobe.records.inspect import TunerRow
 from ncclprobe.records.telemetry import HostTelemetry
 
 TELEMETRY_S = 0.5
 """Between samples of the machine, where nothing else is asked for."""
+
+OWN_TIME = ("total_latency", "duration")
+"""SGLang's names for the time that a benchmark measured itself.
+
+Source: SGLang 0.5.17, benchmark/offline_throughput.py, benchmark/one_batch.py (total_latency), benchmark/serving.py
+(duration)
+"""
 
 
 class Arm(enum.StrEnum):
@@ -169,6 +177,8 @@ class E2eOptions(Record, frozen=True, kw_only=True):
     """How SGLang is run."""
     telemetry_s: float = 0.0
     """Between samples of the machine while a trial runs; 0 takes none."""
+    expected: Expectation | None = None
+    """What the sweep behind the candidate's settings predicts; None without a profile."""
 
     @property
     def arms(self) -> dict[str, ArmSettings]:
@@ -211,6 +221,10 @@ class Trial(Record, frozen=True, kw_only=True):
     """Of several runs within one start each one's values, in order; ``metrics`` has their medians. Else empty."""
     telemetry: tuple[HostTelemetry, ...] = ()
     """What was sampled meanwhile, a record a host; empty where nothing was."""
+    sent: Sent | None = None
+    """What one rank sent; None where nothing shows it, or nothing was predicted that it could be held against."""
+    afresh: bool = False
+    """Whether ``--resume`` began with it after failures had ended the comparison: those before it end it no more."""
 
 
 class Comparison(Record, frozen=True, kw_only=True):
@@ -264,3 +278,5 @@ class E2eDocument(Document, frozen=True, kw_only=True):
     """The smallest difference of interest."""
     seed: int = 0
     """The order of the trials follows from it."""
+    prediction: Foretold | None = None
+    """What the sweep behind the candidate's settings predicted, beside the ratio; None without a profile."""

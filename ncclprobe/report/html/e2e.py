@@ -13,6 +13,7 @@ from ncclprobe.report.html.markup import NOTHING, Markup, element, folded, joine
 from ncclprobe.report.html.part import Body
 from ncclprobe.report.html.sweep_figures import broken, styled
 from ncclprobe.report.html.telemetry import sampled, telemetry_figures
+from ncclprobe.report.text.beside import BESIDE_COLUMNS, agreement_text, basis_text, beside_rows
 from ncclprobe.report.text.e2e_in_force import in_force_text
 from ncclprobe.report.text.e2e_times import COLUMNS, itself_s, spread_text, times_rows
 from ncclprobe.secrecy import is_secret, open_variables
@@ -39,6 +40,7 @@ def e2e_body(document: E2eDocument, key: str) -> Body:
     parts = [
         *([] if document.finished else [element("p", "Unfinished: this is the answer so far.", class_="verdict")]),
         _answers(compared),
+        _foretold(document),
         toggles("Arms shown", boxes, (trials.key, *(one.key for one in beside))),
         element("div", *map(figure, (trials, *ratios)), class_="pair"),
         *([element("div", *map(figure, beside), class_="pair")] if beside else []),
@@ -66,6 +68,16 @@ def _answers(compared: Sequence[Comparison]) -> Markup:
     rows = [[one.arm, str(one.verdict), *_ratio(one.ratio), str(one.trials)] for one in compared]
     columns = ("arm", "verdict", "× the baseline's throughput", "95 % interval", "pairs")
     return table(columns, rows, caption="Each arm against the baseline", numbers="llrrr")
+
+
+def _foretold(document: E2eDocument) -> Markup:
+    """Return the sweep's prediction beside the ratio, nothing without one."""
+    one = document.prediction
+    if one is None:
+        return NOTHING
+    caption = "What the sweep predicted, beside what was measured"
+    figures = table(BESIDE_COLUMNS, beside_rows(one), caption=caption, numbers="lrr")
+    return joined([element("p", basis_text(one)), figures, element("p", agreement_text(one))])
 
 
 def _ratio(ratio: Interval | None) -> tuple[str, str]:
@@ -107,7 +119,6 @@ def _trial_trace(document: E2eDocument, arm: str, shown: Look) -> dict[str, Any]
         "x": [trial.order for trial in trials],
         "y": [trial.metrics[document.metric] for trial in trials],
         "customdata": [broken(_said(document, trial)) for trial in trials],
-        "hovertemplate": "%{customdata}<extra></extra>",
     }
 
 
@@ -125,7 +136,7 @@ def ratio_figure(key: str, document: E2eDocument, compared: Sequence[Comparison]
     trace = {
         **styled(look(1)), "mode": "markers", "name": "ratio", "x": [*range(len(known))], "y": middles,
         "error_y": bars(middles, [ratio.low for _, ratio in known], [ratio.high for _, ratio in known]),
-        "customdata": [*map(broken, said)], "hovertemplate": "%{customdata}<extra></extra>",
+        "customdata": [*map(broken, said)],
     }  # fmt: skip
     axis = {"tickvals": trace["x"], "ticktext": [plain(arm) for arm, _ in known], "range": [-0.6, len(known) - 0.4]}
     return Figure(
@@ -144,8 +155,8 @@ def ratio_figure(key: str, document: E2eDocument, compared: Sequence[Comparison]
 
 def _band(effect: float) -> dict[str, Any]:
     return {
-        "type": "rect", "xref": "paper", "x0": 0, "x1": 1, "y0": 1 - effect, "y1": 1 + effect,
-        "fillcolor": MUTED, "opacity": 0.18, "line": {"width": 0},
+        "type": "rect", "y0": 1 - effect, "y1": 1 + effect,
+        "fillcolor": MUTED, "opacity": 0.18,
     }  # fmt: skip
 
 

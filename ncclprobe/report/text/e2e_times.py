@@ -8,15 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from tabulate import tabulate
 
-from ncclprobe.records.e2e import Arm, E2eDocument, Trial, TrialStatus
+from ncclprobe.records.e2e import OWN_TIME, Arm, E2eDocument, Trial, TrialStatus
 from ncclprobe.units import format_seconds
 
-ITSELF = {"sglang": ("total_latency", "duration")}
-"""Workload -> its names for the time that it measured itself.
-
-Source: SGLang 0.5.17, benchmark/offline_throughput.py, benchmark/one_batch.py (total_latency), benchmark/serving.py
-(duration)
-"""
+ITSELF = {"sglang": OWN_TIME}
+"""Workload -> its names for the time that it measured itself."""
 
 
 def itself_s(document: E2eDocument, trial: Trial) -> float | None:

@@ -10,14 +10,17 @@ from ncclprobe.records.sweep import SweepDocument
 
 
 def foretold(documents: Iterable[Document]) -> tuple[str, ...]:
-    """Return a sentence for each prediction and each measured ratio; nothing without both."""
+    """Return a sentence for each prediction and each measured ratio; nothing without both.
+
+    A comparison that has a prediction of its own shows that one itself.
+    """
     known = list(documents)
     predictions = [
         one.prediction.end_to_end
         for one in known
         if isinstance(one, SweepDocument) and one.prediction is not None and one.prediction.end_to_end is not None
     ]
-    ended = [one for one in known if isinstance(one, E2eDocument) and one.finished]
+    ended = [one for one in known if isinstance(one, E2eDocument) and one.finished and one.prediction is None]
     measured = [(one.workload, one.ratio) for one in ended if one.ratio is not None]
     return tuple(_sentence(end, workload, ratio) for end in predictions for workload, ratio in measured)
 

@@ -7,6 +7,7 @@ import statistics
 from tabulate import tabulate
 
 from ncclprobe.records.e2e import Arm, Comparison, E2eDocument, E2eVerdict, Layout, TrialStatus
+from ncclprobe.report.text.beside import beside_text
 from ncclprobe.report.text.e2e_in_force import in_force_text
 from ncclprobe.report.text.e2e_times import times_text
 from ncclprobe.report.text.findings import findings_text
@@ -28,8 +29,9 @@ def e2e_text(document: E2eDocument, path: str = "") -> str:
         document: The result.
         path: Its run directory; empty for none.
     """
-    answer = [_answer(document), _variants(document), _table(document), times_text(document), _settings(document)]
-    parts = [*answer, in_force_text(document), telemetry_text(document.trials), findings_text(document.findings)]
+    answer = [_answer(document), _variants(document), beside_text(document.prediction), _table(document)]
+    ran = [times_text(document), _settings(document)]
+    parts = [*answer, *ran, in_force_text(document), telemetry_text(document.trials), findings_text(document.findings)]
     where = f"Run directory: {path}" if path else ""
     return "\n\n".join(part for part in (*parts, where) if part)
 
