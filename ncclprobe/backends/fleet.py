@@ -31,6 +31,15 @@ class Outcome(Record, frozen=True, kw_only=True):
     """``ok``, ``failed`` or ``timeout``."""
     message: str = ""
     """Why it failed."""
+    wrong: tuple[int, ...] = ()
+    """Elements of all its sums that were wrong, on each of the group's ranks; empty where none were."""
+
+    def judged(self) -> Outcome:
+        """Return this outcome, as a failed one without times where sums were wrong."""
+        if not any(self.wrong):
+            return self.with_(wrong=())
+        message = f"{sum(self.wrong)} elements of the sums were wrong"
+        return Outcome(status="failed", message=message, wrong=self.wrong)
 
 
 class OwnCheck(Record, frozen=True, kw_only=True):

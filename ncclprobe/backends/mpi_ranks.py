@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -29,10 +28,11 @@ from ncclprobe.processes import unname_shared_memory
 from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Point
 
 ARENA_BYTES = 16 << 20
-"""Buffers rotate through as much, so that small sizes do not only measure a cache (docs/performance.md)."""
-MOST_SLOTS = 16
-"""Buffers that a size rotates through at most: filling and checking them takes time."""
-_PAGE = 4096
+"""Buffers rotate through as much, so that small sizes do not only measure a cache (docs/performance.md). A sample's
+operations have a buffer each, as far as they fit: no result is overwritten before it has been looked at."""
+MOST_SLOTS = 1024
+"""Buffers that a size rotates through at most: the operations of the longest sample (sweep/pace.py)."""
+_PAGE, _LINE = 4096, 64
 
 
 class Refused(BackendError):
@@ -144,21 +144,19 @@ class _Buffers:
 
     def __init__(self, point: Point, shape: Geometry, arenas: dict[str, Array]) -> None:
         self._shape, self._in_place = shape, point.collective == Collective.BROADCAST
-        dtype, stride, slots = np.dtype(point.dtype), *self._layout(point, shape)
-        self._slots = [
-            tuple(
-                arena[slot * stride : slot * stride + count * dtype.itemsize].view(dtype)
-                for arena, count in ((arenas["send"], shape.send.count), (arenas["receive"], shape.received))
-            )
-            for slot in range(slots)
-        ]
+        stride, self._slots = self._layout(point, shape)
+        self._send, self._receive = (
+            arenas[side][: self._slots * stride].view(point.dtype).reshape(self._slots, -1)[:, :count]
+            for side, count in (("send", shape.send.count), ("receive", shape.received))
+        )
         self._next, self._used = 0, 1
 
     @staticmethod
     def _layout(point: Point, shape: Geometry) -> tuple[int, int]:
-        """Return the bytes from one buffer to the next, whole pages, and how many buffers there are."""
+        """Return the bytes from one buffer to the next, whole pages or cache lines, and how many buffers there are."""
         size = max(shape.send.count, shape.received) * np.dtype(point.dtype).itemsize
-        stride = -(-size // _PAGE) * _PAGE
+        unit = _PAGE if size >= _PAGE else _LINE
+        stride = -(-size // unit) * unit
         return stride, max(2, min(MOST_SLOTS, ARENA_BYTES // stride))
 
     @classmethod
@@ -169,24 +167,29 @@ class _Buffers:
 
     def used(self) -> list[tuple[Array, Array]]:
         """Return the send and receive buffers of the sample that was filled last."""
-        return [(send, receive) for send, receive in self._of_sample()]
+        return [(self._send[slot], self._receive[slot]) for part in self._of_sample() for slot in range(*part)]
 
     def fill(self, pattern: Pattern, operations: int) -> None:
         """Go on to the next buffers and fill them."""
-        self._next = (self._next + self._used) % len(self._slots)
-        self._used = min(operations, len(self._slots))
-        for send, receive in self._of_sample():
+        self._next = (self._next + self._used) % self._slots
+        self._used = min(operations, self._slots)
+        for begin, end in self._of_sample():
+            receive = self._receive[begin:end]
             receive.fill(np.nan)
             if not self._in_place:
-                pattern.write(send, self._shape.send)
+                pattern.write(self._send[begin:end], self._shape.send)
             elif self._shape.send.sources == self._shape.receive[0].sources:
                 pattern.write(receive, self._shape.send)
 
     def count_wrong(self, pattern: Pattern) -> int:
-        return sum(pattern.count_wrong(receive, self._shape.receive) for _, receive in self._of_sample())
+        return sum(pattern.count_wrong(self._receive[slice(*part)], self._shape.receive) for part in self._of_sample())
 
-    def _of_sample(self) -> list[Any]:
-        return [self._slots[(self._next + i) % len(self._slots)] for i in range(self._used)]
+    def _of_sample(self) -> list[tuple[int, int]]:
+        """Return the slots in use, from where on and up to where, in two parts where they go round the arena's end."""
+        last = self._next + self._used
+        if last <= self._slots:
+            return [(self._next, last)]
+        return [(self._next, self._slots), (0, last - self._slots)]
 
 
 class _Selector:

@@ -258,7 +258,7 @@ class Buffers:
         span, most = self._shape.send, self._limits.base
         own = weight(self._rank, self._salt, self._nranks, self._limits)
         with self._gpu.stream:
-            self._rubbish()
+            self.spoil()
             if self._has_data():
                 self._fill(
                     self._grid(span.count), (_THREADS,),
@@ -270,8 +270,8 @@ class Buffers:
         """Return whether this rank sends: in place, only the root's buffer of a broadcast holds anything."""
         return not (self._in_place and self._point.collective == Collective.BROADCAST and self._rank)
 
-    def _rubbish(self) -> None:
-        """Overwrite where results go; in place, the send buffer lies in it or it in the send buffer."""
+    def spoil(self) -> None:
+        """Overwrite where results go with rubbish; in place, the send buffer lies in it or it in the send buffer."""
         largest = max(self._shape.received, self._shape.send.count) * ITEM_BYTES[self._point.dtype]
         extent = (self.used - 1) * self.slots.stride + largest
         cupy.cuda.runtime.memsetAsync(self._results, 0xFF, extent, self._gpu.stream.ptr)

@@ -22,6 +22,9 @@ from ncclprobe.records.base import Record
 from ncclprobe.records.sweep import Point
 
 _NAME_VARIABLE = "SLURMD_NODENAME"
+SLOTS = 2
+"""Of the all-reduce that is timed, and of the one before it: in a common buffer, the right results of that one would
+stand where the timed one is to put its own."""
 
 
 class Part(Record, frozen=True, kw_only=True):
@@ -33,6 +36,8 @@ class Part(Record, frozen=True, kw_only=True):
     """As in ``Outcome``."""
     message: str = ""
     """Why it failed."""
+    wrong: int = 0
+    """Elements of all sums that were wrong on this rank."""
 
 
 class NcclFleetRank:
@@ -50,14 +55,13 @@ class NcclFleetRank:
         self.library = self._library.name
         self._point = Point(collective=Collective.ALL_REDUCE, dtype="float32", size_bytes=size_bytes)
         stride = -(-size_bytes // ALIGNMENT) * ALIGNMENT
-        self._slots, self._arenas = Slots(stride=stride, count=1), (
-            self._gpu.allocate(stride), self._gpu.allocate(stride)
-        )  # fmt: skip
+        self._slots = Slots(stride=stride, count=SLOTS)
+        self._arenas = self._gpu.allocate(self._slots.bytes), self._gpu.allocate(self._slots.bytes)
         self._communicator: Communicator | None = None
         self._watchdog = Watchdog(self._abort)
         self._gpu.stuck = lambda: self._watchdog.passed
         self._checks, self._gpu_checks = HostChecks(), GpuChecks(self._gpu)
-        self._salt = 0
+        self._salt, self._wrong = 0, 0
 
     def abort(self) -> None:
         """End all ranks: those that wait for this one hear that it is gone."""
@@ -90,13 +94,13 @@ class NcclFleetRank:
         self._gang.patience_s = max(timeout_s, MEET_TIMEOUT_S) + 2 * TROUBLE_S
         ids = self._gang.gather(self._library.unique_id() if first else b"")
         warmups = self._said(group, self._part(lambda: self._warmup(group, ids), timeout_s))
-        if group is None or any(part.status != "ok" for part in warmups):
+        if group is None or any(part.status != "ok" or part.wrong for part in warmups):
             parts = self._said(None, Part()) and warmups
         else:
             number = samples_in(window_s, max(part.times_s[0] for part in warmups))
             parts = self._said(group, self._part(lambda: self._samples(number), timeout_s))
         self._free()
-        return merged(parts) if first else None
+        return merged(parts).judged() if first else None
 
     def own_checks(self) -> tuple[OwnCheck, ...]:
         """Return what this rank measures without any other."""
@@ -113,7 +117,8 @@ class NcclFleetRank:
         """Return this rank's times, or how it failed."""
         try:
             with self._watchdog.limit(timeout_s):
-                return Part(times_s=work())
+                self._wrong = 0
+                return Part(times_s=work(), wrong=self._wrong)
         except BackendError as problem:
             hung = self._watchdog.passed
             return Part(status="timeout" if hung else "failed", message="" if hung else str(problem))
@@ -127,29 +132,33 @@ class NcclFleetRank:
         shape = geometry(self._point, index, number)
         self._buffers = Buffers(self._gpu, self._point, shape, self._slots, self._arenas, index, number, in_place=False)
         self._salt += 1
-        self._buffers.fill(self._salt, 1)
-        send, receive = self._buffers.addresses()[0]
+        self._buffers.fill(self._salt, SLOTS)
         stream, count = int(self._gpu.stream.ptr), elements_per_rank(self._point, number)
-        self._operation = self._communicator.operation(
-            Collective.ALL_REDUCE, send, receive, count, self._point.dtype, stream
+        self._timed, self._aligning = (
+            self._communicator.operation(Collective.ALL_REDUCE, send, receive, count, self._point.dtype, stream)
+            for send, receive in self._buffers.addresses()
         )
         return self._samples(1)
 
     def _samples(self, number: int) -> tuple[float, ...]:
         """Return the times of some all-reduces, each after one that aligns the ranks.
 
+        Between two samples, outside of the times, the results of both are looked at and overwritten.
+
         Raises:
-            BackendError: They failed, did not end in time, or summed wrongly.
+            BackendError: They failed, or did not end in time.
         """
         if self._communicator is None:
             raise BackendError("no communicator")
-        with self._communicator.translated("the group's all-reduce"):
-            times = tuple(self._gpu.seconds(lambda _: self._operation(), 1) for _ in range(number))
-        if failure := self._communicator.failure():
-            raise BackendError(failure)
-        if wrong := self._buffers.count_wrong():
-            raise BackendError(f"{wrong} elements of the sum were wrong")
-        return times
+        times: list[float] = []
+        for _ in range(number):
+            with self._communicator.translated("the group's all-reduce"):
+                times.append(self._gpu.timed(self._timed, self._aligning))
+            if failure := self._communicator.failure():
+                raise BackendError(failure)
+            self._wrong += self._buffers.count_wrong()
+            self._buffers.spoil()
+        return tuple(times)
 
     def _abort(self) -> None:
         if self._communicator is not None:
@@ -170,4 +179,5 @@ def merged(parts: list[Part]) -> Outcome:
         for part in parts:
             if part.status == status:
                 return Outcome(status=status, message=part.message)
-    return Outcome(times_s=tuple(max(times) for times in zip(*(part.times_s for part in parts), strict=True)))
+    times_s = tuple(max(times) for times in zip(*(part.times_s for part in parts), strict=True))
+    return Outcome(times_s=times_s, wrong=tuple(part.wrong for part in parts))

@@ -41,16 +41,16 @@ class Pattern:
         self._weights = rng.choice(largest, self._nranks, replace=largest < self._nranks) + 1
 
     def write(self, out: Array, span: Span) -> None:
-        """Put a span's elements into a buffer of its length."""
+        """Put a span's elements into a buffer of its length, or into each of several (elements are the last axis)."""
         for place, values in self._pieces(span):
-            np.multiply(values, self._weight(span), out=out[place : place + len(values)])
+            out[..., place : place + len(values)] = values * self._weight(span)
 
     def count_wrong(self, out: Array, spans: tuple[Span, ...]) -> int:
-        """Return how many elements of a buffer are not what the spans, one after the other, say."""
+        """Return how many elements of a buffer, or of several, are not what the spans, one after the other, say."""
         wrong = begin = 0
         for span in spans:
             for place, values in self._pieces(span):
-                got = out[begin + place : begin + place + len(values)]
+                got = out[..., begin + place : begin + place + len(values)]
                 wrong += int(np.count_nonzero(got != values * self._weight(span)))
             begin += span.count
         return wrong

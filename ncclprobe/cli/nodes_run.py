@@ -17,12 +17,13 @@ from ncclprobe.nodes.active import Plan, run
 from ncclprobe.nodes.csv import parse_results
 from ncclprobe.nodes.document import Inside, of_outcome, of_results
 from ncclprobe.nodes.exclusion import exclusion_files
+from ncclprobe.nodes.fleet import Kept
 from ncclprobe.nodes.hosts import FleetOptions
 from ncclprobe.nodes.railed import RailedFleet
 from ncclprobe.nodes.replay import replayed
 from ncclprobe.nodes.simulated import SimulatedFleet
 from ncclprobe.records.base import Record
-from ncclprobe.records.nodes import CheckValue, GroupValue, HostGone, NodesDocument, Round
+from ncclprobe.records.nodes import CheckValue, GroupValue, HostGone, NodesDocument, Round, WrongSum
 from ncclprobe.store import Manifest, RunDirectory, read_journal
 
 ROUNDS, BUDGET = 8, 12.0
@@ -31,6 +32,7 @@ LINES: dict[str, type[Record]] = {
     "group-value": GroupValue,
     "check-value": CheckValue,
     "host-gone": HostGone,
+    "wrong-sum": WrongSum,
 }
 """Kind -> record of the journal's lines."""
 _KINDS = {kind: name for name, kind in LINES.items()}
@@ -126,7 +128,7 @@ def _on_hosts(directory: RunDirectory, options: NodesOptions, lines: Iterable[Re
         raise UsageError("the run names no hosts")
     lines, seed = list(lines), directory.manifest.seed
 
-    def journal(record: GroupValue | CheckValue | HostGone | FleetOptions) -> None:
+    def journal(record: GroupValue | Kept) -> None:
         directory.append(record, _KINDS[type(record)])
         if not isinstance(record, GroupValue):
             lines.append(record)
@@ -139,6 +141,7 @@ def _on_hosts(directory: RunDirectory, options: NodesOptions, lines: Iterable[Re
     inside = Inside(
         checks=tuple(line for line in lines if isinstance(line, CheckValue)),
         gone=tuple(line for line in lines if isinstance(line, HostGone)),
+        wrong=tuple(line for line in lines if isinstance(line, WrongSum)),
     )
     each = "gpu" if options.fleet.gpus else "host"
     return of_outcome(outcome, nodes, fleet.ngpus, fleet.description, seed, inside, options.threshold, each)

@@ -11,7 +11,7 @@ from ncclprobe.nodes.attribute import judge
 from ncclprobe.nodes.checks import by_groups, explained, judge_checks
 from ncclprobe.nodes.csv import Results
 from ncclprobe.nodes.exclusion import excluded
-from ncclprobe.nodes.findings import check_findings, reading_findings, verdict_findings
+from ncclprobe.nodes.findings import check_findings, reading_findings, verdict_findings, wrong_sums
 from ncclprobe.nodes.gpus import with_hints
 from ncclprobe.nodesets import natural_key
 from ncclprobe.records.nodes import (
@@ -22,6 +22,7 @@ from ncclprobe.records.nodes import (
     NodesDocument,
     NodeStatus,
     NodeVerdict,
+    WrongSum,
 )
 
 
@@ -71,6 +72,8 @@ class Inside:
     """What they measured of themselves."""
     gone: tuple[HostGone, ...] = ()
     """Those that do not answer."""
+    wrong: tuple[WrongSum, ...] = ()
+    """Sums that were wrong."""
 
 
 NOTHING = Inside()
@@ -92,6 +95,7 @@ def of_outcome(
     told = tuple(explained(verdict, checks.get(verdict.node, ())) for verdict in judgement.nodes)
     judgement = dataclasses.replace(judgement, nodes=by_groups(judgement.nodes, told))
     findings = (
+        *wrong_sums(inside.wrong),
         *verdict_findings(judgement),
         *check_findings(told),
         *reading_findings(judgement, _of_groups(outcome.values), nodes),

@@ -12,7 +12,7 @@ from ncclprobe.nodes.checks import GPU_CHECKS, check_sentence
 from ncclprobe.nodes.design import Kind
 from ncclprobe.nodes.evidence import LEAST_ROWS
 from ncclprobe.nodesets import fold
-from ncclprobe.records.nodes import GroupValue, LinkVerdict, NodeStatus, NodeVerdict, RailVerdict
+from ncclprobe.records.nodes import GroupValue, LinkVerdict, NodeStatus, NodeVerdict, RailVerdict, WrongSum
 
 MOST_ALONE = 10
 """More suspects than this are told in one finding."""
@@ -112,6 +112,24 @@ def _failed(judgement: Judgement) -> Iterator[Finding]:
         shown = ", ".join(list(groups)[:SHOWN]) + (", …" if len(groups) > SHOWN else "")
         message = f"{len(failures.unexplained)} groups failed or hung, and no node is behind more than one of them"
         yield warning("failed-groups", shown, message, "measure these groups again")
+
+
+def wrong_sums(wrong: Iterable[WrongSum]) -> Iterator[Finding]:
+    """Yield each group of nodes whose sums were wrong; once is enough."""
+    by_group: dict[tuple[str, ...], list[WrongSum]] = defaultdict(list)
+    for one in wrong:
+        by_group[one.nodes].append(one)
+    for nodes, found in by_group.items():
+        on = fold(dict.fromkeys(name for one in found for name in one.on))
+        rounds = f"in {len(found)} rounds" if len(found) > 1 else f"in round {found[0].round}"
+        number = sum(one.elements for one in found)
+        elements = f"{number} elements of their all-reduce were" if number > 1 else "1 element of their all-reduce was"
+        yield error(
+            "wrong-result",
+            "–".join(nodes),
+            f"{elements} wrong {rounds}, on {on}",
+            "run no job on them until the memory, the GPUs (nvidia-smi -q, dcgmi diag) and the HCAs have been checked",
+        )
 
 
 def check_findings(nodes: Iterable[NodeVerdict]) -> Iterator[Finding]:

@@ -33,7 +33,7 @@ from ncclprobe.nodes.messages import (
     encode,
 )
 from ncclprobe.nodesets import fold
-from ncclprobe.records.nodes import Check, CheckValue, Group, GroupValue, HostGone, Round
+from ncclprobe.records.nodes import Check, CheckValue, Group, GroupValue, HostGone, Round, WrongSum
 from ncclprobe.units import Bytes, Seconds, format_size
 
 WINDOW_S = 0.25
@@ -61,6 +61,9 @@ UNIT_BETWEEN_HOSTS = "GB/s between hosts"
 GPU_CHECKS = (Check.GPU_MEMORY, Check.GPU_COMPUTE)
 """Of one GPU each; the others are about the whole node."""
 
+Kept = CheckValue | HostGone | WrongSum | FleetOptions
+"""What is known of a fleet beside its groups' values."""
+
 
 class HostFleet:
     """Measures groups of hosts. Use it with ``with``: no rank is left behind.
@@ -74,7 +77,7 @@ class HostFleet:
         self,
         options: FleetOptions,
         *,
-        keep: Callable[[CheckValue | HostGone | FleetOptions], None],
+        keep: Callable[[Kept], None],
         note: Callable[[str], None],
         checks: bool = True,
     ) -> None:
@@ -82,7 +85,8 @@ class HostFleet:
 
         Args:
             options: What to measure on which hosts.
-            keep: Takes what nodes measured of themselves, hosts that do not answer, and the options as settled.
+            keep: Takes what nodes measured of themselves, hosts that do not answer, wrong sums, and the options as
+                settled.
             note: Takes a line for people now and then.
             checks: Whether nodes measure themselves as well.
         """
@@ -185,6 +189,7 @@ class HostFleet:
         for answer in self._answers(session):
             if isinstance(answer, Grouped):
                 heard[answer.group] = answer
+                self._keep_wrong(members[answer.group], answer.outcome.wrong, index)
                 if answer.outcome.status == "ok":
                     yield groups[answer.group], self._value(groups[answer.group], answer, index, len(members[0]))
         for number, group in enumerate(groups):
@@ -231,11 +236,23 @@ class HostFleet:
         several = tuple(ranks for ranks in self._ranks.values() if len(ranks) > 1)
         session.send(encode(CheckInside(groups=several)))
         answers = [answer for answer in self._answers(session) if isinstance(answer, Checked)]
+        for answer in answers:
+            ranks = next((ranks for ranks in several if ranks[0] == answer.rank), ())
+            self._keep_wrong(ranks, answer.wrong, index)
         for value in check_values(answers, self._ranks, index):
             if not self.options.gpus:
                 self._keep(value)
             elif value.check in GPU_CHECKS:
                 self._keep(value.with_(gpu=None))
+
+    def _keep_wrong(self, ranks: Sequence[int], wrong: Sequence[int], index: int) -> None:
+        """Keep that sums of a group were wrong, and on which of its nodes."""
+        if not any(wrong):
+            return
+        node_of = {rank: node for node, own in self._ranks.items() for rank in own}
+        nodes = tuple(dict.fromkeys(node_of[rank] for rank in ranks))
+        on = tuple(dict.fromkeys(node_of[rank] for rank, number in zip(ranks, wrong, strict=True) if number))
+        self._keep(WrongSum(nodes=nodes, on=on, elements=sum(wrong), round=index))
 
     # ---- ranks
 

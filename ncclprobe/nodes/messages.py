@@ -75,6 +75,8 @@ class Checked(Record, tag="checked", frozen=True, kw_only=True):
     """Which."""
     values: tuple[OwnCheck, ...]
     """Those that could be measured."""
+    wrong: tuple[int, ...] = ()
+    """Of the group that this rank is the first of, as in ``Outcome``."""
 
 
 class Done(Record, tag="done", frozen=True, kw_only=True):

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from ncclprobe.nodes.fleet import HostFleet
+from ncclprobe.nodes.fleet import HostFleet, Kept
 from ncclprobe.nodes.hosts import FleetOptions
 from ncclprobe.nodes.rails import by_rail
-from ncclprobe.records.nodes import CheckValue, GroupValue, HostGone, Round
+from ncclprobe.records.nodes import GroupValue, Round
 
 
 class RailedFleet:
@@ -21,7 +21,7 @@ class RailedFleet:
         options: FleetOptions,
         rails: Sequence[str],
         *,
-        keep: Callable[[CheckValue | HostGone | FleetOptions], None],
+        keep: Callable[[Kept], None],
         note: Callable[[str], None],
     ) -> None:
         """Plan it; nothing runs before the first round.

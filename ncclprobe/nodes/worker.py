@@ -120,7 +120,7 @@ def _check(side: FleetRank, request: CheckInside, settings: FleetSettings, tell:
         time_s = Seconds(statistics.median(inside.times_s))
         rate = busbw(Collective.ALL_REDUCE, Bytes(settings.size_bytes), time_s, number)
         own = (*own, OwnCheck(check=Check.INTRA_NODE, value=rate, unit="GB/s"))
-    content = msgspec.msgpack.encode(Checked(rank=side.rank, values=own))
+    content = msgspec.msgpack.encode(Checked(rank=side.rank, values=own, wrong=inside.wrong if inside else ()))
     for said in side.collect(content, len(side.names), settings.timeout_s + GRACE_S):
         tell(msgspec.msgpack.decode(said, type=Checked))
 

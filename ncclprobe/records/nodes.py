@@ -194,6 +194,19 @@ class HostGone(Record, frozen=True, kw_only=True):
     """Before or in which round that was found."""
 
 
+class WrongSum(Record, frozen=True, kw_only=True):
+    """A group's sums that were not what they had to be."""
+
+    nodes: tuple[str, ...]
+    """The group; one node where its own ranks summed up."""
+    on: tuple[str, ...]
+    """Those of them on which elements were wrong."""
+    elements: int
+    """How many, on all ranks, in all of the round's sums."""
+    round: int
+    """In which, or before which."""
+
+
 class Group(Record, frozen=True, kw_only=True):
     """Nodes to be measured together."""
 

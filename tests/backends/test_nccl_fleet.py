@@ -10,9 +10,9 @@ import time
 import pytest
 
 from ncclprobe import processes
-from ncclprobe.nodes.fleet import HostFleet
+from ncclprobe.nodes.fleet import HostFleet, Kept
 from ncclprobe.nodes.hosts import FleetOptions
-from ncclprobe.records.nodes import Check, CheckValue, Group, GroupValue, HostGone, Round
+from ncclprobe.records.nodes import Check, CheckValue, Group, GroupValue, Round, WrongSum
 from ncclprobe.tuner.build import plugin_path
 
 HERE = pathlib.Path(__file__).parent
@@ -20,12 +20,12 @@ NODES = ("a", "b", "c", "d")
 
 
 @pytest.fixture
-def kept() -> list[CheckValue | HostGone]:
+def kept() -> list[Kept]:
     return []
 
 
 @pytest.fixture
-def fleet(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, kept: list[CheckValue | HostGone]) -> HostFleet:
+def fleet(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, kept: list[Kept]) -> HostFleet:
     monkeypatch.setenv("PYTHONPATH", str(HERE / "fake_gpu"))
     monkeypatch.setenv("FAKE_NCCL_HELPERS", str(HERE.parent / "tuner"))
     monkeypatch.setenv("FAKE_GPU_FOLDER", str(tmp_path))
@@ -46,9 +46,7 @@ def statuses(values: list[GroupValue]) -> dict[tuple[str, ...], str]:
     return {value.nodes: value.status for value in values}
 
 
-def test_groups_of_a_round_have_a_value_each_and_gpus_check_themselves(
-    fleet: HostFleet, kept: list[CheckValue | HostGone]
-) -> None:
+def test_groups_of_a_round_have_a_value_each_and_gpus_check_themselves(fleet: HostFleet, kept: list[Kept]) -> None:
     with fleet:
         first = list(fleet.measure(planned(0, ("a", "b"), ("c", "d"))))
         second = list(fleet.measure(planned(1, ("b", "c"), stage="confirm")))
@@ -60,6 +58,22 @@ def test_groups_of_a_round_have_a_value_each_and_gpus_check_themselves(
         *((node, check, None) for node in NODES for check in (Check.HOST_MEMORY, Check.HOST_COMPUTE)),
         *((node, check, 0) for node in NODES for check in (Check.GPU_MEMORY, Check.GPU_COMPUTE)),
     }
+
+
+@pytest.mark.parametrize("number", [2, 4, 5])
+def test_one_wrong_sum_among_right_ones_fails_its_group_and_is_named(
+    fleet: HostFleet, kept: list[Kept], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Of the warm-up, of a sample that is not the last, and of an all-reduce that only aligns the ranks."""
+    monkeypatch.setenv("FAKE_NCCL_WRONG", f"1:{number}")
+    with fleet:
+        values = list(fleet.measure(planned(9, ("a", "b"), ("c", "d"))))
+    assert statuses(values) == {("a", "b"): "failed", ("c", "d"): "failed"}
+    wrong = [one for one in kept if isinstance(one, WrongSum)]
+    assert wrong == [
+        WrongSum(nodes=("a", "b"), on=("b",), elements=1, round=9),
+        WrongSum(nodes=("c", "d"), on=("d",), elements=1, round=9),
+    ]
 
 
 def test_a_group_that_hangs_is_told_and_the_next_round_has_fresh_ranks(fleet: HostFleet) -> None:

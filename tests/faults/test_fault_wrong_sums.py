@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import pathlib
+import re
 
 import msgspec
 import pytest
@@ -10,6 +12,7 @@ from click.testing import CliRunner
 
 from ncclprobe.backends import make_backend
 from ncclprobe.backends.base import BackendOptions
+from ncclprobe.cli.nodes import command as nodes_command
 from ncclprobe.cli.sweep import command as sweep_command
 from ncclprobe.cli.validate_e2e import command as e2e_command
 from ncclprobe.launchers import make_launcher
@@ -17,6 +20,7 @@ from ncclprobe.launchers.base import python_job
 from ncclprobe.launchers.run import Session
 from ncclprobe.nodes.messages import Done, FleetSettings, Grouped, Measure, Stop, answer_in, encode
 from ncclprobe.records.sweep import DEFAULT_CELL, Block, Cell, Launch, Point, Status
+from ncclprobe.sweep import pace
 
 PLANTED = pathlib.Path(__file__).parent / "planted"
 TREE, RING = Cell(algo="Tree"), Cell(algo="Ring")
@@ -98,6 +102,23 @@ def test_one_rank_one_size_of_real_ranks_is_caught_and_named(planted, rank: int,
 
 
 @pytest.mark.mpi
+def test_the_first_of_a_samples_operations_is_looked_at_as_the_last_one_is(planted) -> None:
+    """Hundreds of operations follow it, which once wrote right sums over its wrong one."""
+    planted(rank=1, algo="Tree", size=64, every=2, first="")
+    backend = make_backend("mpi", BackendOptions(nranks=2))
+    measured = list(backend.measure(launch(nranks=2, sample_s=0.02)))
+    (wrong,) = [m for m in measured if Status.WRONG in m.statuses]
+    assert (wrong.point.size_bytes, wrong.message) == (64, "1 wrong elements on rank 1")
+    assert wrong.operations > 16
+
+
+def test_every_operation_of_a_sample_can_have_a_buffer() -> None:
+    pytest.importorskip("mpi4py")
+    mpi_ranks = importlib.import_module("ncclprobe.backends.mpi_ranks")
+    assert mpi_ranks.MOST_SLOTS == pace.MOST_OPERATIONS
+
+
+@pytest.mark.mpi
 def test_real_ranks_that_sum_rightly_are_not_accused(planted) -> None:
     planted(rank=1, algo="none", size=64)
     backend = make_backend("mpi", BackendOptions(nranks=4))
@@ -119,7 +140,22 @@ def test_a_groups_sum_that_is_wrong_once_fails_the_group(planted) -> None:
     (grouped,) = answers
     assert isinstance(grouped, Grouped)
     assert grouped.outcome.status == "failed"
-    assert "elements of the sum were wrong" in grouped.outcome.message
+    assert "elements of the sums were wrong" in grouped.outcome.message
+    assert grouped.outcome.wrong[0] == 0 < grouped.outcome.wrong[1]
+
+
+@pytest.mark.mpi
+def test_nodes_whose_sums_are_wrong_once_are_an_error_with_their_names(planted, tmp_path) -> None:
+    planted(rank=1, every=41)
+    words = ["--hosts", "part[1-2]", "--launcher", "local", "--backend", "mpi", "--size", "4K", "--rounds", "1"]
+    arguments = [*words, "--json", "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(nodes_command, arguments, standalone_mode=False)
+    assert done.exception is None, done.output
+    (found,) = [one for one in msgspec.json.decode(done.stdout)["findings"] if one["code"] == "wrong-result"]
+    assert (found["severity"], found["subject"]) == ("error", "part1–part2")
+    assert re.fullmatch(
+        r"\d+ elements? of their all-reduce w\w+ wrong in (round 0|\d rounds), on part2", found["message"]
+    )
 
 
 @pytest.mark.mpi

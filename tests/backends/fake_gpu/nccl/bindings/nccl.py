@@ -140,6 +140,10 @@ def all_reduce(send: int, receive: int, count: int, number: int, op: int, comm: 
         parts = _exchanged(comm, _view(send, count, number).tobytes(), choice)
         if parts:
             _view(receive, count, number)[:] = _raw(sum(_numbers(part, number) for part in parts), number)
+            if f"{comm.rank}:{comm.operations}" == os.environ.get(
+                "FAKE_NCCL_WRONG"
+            ):  # rank, and which of its operations
+                _view(receive, count, number)[-1] ^= 1
             cupy.spend(ALL_REDUCE_S)
 
     _enqueue(comm, 4, count * SIZES[number], work)
