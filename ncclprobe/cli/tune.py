@@ -24,7 +24,7 @@ from ncclprobe.records.tune import StageName, StageStatus, TuneDocument, TuneOpt
 from ncclprobe.report.text.runs import runs_text
 from ncclprobe.report.text.tune import UNFINISHED, tune_verdict
 from ncclprobe.store import Manifest, RunDirectory, command_line, default_directory, relevant_environment
-from ncclprobe.tuner.confirm import candidate, doubts, stands
+from ncclprobe.tuner.confirm import candidate, computes_otherwise, doubts, stands
 from ncclprobe.tuner.environ import Settings
 from ncclprobe.units import format_seconds, parse_sizes
 
@@ -168,13 +168,15 @@ def tuned(course: Course) -> TuneDocument:
 
 
 def _withdraw(course: Course, document: TuneDocument) -> None:
-    """Take a change that makes the workload slower out of the files as well."""
+    """Take a change that makes the workload slower, or wrong, out of the files as well."""
     if document.choice is course.read(StageName.SWEEP, SweepDocument).choice.verdict:
         return
+    wrong = computes_otherwise(course.read(StageName.VALIDATE, E2eDocument))
+    why = "the workload's results differ with it" if wrong else "the workload was slower with it"
     settings = Settings(
         sources=("scan", "sweep", "validate-e2e"),
         variables=document.env,
-        notes=("The sweep's choice is left out: the workload was slower with it.",),
+        notes=(f"The sweep's choice is left out: {why}.",),
     )
     with RunDirectory.resume(course.directory.path / StageName.ENV, StageName.ENV) as directory:
         stages.emit(settings, directory)
@@ -185,7 +187,7 @@ def summarised(course: Course) -> TuneDocument:
     scan = course.found(StageName.SCAN, ScanDocument)
     sweep = course.found(StageName.SWEEP, SweepDocument)
     e2e = course.found(StageName.VALIDATE, E2eDocument)
-    choice = None if sweep is None else stands(sweep, e2e.verdict if e2e else None)
+    choice = None if sweep is None else stands(sweep, e2e)
     settings = stages.recommended(scan, sweep if choice is Verdict.CHANGE else None)
     nodes = course.found(StageName.NODES, NodesDocument)
     tried = candidate(sweep, ProxyShape()) if sweep else None

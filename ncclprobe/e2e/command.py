@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ncclprobe.e2e.results import CHECKSUM
 from ncclprobe.e2e.workload import Outcome, Surroundings
 from ncclprobe.errors import UsageError
 from ncclprobe.findings import Finding
@@ -46,7 +47,7 @@ class CommandWorkload:
         if status != 0:
             return _failed(f"exit status {status}" if status > 0 else f"ended by signal {-status}", output, effective)
         try:
-            return Outcome(metrics={self.metric: metric_value(self.pattern, output)}, effective=effective)
+            return Outcome(metrics=metric_values(self.pattern, output), effective=effective)
         except ValueError as problem:
             return _failed(str(problem), output, effective)
 
@@ -108,23 +109,28 @@ def metric_name(pattern: re.Pattern[str]) -> str:
     return next((name for name, number in pattern.groupindex.items() if number == 1), pattern.pattern)
 
 
-def metric_value(pattern: re.Pattern[str], output: str) -> float:
-    """Return the first group of the last match as a number.
+def metric_values(pattern: re.Pattern[str], output: str) -> dict[str, float]:
+    """Return the first group of the last match as a number, and that of a group named ``checksum``.
 
     Raises:
-        ValueError: There is no match, or it is no positive finite number; the message is for people.
+        ValueError: There is no match, the metric is no positive finite number or the checksum no number; the message
+            is for people.
     """
     matches = collections.deque(pattern.finditer(output), maxlen=1)
     if not matches:
         raise ValueError(f"the output has no match of {pattern.pattern!r}")
-    text = matches[0][1]
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        raise ValueError(f"the metric {text!r} is no number") from None
+    value = _number("metric", matches[0][1])
     if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"the metric {text!r} is not a positive, finite number")
-    return value
+        raise ValueError(f"the metric {matches[0][1]!r} is not a positive, finite number")
+    found = {metric_name(pattern): value}
+    return found | {CHECKSUM: _number(CHECKSUM, matches[0][CHECKSUM])} if CHECKSUM in pattern.groupindex else found
+
+
+def _number(what: str, text: str | None) -> float:
+    try:
+        return float(text or "")
+    except ValueError:
+        raise ValueError(f"the {what} {text!r} is no number") from None
 
 
 def last_lines(output: str) -> list[str]:

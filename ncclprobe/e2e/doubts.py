@@ -9,14 +9,19 @@ from collections.abc import Iterator, Sequence
 from ncclprobe.e2e.choice import matching
 from ncclprobe.e2e.decode import message_bytes
 from ncclprobe.e2e.plan import GIVE_UP_AFTER, Standing, Stop
+from ncclprobe.e2e.results import alike, checksums
 from ncclprobe.e2e.telemetry_doubts import is_withheld, telemetry_doubts
 from ncclprobe.findings import Finding, error, info, warning
-from ncclprobe.records.e2e import Arm, Comparison, E2eDocument, E2eOptions, E2eVerdict, Trial, TrialStatus
-
-CHECKSUM = "checksum"
-"""Name of the metric that must not depend on the settings."""
-CHECKSUM_TOLERANCE = 1e-3
-"""Relative: float32 sums in another order differ by about 1e-6 a layer, a lost or doubled term by far more."""
+from ncclprobe.records.e2e import (
+    RESULT_DIFFERS,
+    Arm,
+    Comparison,
+    E2eDocument,
+    E2eOptions,
+    E2eVerdict,
+    Trial,
+    TrialStatus,
+)
 
 
 def doubts(document: E2eDocument, options: E2eOptions, standing: Standing, dropped: int) -> tuple[Finding, ...]:
@@ -62,12 +67,15 @@ def _count(trials: list[Trial]) -> str:
 
 
 def _results(document: E2eDocument) -> Iterator[Finding]:
-    sums = [trial.metrics[CHECKSUM] for trial in document.trials if CHECKSUM in trial.metrics]
-    if sums and not max(sums) - min(sums) <= CHECKSUM_TOLERANCE * abs(sums[0]):  # also where one is no number
+    sums = checksums(document.trials)
+    if not alike(sums):
+        baseline = Arm.BASELINE.value
+        arms = [one.arm for one in document.comparisons if not alike(checksums(document.trials, baseline, one.arm))]
         yield error(
-            "result-differs",
+            RESULT_DIFFERS,
             document.workload,
-            f"The results' checksum ranges from {min(sums):.9g} to {max(sums):.9g}, so some trial computed wrongly.",
+            f"The results' checksum ranges from {min(sums):.9g} to {max(sums):.9g}, so some trial computed wrongly; "
+            f"how fast it was says nothing, and there is no verdict on {', '.join(arms)}.",
             "Do not use the candidate; find out with `ncclprobe sweep` which setting sums wrongly.",
         )
 
@@ -94,7 +102,8 @@ def _arms(document: E2eDocument, options: E2eOptions) -> Iterator[Finding]:
 def _answer(document: E2eDocument, options: E2eOptions, one: Comparison, standing: Standing) -> Iterator[Finding]:
     subject = document.workload if one.arm == Arm.CANDIDATE else one.arm
     unclear = one.verdict is E2eVerdict.INCONCLUSIVE and not is_withheld(one, document.min_effect)
-    if unclear and standing.step in (Stop.BUDGET, Stop.TRIALS, Stop.CLEAR):
+    same = alike(checksums(document.trials, Arm.BASELINE, one.arm))
+    if unclear and same and standing.step in (Stop.BUDGET, Stop.TRIALS, Stop.CLEAR):
         by_budget = standing.step is Stop.BUDGET
         ended = "the budget ended" if by_budget else f"--trials {options.trials} was reached"
         yield warning(

@@ -9,6 +9,7 @@ from ncclprobe.e2e.foretold import foretold
 from ncclprobe.e2e.plan import standing
 from ncclprobe.e2e.sglang_doubts import doubts as sglang_doubts
 from ncclprobe.e2e.summary import chief_of, summarised
+from ncclprobe.e2e.telemetry_doubts import is_withheld
 from ncclprobe.findings import Finding, info
 from ncclprobe.records.e2e import E2eDocument, E2eOptions, E2eVerdict, Trial, TrialStatus
 
@@ -34,7 +35,8 @@ def interim(options: E2eOptions, metric: str, trials: Sequence[Trial], go_on: st
 def _unfinished(document: E2eDocument, options: E2eOptions, go_on: str) -> Finding:
     done, most = sum(trial.status is TrialStatus.OK for trial in document.trials), options.trials * len(options.arms)
     chief = chief_of(document.comparisons)
-    needed = trials_needed(chief, document.min_effect) if chief.verdict is E2eVerdict.INCONCLUSIVE else None
+    unclear = chief.verdict is E2eVerdict.INCONCLUSIVE and not is_withheld(chief, document.min_effect)
+    needed = trials_needed(chief, document.min_effect) if unclear else None
     settles = f" About {needed} trials an arm would settle it, if the noise stays as it is." if needed else ""
     return info(
         "unfinished",

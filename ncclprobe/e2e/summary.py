@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ncclprobe.e2e.choice import concerned
 from ncclprobe.e2e.compare import judged, pairs
 from ncclprobe.e2e.plan import is_settled
+from ncclprobe.e2e.results import believed
 from ncclprobe.e2e.throttling import excess, held
 from ncclprobe.records.e2e import Arm, ArmSettings, Comparison, E2eDocument, E2eOptions, Trial
 
@@ -56,7 +57,7 @@ def _compared(
         final=finished and not is_settled(options, ratios),
         comparisons=len(options.arms) - 1,
     )
-    judgement = held(judgement, excess(trials, name), options.min_effect)
+    judgement = believed(held(judgement, excess(trials, name), options.min_effect), trials, name)
     return Comparison(
         arm=name,
         verdict=judgement.verdict,

@@ -26,7 +26,7 @@ def telemetry_doubts(document: E2eDocument, options: E2eOptions) -> Iterator[Fin
 
 
 def is_withheld(one: Comparison, min_effect: float) -> bool:
-    """Return whether the values alone would have given a verdict."""
+    """Return whether the values alone would have given a verdict, which slowdowns or differing results took away."""
     return (
         one.verdict is E2eVerdict.INCONCLUSIVE
         and one.ratio is not None

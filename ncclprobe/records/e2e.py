@@ -13,6 +13,8 @@ from ncclprobe.records.telemetry import HostTelemetry
 TELEMETRY_S = 0.5
 """Between samples of the machine, where nothing else is asked for."""
 
+RESULT_DIFFERS = "result-differs"
+"""The finding that takes every recommendation away: trials did not compute the same."""
 OWN_TIME = ("total_latency", "duration")
 """SGLang's names for the time that a benchmark measured itself.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ncclprobe.findings import Finding, warning
 from ncclprobe.names import Collective
 from ncclprobe.records.base import Record
-from ncclprobe.records.e2e import ArmSettings, E2eDocument, E2eVerdict, ProxyShape
+from ncclprobe.records.e2e import RESULT_DIFFERS, ArmSettings, E2eDocument, E2eVerdict, ProxyShape
 from ncclprobe.records.inspect import TunerRow
 from ncclprobe.records.sweep import Cell, CellResult, Status, SweepDocument, Verdict
 from ncclprobe.tuner.environ import sweep_settings
@@ -93,14 +93,20 @@ def _ratio(cell: CellResult) -> float:
     return cell.vs_default.ratio if cell.vs_default is not None else 0.0
 
 
-def stands(sweep: SweepDocument, verdict: E2eVerdict | None) -> Verdict:
-    """Return what is recommended after the workload: a change that makes it slower is withdrawn.
+def stands(sweep: SweepDocument, e2e: E2eDocument | None) -> Verdict:
+    """Return what is recommended after the workload: a change that makes it slower, or wrong, is withdrawn.
 
     Args:
         sweep: A finished one.
-        verdict: The workload's; None where none was run.
+        e2e: The workload's document; None where none was run.
     """
-    return Verdict.KEEP_DEFAULTS if verdict is E2eVerdict.SLOWER else sweep.choice.verdict
+    gone = e2e is not None and (e2e.verdict is E2eVerdict.SLOWER or computes_otherwise(e2e))
+    return Verdict.KEEP_DEFAULTS if gone else sweep.choice.verdict
+
+
+def computes_otherwise(e2e: E2eDocument) -> bool:
+    """Return whether a workload's results differ between its trials."""
+    return any(finding.code == RESULT_DIFFERS for finding in e2e.findings)
 
 
 def doubts(sweep: SweepDocument | None, e2e: E2eDocument | None, tried: str) -> tuple[Finding, ...]:

@@ -159,6 +159,7 @@ def e2e(verdict: E2eVerdict) -> E2eDocument:
         (nodes(NodeStatus.OK), "Next: repair nothing"),
         (e2e(E2eVerdict.FASTER), "Next: set in jobs what the faster arm has"),
         (e2e(E2eVerdict.SLOWER), "Next: keep the baseline."),
+        (e2e(E2eVerdict.FASTER).with_(findings=(BAD,)), "Next: keep the baseline, and see to the errors above."),
         (InspectDocument(documents=(), findings=(BAD,)), "Next: see to the errors above"),
         (WatchDocument(check="sweep", arguments=(), every_s=60, checks=()), "Next: keep the history"),
     ],

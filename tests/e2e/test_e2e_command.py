@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from ncclprobe.cli import group
 from ncclprobe.cli.schema import document_schema
-from ncclprobe.e2e.command import metric_name, metric_pattern, metric_value
+from ncclprobe.e2e.command import metric_name, metric_pattern, metric_values
 from ncclprobe.errors import RunDirectoryError, UsageError
 from ncclprobe.records.e2e import Trial
 from ncclprobe.store import read_journal
@@ -50,7 +50,7 @@ def command(out, *options, tokens, metric=METRIC):
     ],
 )
 def test_the_value_is_the_first_group_of_the_last_match(pattern, output, value):
-    assert metric_value(metric_pattern(pattern), output) == value
+    assert list(metric_values(metric_pattern(pattern), output).values()) == [value]
 
 
 @pytest.mark.parametrize(
@@ -67,12 +67,12 @@ def test_the_value_is_the_first_group_of_the_last_match(pattern, output, value):
 )
 def test_what_is_no_metric_says_why(output, message):
     with pytest.raises(ValueError, match=message):
-        metric_value(metric_pattern(r"v=(\S+)"), output)
+        metric_values(metric_pattern(r"v=(\S+)"), output)
 
 
 def test_a_group_that_did_not_take_part_is_no_number():
     with pytest.raises(ValueError, match="no number"):
-        metric_value(metric_pattern(r"v=(\d+)?"), "v=")
+        metric_values(metric_pattern(r"v=(\d+)?"), "v=")
 
 
 @pytest.mark.parametrize(("text", "name"), [(r"a(\d+)", r"a(\d+)"), (r"(?P<tok_s>\d+)", "tok_s")])
@@ -268,3 +268,26 @@ def test_what_a_killed_run_left_behind_is_ended_before_the_next_trial(tmp_path):
     resumed.send_signal(signal.SIGINT)
     assert resumed.wait(20) == 130
     assert not alive(int(marker.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("checksum", "verdict", "status", "codes"),
+    [("'7.25'", "faster", 0, set()), ("'8.25' if fast else '7.25'", "inconclusive", 3, {"result-differs"})],
+)
+def test_a_command_that_computes_otherwise_with_the_candidate_is_not_called_faster(
+    tmp_path, checksum, verdict, status, codes
+):
+    code = f"import os; fast = 'FAST' in os.environ; print('v:', 1.5 if fast else 1, 'sum:', {checksum})"
+    words = ["validate-e2e", "--workload", "command", "--metric", r"v: (\S+) sum: (?P<checksum>\S+)", "--json"]
+    plan = ["--candidate", "FAST=1", "--trials", "4", "--warmup", "0", "--telemetry", "0"]
+    here = ["--out", str(tmp_path / "r"), "--", sys.executable, "-c", code]
+    ended = CliRunner().invoke(group, [*words, *plan, *here], standalone_mode=False)
+    found = json.loads(ended.stdout)
+    assert (found["verdict"], ended.return_value) == (verdict, status)
+    assert {finding["code"] for finding in found["findings"]} == codes
+    assert {trial["metrics"]["checksum"] for trial in found["trials"]} == ({7.25, 8.25} if codes else {7.25})
+
+
+def test_a_checksum_that_is_no_number_fails_the_trial():
+    with pytest.raises(ValueError, match="the checksum 'abc' is no number"):
+        metric_values(metric_pattern(r"v=(\S+) (?P<checksum>\S+)"), "v=1 abc")

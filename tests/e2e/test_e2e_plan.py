@@ -133,16 +133,45 @@ def test_identical_arms_and_small_effects_are_said():
     assert codes == ["identical-arms", "effect-below-minimum", "torn-line"]
 
 
-def test_a_checksum_that_depends_on_the_arm_is_an_error():
-    asked = options(warmups=0)
-    trials, _ = carried_out(asked, lambda arm, order: 100.0)
-    sums = [
-        each.with_(metrics={METRIC: 100.0, "checksum": 1.0 + 0.01 * (each.arm == Arm.CANDIDATE)}) for each in trials
-    ]
-    document = summarised(asked, METRIC, sums)
-    assert [finding.code for finding in doubts(document, asked, standing(asked, METRIC, trials), 0)] == [
-        "result-differs"
-    ]
+def summed(trials, sum_of):
+    return [each.with_(metrics={**each.metrics, "checksum": sum_of(each)}) for each in trials]
+
+
+@pytest.mark.parametrize(
+    ("sum_of", "verdict"),
+    [
+        (lambda each: 1.0, E2eVerdict.FASTER),
+        (lambda each: 1.0 + 1e-5 * each.order, E2eVerdict.FASTER),
+        (lambda each: 1.0 + 0.01 * (each.arm == Arm.CANDIDATE), E2eVerdict.INCONCLUSIVE),
+        (lambda each: 1.0 + 0.01 * (each.order == 3), E2eVerdict.INCONCLUSIVE),
+        (lambda each: float("nan") if each.arm == Arm.CANDIDATE else 1.0, E2eVerdict.INCONCLUSIVE),
+        (lambda each: float("nan"), E2eVerdict.INCONCLUSIVE),
+    ],
+)
+def test_an_arm_whose_results_differ_is_never_faster(sum_of, verdict):
+    asked, draw = options(warmups=0), random.Random(2)
+    trials, _ = carried_out(asked, lambda arm, order: draw.gauss(150 if arm == Arm.CANDIDATE else 100, 1))
+    document = summarised(asked, METRIC, summed(trials, sum_of))
+    assert document.verdict is verdict
+    assert document.ratio is not None
+    assert document.ratio.low > 1
+    codes = [finding.code for finding in doubts(document, asked, standing(asked, METRIC, trials), 0)]
+    assert codes == ([] if verdict is E2eVerdict.FASTER else ["result-differs"])
+
+
+def test_another_arms_wrong_results_take_no_verdict_from_this_one():
+    asked = options(variants=VARIANTS, warmups=0)
+    factor = {"baseline": 1.0, "candidate": 1.5, "tp=8": 1.5, "tp=4,pp=2": 1.5}
+    draw = random.Random(4)
+    trials, _ = carried_out(asked, lambda arm, order: factor[arm] * draw.gauss(100, 1))
+    document = summarised(asked, METRIC, summed(trials, lambda each: 2.0 if each.arm == "tp=8" else 1.0))
+    assert {one.arm: one.verdict.value for one in document.comparisons} == {
+        "candidate": "faster",
+        "tp=8": "inconclusive",
+        "tp=4,pp=2": "faster",
+    }
+    (finding,) = doubts(document, asked, standing(asked, METRIC, trials), 0)
+    assert "there is no verdict on tp=8" in finding.message
 
 
 VARIANTS = {"tp=8": ArmSettings(layout=Layout(tp=8)), "tp=4,pp=2": ArmSettings(layout=Layout(tp=4, pp=2))}

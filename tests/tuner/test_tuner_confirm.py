@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ncclprobe.findings import error
 from ncclprobe.names import DEFAULT
 from ncclprobe.records.base import Interval
 from ncclprobe.records.e2e import E2eDocument, E2eVerdict, ProxyShape
@@ -159,8 +160,16 @@ def test_sweep_and_workload_give_one_answer(
     answer = e2e(E2eVerdict(verdict))
     tried = of(document).label
     assert tune_verdict(document, None, answer, tried, "") == said
-    assert stands(document, answer.verdict) == choice
+    assert stands(document, answer) == choice
     assert [finding.code for finding in doubts(document, answer, tried)] == codes
+
+
+@pytest.mark.parametrize("verdict", list(E2eVerdict))
+def test_a_change_with_which_results_differ_is_withdrawn_whatever_its_speed(verdict: E2eVerdict) -> None:
+    answer = e2e(verdict).with_(findings=(error("result-differs", "proxy", "", ""),))
+    assert stands(CHANGED, answer) is Verdict.KEEP_DEFAULTS
+    said = tune_verdict(CHANGED, None, answer, "the choice", "")
+    assert said.startswith("Keep the defaults: the workload's results differ between its trials")
 
 
 def test_without_a_workload_the_sweep_stands_and_the_reason_is_said() -> None:

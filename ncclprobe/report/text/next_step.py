@@ -92,6 +92,8 @@ def _nodes(document: NodesDocument, _path: str) -> Step:
 def _e2e(document: E2eDocument, path: str) -> Step:
     if not document.finished:
         return "go on where it stopped, unless it still runs.", (f"ncclprobe validate-e2e --resume {path or 'DIR'}",)
+    if has_error(document.findings):
+        return "keep the baseline, and see to the errors above.", ()
     sentences = {
         E2eVerdict.FASTER: "set in jobs what the faster arm has, as shown above.",
         E2eVerdict.SLOWER: "keep the baseline.",

@@ -6,7 +6,7 @@ import textwrap
 
 from tabulate import tabulate
 
-from ncclprobe.records.e2e import E2eDocument, E2eVerdict
+from ncclprobe.records.e2e import RESULT_DIFFERS, E2eDocument, E2eVerdict
 from ncclprobe.records.nodes import NodesDocument, NodeStatus
 from ncclprobe.records.sweep import SweepDocument, Verdict
 from ncclprobe.records.tune import Stage, StageStatus, TuneDocument
@@ -73,6 +73,8 @@ def _together(sweep: SweepDocument, e2e: E2eDocument | None, tried: str, skipped
         return f"{verdict_sentence(sweep)} " + (f"No workload was run: {skipped}" if skipped else "")
     ratio = e2e.ratio
     how = f" ({ratio.estimate:.3f} times, 95 %: {ratio.low:.3f} to {ratio.high:.3f})" if ratio else ""
+    if any(finding.code == RESULT_DIFFERS for finding in e2e.findings):
+        return "Keep the defaults: the workload's results differ between its trials, so something was summed wrongly."
     if sweep.choice.verdict is Verdict.CHANGE and e2e.verdict is E2eVerdict.SLOWER:
         return f"Keep the defaults: collectives alone get faster with the change, but the workload gets slower{how}."
     return f"{verdict_sentence(sweep)} {_AFTER[sweep.choice.verdict, e2e.verdict].format(tried=tried)}{how}."
