@@ -214,15 +214,20 @@ def descendants(pid: int) -> dict[int, int]:
     return found
 
 
-def stopped(pid: int) -> list[int]:
-    """Return those of a process's descendants that a signal has stopped."""
-    return [child for child in sorted(descendants(pid)) if _stat(child)[:1] == ["T"]]
+def stopped(mark: str) -> list[int]:
+    """Return the processes of this host with ``mark`` in the variable MARK that a signal has stopped."""
+    return [pid for pid in sorted(_marked(mark)) if _stat(pid)[:1] == ["T"]]
+
+
+def _marked(mark: str) -> list[int]:
+    entry = f"{MARK}={mark}".encode()
+    return [pid for pid in _numbers() if entry in _environ(pid).split(b"\0")]
 
 
 def end_marked(mark: str) -> None:
     """End the processes of this host that were started with ``mark`` in the variable MARK; wait a moment for that."""
-    entry, deadline = f"{MARK}={mark}".encode(), time.monotonic() + _KILL_S
-    while left := [pid for pid in _numbers() if entry in _environ(pid).split(b"\0")]:
+    deadline = time.monotonic() + _KILL_S
+    while left := _marked(mark):
         for pid in left:
             _kill(pid)
         if time.monotonic() > deadline:

@@ -52,6 +52,7 @@ STARRED = frozenset({
     "backends.nccl_log", "backends.nccl_ranks",
     "launchers.base", "launchers.channel", "launchers.gang", "launchers.jobs", "launchers.mpirun", "launchers.pbs",
     "launchers.run", "launchers.spawn", "launchers.srun",
+    "launchers.stopped",
 })  # fmt: skip
 """The modules that do I/O, ``cli`` aside."""
 IO_MODULES = frozenset({

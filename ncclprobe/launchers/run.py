@@ -18,8 +18,8 @@ from ncclprobe.errors import LaunchError, MeasurementTimeout, ProbeError, RankLo
 from ncclprobe.launchers.base import Job, Launcher
 from ncclprobe.launchers.channel import CHUNK_BYTES, SCRATCH, unframe
 from ncclprobe.launchers.endings import describe_end, telling
+from ncclprobe.launchers.stopped import marked, stopped_ranks
 from ncclprobe.nodesets import fold
-from ncclprobe.ranks import rank_from
 from ncclprobe.units import format_seconds
 
 START_TIMEOUT_S = 120.0
@@ -137,6 +137,10 @@ class Session:
             self._records.extend(lines)
         return self._records.popleft()
 
+    def stopped(self) -> list[str]:
+        """Return the ranks that a signal has stopped, with their hosts."""
+        return self._ranks.stopped()
+
     def finish(self, request: bytes, limit_s: float) -> None:
         """Send a last request, wait for the ranks' own end, and end what is left."""
         self.send(request)
@@ -168,7 +172,8 @@ class _Ranks:
         self._mark, self._scratch = secrets.token_hex(8), contextlib.ExitStack()
         environment = {**os.environ, **launcher.environment(job), **self._own()}
         try:
-            self._process = processes.start(launcher.command(job), env=environment, stdin=processes.PIPE)
+            command = launcher.command(marked(job, self._mark))
+            self._process = processes.start(command, env=environment, stdin=processes.PIPE)
         except ProbeError:
             self._scratch.close()
             raise
@@ -209,13 +214,17 @@ class _Ranks:
         return None
 
     def _silent(self, limit_s: float) -> MeasurementTimeout:
-        """Return what silence means: ranks on this host that were stopped are named."""
-        if names := [_rank_name(pid) for pid in processes.stopped(self._process.pid)]:
+        """Return what silence means: ranks that were stopped are named, on whatever host."""
+        if names := self.stopped():
             verb = "are" if len(names) > 1 else "is"
             return RankLostError(f"{', '.join(names)} {verb} stopped by a signal; {self._what} were ended")
         return MeasurementTimeout(
             f"{self._what} were silent for {format_seconds(limit_s)} and were ended; {self._said}"
         )
+
+    def stopped(self) -> list[str]:
+        """Return the ranks that a signal has stopped."""
+        return stopped_ranks(self._mark, self._job, self._launcher)
 
     def finish(self) -> None:
         """Wait for the command's end after its output ended.
@@ -287,12 +296,6 @@ class _Ranks:
         """Return the last lines of their output, for a message."""
         lines = telling(self._tail)
         return "their last output:\n  " + "\n  ".join(lines) if lines else "they printed nothing"
-
-
-def _rank_name(pid: int) -> str:
-    """Return which rank a process of this host is."""
-    info = rank_from(processes.environment_of(pid))
-    return f"rank {info.rank} (process {pid})" if info is not None else f"process {pid}"
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

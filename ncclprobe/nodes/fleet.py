@@ -295,7 +295,8 @@ class HostFleet:
 
     def _recover(self, why: str) -> None:
         """End the ranks and ask the hosts which of them answer."""
-        self._note(f"{why}; asking each host")
+        stopped = ", ".join(self._session.stopped()) if self._session is not None else ""
+        self._note(f"{why}{f', a signal has stopped {stopped}' if stopped else ''}; asking each host")
         self._end()
         self._ask()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import time
 
 import pytest
@@ -118,6 +119,24 @@ def test_a_cut_host_ends_a_sweep_that_names_it_and_goes_on_once_it_is_healed(
     assert _wait_for(slurm_cluster, []) == []
     ended = slurm_cluster.run("node1", ["ncclprobe", "sweep", "--resume", str(out), "--json"])
     assert ended.status == 0, ended.stderr
+
+
+@pytest.mark.slurm
+@pytest.mark.parametrize(("launcher", "before"), [("mpirun", ()), ("srun", (*SALLOC, *STEP))])
+def test_a_rank_that_is_stopped_on_another_host_is_named_and_no_cell_is_blamed(
+    slurm_cluster: Cluster, launcher: str, before: tuple[str, ...]
+) -> None:
+    out = slurm_cluster.folder / f"stopped-{launcher}"
+    where = ALL if launcher == "mpirun" else ()
+    sweep = [*before, *SWEEP, "--launcher", launcher, *where, "--nranks", "4", "--budget", "4", "--timeout", "1"]
+    process = slurm_cluster.start("node1", [*sweep, "--out", str(out)])
+    _wait_for_samples(out)
+    slurm_cluster.must("node3", "pkill", "-STOP", "-f", f"^[^ ]*python[^ ]* -m {WORKER}")
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    (lost,) = [found["message"] for found in json.loads(stdout)["findings"] if found["code"] == "ranks-lost"]
+    assert re.search(r"rank 2 \(process \d+\) on node3 is stopped by a signal", lost)
+    assert {cell["status"] for cell in json.loads(stdout)["cells"]} <= {"ok", "eliminated"}
 
 
 def _wait_for_samples(out: pathlib.Path) -> None:
