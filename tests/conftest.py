@@ -83,7 +83,7 @@ def _prometheus_missing() -> str:
 
 
 def _browser_missing() -> str:
-    absent = [name for name in ("selenium", "plotly") if importlib.util.find_spec(name) is None]
+    absent = [name for name in ("selenium", "bokeh") if importlib.util.find_spec(name) is None]
     if absent:
         return f"{' and '.join(absent)} not installed: pip install -e '.[test]'"
     programs = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]

@@ -21,7 +21,7 @@ def write_page(file: pathlib.Path, runs: Sequence[Run]) -> None:
     """Write runs as one HTML file, whole or not at all.
 
     Raises:
-        MissingDependencyError: There is no plotly.
+        MissingDependencyError: There is no Bokeh.
         RunDirectoryError: A run cannot be read, or the file cannot be written.
     """
     text = page([shown(run) for run in runs], all_findings(runs), plotting_library())
@@ -30,17 +30,17 @@ def write_page(file: pathlib.Path, runs: Sequence[Run]) -> None:
 
 
 def plotting_library() -> str:
-    """Return plotly.js, which plotly's Python package brings.
+    """Return BokehJS without its widgets, which Bokeh's Python package brings.
 
     Raises:
         MissingDependencyError: It is not there.
     """
     try:
-        folder = importlib.resources.files("plotly") / "package_data"
-        return (folder / "plotly.min.js").read_text(encoding="utf-8")
+        folder = importlib.resources.files("bokeh") / "server" / "static" / "js"
+        return (folder / "bokeh.min.js").read_text(encoding="utf-8")
     except (ModuleNotFoundError, OSError) as problem:
         raise MissingDependencyError(
-            f"--html draws with plotly ({problem}): pip install 'ncclprobe[report]'"
+            f"--html draws with Bokeh ({problem}): pip install 'ncclprobe[report]'"
         ) from problem
 
 

@@ -65,23 +65,48 @@ def requests(driver: Any) -> list[str]:
 
 
 def plots(driver: Any) -> dict[str, dict[str, Any]]:
-    """Return each plot's shown traces and axis types, as plotly has them."""
+    """Return each plot's shown traces and axis types, as Bokeh has them, and how many of them left their colour."""
     return driver.execute_script("""
-      return Object.fromEntries([...document.querySelectorAll(".plot")].map((place) => [place.id, {
-        traces: place.data.filter((trace) => trace.visible !== false).map((trace) => trace.name ?? trace.type),
-        bars: place.data.some((trace) => trace.error_y && trace.error_y.visible !== false),
-        y: place.layout.yaxis.type,
-        drawn: place.querySelectorAll(".trace, .hm").length,
-        paper: place.layout.paper_bgcolor,
-      }]));""")
+      const colour = (glyph) => glyph.line_color?.value ?? glyph.line_color;
+      const painted = (plot) => {
+        const {canvas} = Bokeh.index[plot.id].export("png");
+        const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        const found = new Set();
+        for (let at = 0; at < data.length; at += 4)
+          if (data[at + 3] === 255)
+            found.add(`#${[0, 1, 2].map((i) => data[at + i].toString(16).padStart(2, "0")).join("")}`);
+        return found;
+      };
+      return Object.fromEntries(Bokeh.documents.map((one) => one.roots()[0]).map((plot) => {
+        const shown = plot.renderers.filter((one) => ["Scatter", "Rect"].includes(one.glyph.type) && one.visible);
+        const found = painted(plot);
+        return [plot.name, {
+          traces: shown.map((one) => one.name),
+          points: shown.map((one) => one.data_source.get_length()),
+          bars: plot.center.some((one) => one.type === "Whisker" && one.visible),
+          y: plot.y_scale.type === "LogScale" ? "log" : "linear",
+          drawn: shown.filter((one) => found.has(colour(one.glyph))).length,
+          colours: found.size,
+          ink: plot.left[0].axis_label_text_color,
+        }];
+      }));""")
 
 
 def hovered(driver: Any, key: str) -> str:
-    """Point at a plot's first value and return what is shown."""
-    driver.execute_script("Plotly.Fx.hover(arguments[0], [{curveNumber: 0, pointNumber: 0}])", key)
-    return driver.execute_script(
-        "return document.getElementById(arguments[0]).querySelector('.hoverlayer').textContent", key
+    """Point at a plot's first value with the mouse and return what is shown."""
+    x, y = driver.execute_script(
+        """
+      const plot = Bokeh.documents.map((one) => one.roots()[0]).find((one) => one.name === arguments[0]);
+      const view = Bokeh.index[plot.id], source = plot.renderers.find((one) => one.glyph.type !== "Line").data_source;
+      document.getElementById(arguments[0]).scrollIntoView({block: "center"});
+      const box = view.el.getBoundingClientRect();
+      const at = (axis) => view.frame[`${axis}_scale`].compute(source.data.get(axis)[0]);
+      return [box.x + at("x"), box.y + at("y")];""",
+        key,
     )
+    driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": x, "y": y})
+    until(lambda: driver.execute_script("return !document.querySelector('.tip').hidden"))
+    return driver.find_element("css selector", ".tip").text
 
 
 def looks(driver: Any, *, width: int = 1200, dark: bool = False) -> None:

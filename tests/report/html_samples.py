@@ -13,7 +13,7 @@ from ncclprobe.records.sweep import CellResult, Choice, Cost, Ratio, Status, Sum
 EVIL = '</script><script>window.evil = 1</script><img src="x" onerror="window.evil = 2">'
 """Runs, or asks the network for something, wherever it is taken for HTML."""
 LINKED = '<a href="javascript:window.evil = 3">x</a>%{x} @ink'
-"""What plotly would take for a link, a value and a colour."""
+"""What a plot library could take for a link, a value and a colour."""
 
 
 def cell(algo: str, size: int, time: float, ratio: Ratio | None) -> CellResult:

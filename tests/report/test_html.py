@@ -20,15 +20,16 @@ from ncclprobe.records.nodes import GroupValue
 from ncclprobe.report.html.compare import time_ratio
 from ncclprobe.report.html.figures import SYMBOLS, look
 from ncclprobe.report.html.machine import repeat
-from ncclprobe.report.html.markup import element, plain
+from ncclprobe.report.html.markup import element
 from ncclprobe.report.html.page import page
 from ncclprobe.report.html.pairs import pair_losses, pairs_figure
 from ncclprobe.report.html.part import Origin, Part, Shown
+from ncclprobe.report.html.script import SCRIPT
 from ncclprobe.report.text.runs import Run, all_findings
 from ncclprobe.report.text.verdict import verdict
 from ncclprobe.secrecy import open_tokens, open_variables, without_secrets
 
-LIBRARY = "window.Plotly = {};"
+LIBRARY = "window.Bokeh = {};"
 ORIGIN = Origin(
     argv=("/venv/bin/ncclprobe", "sweep", "--algo", "Tree,Ring"), created="2026-11-22T04:36:21Z", host="node1",
     python="3.12.3", platform="Linux", seed=7, environment={"NCCL_DEBUG": "INFO", "SGLANG_API_KEY": "hush"},
@@ -106,9 +107,11 @@ def test_pairs_are_compared_with_their_round() -> None:
     ]  # fmt: skip
     losses = pair_losses(nodes("a", "b"), groups)
     assert losses == pytest.approx({("a", "b"): -1 / 9, ("c", "d"): 1 / 9, ("a", "c"): 0.0, ("b", "d"): 0.0})
-    cells = pairs_figure("pairs", ["a", "b", "c", "d"], losses).traces[0]["z"]
-    assert cells[2] == pytest.approx([0.0, None, None, 100 / 9])
-    assert [row[at] for at, row in enumerate(cells)] == [None] * 4
+    (trace,) = pairs_figure("pairs", ["a", "b", "c", "d"], losses).traces
+    cells = dict(zip(zip(trace["x"], trace["y"], strict=True), trace["marker"]["color"], strict=True))
+    assert {column: loss for (column, row), loss in cells.items() if row == 2} == {0: 0.0, 3: 11.11}
+    assert [cells.get((at, at)) for at in range(4)] == [None] * 4
+    assert (trace["customdata"][-1], trace["text"][-1]) == ("d – c\n11.1 % below", "11")
 
 
 def test_without_measured_values_pairs_are_the_documents_links() -> None:
@@ -141,15 +144,12 @@ def test_nothing_in_a_document_becomes_an_element() -> None:
     assert element("b", EVIL)[3:-4] in outside
 
 
-def test_no_label_of_a_plot_holds_an_element() -> None:
-    drawn = (
-        msgspec.json.encode(figures(paged(*evil_documents())))
-        .decode()
-        .replace("<br>", "")
-        .replace("<extra></extra>", "")
-    )
-    assert "<" not in drawn
-    assert json.dumps(plain(LINKED))[1:-1] in drawn
+def test_labels_of_plots_are_text_that_ends_no_element() -> None:
+    text = paged(*evil_documents())
+    data = text.partition('id="figures">')[2].partition("</script>")[0]
+    assert not set(data) & set("<>&")
+    assert json.dumps(LINKED)[1:-1] in msgspec.json.encode(figures(text)).decode()
+    assert not re.search(r"innerHTML|insertAdjacent|document.write|\beval\b|Function\(|CustomJS|HoverTool", SCRIPT)
 
 
 def test_the_file_may_load_nothing_and_run_its_two_scripts_alone() -> None:
@@ -224,7 +224,7 @@ def test_the_command_can_be_repeated(argv: tuple[str, ...], said: str) -> None:
 
 
 def test_report_writes_one_file_beside_its_text(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("plotly")
+    pytest.importorskip("bokeh")
     run = tmp_path / "run.json"
     run.write_bytes(msgspec.json.encode(sweep()))
     with pytest.raises(SystemExit) as ended:
@@ -234,6 +234,6 @@ def test_report_writes_one_file_beside_its_text(tmp_path: pathlib.Path, capsys: 
     assert "Change: 12.0 % faster" in captured.out
     assert captured.err == f"Wrote {tmp_path / 'report.html'}.\n"
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "plotly" in gzip.decompress(base64.b64decode(re.search(r'id="library">([^<]*)<', text)[1])).decode()[:200]  # type: ignore[index]
+    assert "Bokeh" in gzip.decompress(base64.b64decode(re.search(r'id="library">([^<]*)<', text)[1])).decode()[:200]  # type: ignore[index]
     assert "is a document alone; its run directory has the command and the machine." in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "run.json"]

@@ -52,6 +52,18 @@ def press(driver: Any, selector: str, key: str) -> None:
     target.send_keys(key)
 
 
+def printed_figures(driver: Any) -> list[dict[str, Any]]:
+    """Return the widths and colours of what paper would get."""
+    return driver.execute_script("""
+      dispatchEvent(new Event("beforeprint"));
+      const found = [...document.querySelectorAll("svg.printed")].map((figure) => ({
+        width: figure.getAttribute("width"),
+        colours: [...figure.querySelectorAll("[stroke]")].map((one) => one.getAttribute("stroke")),
+      }));
+      dispatchEvent(new Event("afterprint"));
+      return found;""")
+
+
 def test_a_real_sweep(tmp_path: pathlib.Path, driver: Any) -> None:
     quiet(driver, html(tmp_path, SWEEP))
     found = plots(driver)
@@ -89,15 +101,20 @@ def test_dark_and_print_keep_what_was_chosen(tmp_path: pathlib.Path, driver: Any
     from selenium.webdriver.common.keys import Keys
 
     quiet(driver, html(tmp_path, SWEEP))
-    light = plots(driver)["run-0-0-0-busbw"]["paper"]
+    light = plots(driver)["run-0-0-0-busbw"]["ink"]
     press(driver, "input[data-group='line-2']", Keys.SPACE)
     press(driver, "input[data-switch='logarithmic']", Keys.SPACE)
     looks(driver, dark=True)
-    until(lambda: plots(driver)["run-0-0-0-busbw"]["paper"] != light)
+    until(lambda: plots(driver)["run-0-0-0-busbw"]["ink"] != light)
     found = plots(driver)["run-0-0-0-busbw"]
     assert (found["y"], "Tree/LL128" in found["traces"], len(found["traces"])) == ("linear", False, 6)
+    paper = printed_figures(driver)
+    assert [figure["width"] for figure in paper] == ["680"] * 3
+    assert all({"#16191d", "#0072b2"} <= set(figure["colours"]) for figure in paper[:2])
+    assert not {"#e9ecef", "#5ab4f0", "rgb(90,180,240)"} & {shade for figure in paper for shade in figure["colours"]}
     printed = driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})["data"]
     assert base64.b64decode(printed).startswith(b"%PDF")
+    assert driver.execute_script("return document.querySelectorAll('.printed').length") == 0
     assert console(driver) == []
 
 
@@ -120,9 +137,9 @@ def test_a_simulated_run_of_500_nodes(tmp_path: pathlib.Path, driver: Any) -> No
     found = plots(driver)
     assert found["run-0-0-nodes"]["traces"] == ["slow", "ok"]
     assert "node017: slow" in hovered(driver, "run-0-0-nodes")
-    marks = driver.execute_script("return document.querySelectorAll('#run-0-0-nodes .point').length")
-    pairs = driver.execute_script("return document.querySelectorAll('#run-0-0-pairs .point').length")
-    assert (marks, pairs > 2000) == (500, True)
+    assert (sum(found["run-0-0-nodes"]["points"]), found["run-0-0-nodes"]["drawn"]) == (500, 2)
+    (pairs,) = found["run-0-0-pairs"]["points"]
+    assert (pairs > 2000, found["run-0-0-pairs"]["colours"] > 50) == (True, True)
     assert driver.execute_script("return document.querySelectorAll('details tbody tr').length") >= 500
 
 

@@ -57,7 +57,7 @@ def test_hover_says_all_that_is_known() -> None:
         "NVLink 2.0 GB",
     ]  # fmt: skip
     shown = figures(paged(with_telemetry(host(gpu(0, 400.0)))))["run-0-0-trials"]["traces"][0]["customdata"][0]
-    assert shown.startswith("0: baseline, warm-up<br>tok_s 100<br>2026-11-22T00:00:00Z<br>GPU busy 50 %")
+    assert shown.startswith("0: baseline, warm-up\ntok_s 100\n2026-11-22T00:00:00Z\nGPU busy 50 %")
 
 
 def test_cpus_are_shown_where_there_is_no_gpu() -> None:

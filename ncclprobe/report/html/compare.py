@@ -179,7 +179,7 @@ def _ratios_trace(
     return {
         **styled(look(number)), "mode": "lines+markers", "name": plain(name), "x": [size for size, _ in ratios],
         "y": middles, "error_y": bars(middles, [one.low for _, one in ratios], [one.high for _, one in ratios]),
-        "customdata": [*map(broken, said)], "hovertemplate": "%{customdata}<extra></extra>",
+        "customdata": [*map(broken, said)],
     }  # fmt: skip
 
 
@@ -193,7 +193,7 @@ def _runs_trace(name: str, cells: Sequence[CellResult], number: int) -> dict[str
     return {
         **styled(look(number)), "mode": "markers" if number % 2 else "lines+markers", "name": plain(name),
         "x": [cell.size_bytes for cell in cells], "y": middles, "error_y": bars(middles, lows, highs),
-        "customdata": [*map(broken, said)], "hovertemplate": "%{customdata}<extra></extra>",
+        "customdata": [*map(broken, said)],
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Plots as data for plotly.js, with toggles that are ordinary checkboxes."""
+"""Plots as data for the page's script, with toggles that are ordinary checkboxes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ncclprobe.report.html.markup import NOTHING, Markup, element
 from ncclprobe.units import format_size
 
 INK, MUTED = "@ink", "@muted"
-"""Colours that follow the theme; script.py has their values."""
+"""Colours that follow the theme; style.py has their values."""
 COLOURS = 8
 """``@0`` to ``@7``."""
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -20,13 +20,13 @@ SYMBOLS = {
     "circle": "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0",
     "square": "M-4-4h8v8h-8z",
     "diamond": "M0-5L5 0L0 5L-5 0z",
-    "triangle-up": "M0-5L5 4H-5z",
-    "triangle-down": "M0 5L5-4H-5z",
+    "triangle": "M0-5L5 4H-5z",
+    "inverted_triangle": "M0 5L5-4H-5z",
     "x": "M-4-4L4 4M4-4L-4 4",
     "cross": "M0-5V5M-5 0H5",
-    "pentagon": "M0-5L5-1L3 4H-3L-5-1z",
+    "hex": "M-5 0L-2.5-4.3H2.5L5 0L2.5 4.3H-2.5z",
 }
-"""plotly's name -> the path that a legend draws."""
+"""Bokeh's name of a marker -> the path that a legend draws."""
 MOST_TICKS = 12
 
 
@@ -68,9 +68,9 @@ class Figure(Record, frozen=True, kw_only=True):
     description: str
     """What it shows, for those who cannot see it and as its caption."""
     traces: tuple[dict[str, Any], ...]
-    """plotly's, with ``@`` colours."""
+    """Each with ``x``, ``y``, what is said when it is pointed at, and its look; drawing.py reads them."""
     layout: dict[str, Any]
-    """plotly's, what differs from the page's own."""
+    """The axes, and lines and bands across the plot."""
     height: int = 380
     """In pixels."""
     width: int | None = None
@@ -93,7 +93,21 @@ def figure(shown: Figure) -> Markup:
                     style=f"min-height:{shown.height}px")  # fmt: skip
     most = None if shown.width is None else f"max-width:{shown.width}px"
     caption = element("figcaption", element("strong", shown.title), " ", shown.description)
-    return element("figure", caption, place, style=most)
+    return element("figure", caption, _legend(shown), place, style=most)
+
+
+def _legend(shown: Figure) -> Markup:
+    """Return what the traces are called, where no checkboxes say it."""
+    if not shown.layout.get("showlegend"):
+        return NOTHING
+    named = [(_look(trace), trace["name"]) for trace in shown.traces]
+    return element("p", *(element("span", _swatch(own), " ", name) for own, name in named), class_="legend")
+
+
+def _look(trace: dict[str, Any]) -> Look:
+    mark = Look(colour=trace["marker"]["color"], symbol=trace["marker"]["symbol"], width=0)
+    drawn = trace["line"]
+    return mark.with_(dash=drawn["dash"], width=drawn["width"]) if "lines" in trace["mode"] else mark
 
 
 def figures_json(figures: Iterable[Figure]) -> str:
@@ -162,14 +176,12 @@ def log_axis(title: str, values: Iterable[float]) -> dict[str, Any]:
     """Return a logarithmic axis; over more than a decade only powers of ten are named."""
     known = [value for value in values if value > 0]
     wide = bool(known) and max(known) > 12 * min(known)
-    return {"type": "log", "title": {"text": title}, "tickformat": "~g"} | ({"dtick": 1} if wide else {})
+    return {"type": "log", "title": {"text": title}} | ({"dtick": 1} if wide else {})
 
 
 def bars(middles: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> dict[str, Any]:
     """Return error bars that reach from lows to highs."""
     return {
-        "type": "data",
-        "symmetric": False,
         "array": [high - middle for middle, high in zip(middles, highs, strict=True)],
         "arrayminus": [middle - low for middle, low in zip(middles, lows, strict=True)],
         "thickness": 1.2,
@@ -180,6 +192,5 @@ def bars(middles: Sequence[float], lows: Sequence[float], highs: Sequence[float]
 def level(at: float, colour: str = MUTED, dash: str = "dash") -> dict[str, Any]:
     """Return a horizontal line across a plot."""
     return {
-        "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": at, "y1": at,
-        "line": {"color": colour, "width": 1.5, "dash": dash},
+        "type": "line", "y0": at, "y1": at, "line": {"color": colour, "width": 1.5, "dash": dash},
     }  # fmt: skip

@@ -17,7 +17,7 @@ from ncclprobe.report.text.nodes import ORDER, exclusion_lines
 Verdict = NodeVerdict | LinkVerdict | RailVerdict
 LOOKS = {
     NodeStatus.OK: Look(colour=MUTED, symbol="circle"),
-    NodeStatus.SUSPECT: Look(colour="@1", symbol="triangle-up"),
+    NodeStatus.SUSPECT: Look(colour="@1", symbol="triangle"),
     NodeStatus.SLOW: Look(colour="@5", symbol="square"),
     NodeStatus.UNREACHABLE: Look(colour="@ink", symbol="x"),
 }
@@ -134,14 +134,12 @@ def _trace(status: NodeStatus, ranked: Sequence[Verdict], places: dict[str, int]
         **styled(LOOKS[status]),
         "mode": "markers+text" if labelled else "markers",
         "text": [plain(name_of(one)) for one in shown] if labelled else [],
-        "textposition": "middle right",
         "name": str(status),
         "meta": str(status),
         "x": [places[name_of(one)] for one in shown],
         "y": middles,
         "error_y": {**bars(middles, lows, highs), "width": 0},
         "customdata": [broken("\n".join(_said(one))) for one in shown],
-        "hovertemplate": "%{customdata}<extra></extra>",
     }
 
 

@@ -31,7 +31,7 @@ def page(runs: Sequence[Shown], findings: Sequence[Finding], library: str) -> st
     Args:
         runs: In the order in which they were named.
         findings: Of all of them, the worst first.
-        library: plotly.js.
+        library: BokehJS.
     """
     side_by_side = compared(runs) if len(runs) > 1 else Body(content=NOTHING)
     bodies = [_run(run, number, several=len(runs) > 1) for number, run in enumerate(runs)]

@@ -18,7 +18,7 @@ MOST_WRITTEN = 12
 """Up to so many nodes the figures stand in the cells."""
 DARK_AT = 0.2
 """The scale's dark end, or the largest loss if that is more."""
-SCALE = [[0.0, "#fbe8cf"], [0.5, "#d9702f"], [1.0, "#3f0a2b"]]
+SCALE = ("#fbe8cf", "#d9702f", "#3f0a2b")
 """Light to dark, so that it reads without colours, too."""
 
 
@@ -69,34 +69,30 @@ def pairs_figure(key: str, names: list[str], losses: Pairs) -> Figure:
     )
 
 
-def _scale(losses: Iterable[float]) -> dict[str, Any]:
-    bar = {"ticksuffix": " %", "thickness": 12, "title": {"text": "below"}}
-    return {"colorscale": SCALE, "colorbar": bar, "top": 100 * max([DARK_AT, *losses])}
-
-
 def _cells(names: list[str], losses: Pairs) -> dict[str, Any]:
-    scale = _scale(losses.values())
-    rows = [[losses.get((first, second)) for second in names] for first in names]
-    said = [[f"{plain(first)} – {plain(second)}" for second in names] for first in names]
+    written = [f"{100 * loss:.0f}" for _, _, loss in _placed(names, losses)] if len(names) <= MOST_WRITTEN else []
     return {
-        "type": "heatmap", "z": [[None if loss is None else 100 * loss for loss in row] for row in rows],
-        "zmin": 0, "zmax": scale["top"], "colorscale": SCALE, "colorbar": scale["colorbar"], "xgap": 1, "ygap": 1,
-        "hoverongaps": False, "customdata": said, "hovertemplate": "%{customdata}<br>%{z:.1f} % below<extra></extra>",
-        "texttemplate": "%{z:.0f}" if len(names) <= MOST_WRITTEN else "",
+        **_marks(names, losses),
+        "type": "cells", "mode": "markers+text" if written else "markers", "text": written,
     }  # fmt: skip
 
 
 def _marks(names: list[str], losses: Pairs) -> dict[str, Any]:
-    scale, place = _scale(losses.values()), {name: at for at, name in enumerate(names)}
-    # The darkest are drawn last, on top.
-    known = sorted((pair for pair in losses if pair[0] in place and pair[1] in place), key=lambda pair: losses[pair])
+    known = _placed(names, losses)
     return {
         "type": "scatter", "mode": "markers",
-        "x": [place[second] for _, second in known], "y": [place[first] for first, _ in known],
+        "x": [column for _, column, _ in known], "y": [row for row, _, _ in known],
         "marker": {
-            "symbol": "square", "size": 4, "color": [round(100 * losses[pair], 2) for pair in known],
-            "cmin": 0, "cmax": scale["top"], "colorscale": SCALE, "colorbar": scale["colorbar"], "showscale": True,
+            "symbol": "square", "size": 4, "color": [round(100 * loss, 2) for _, _, loss in known],
+            "cmin": 0, "cmax": 100 * max([DARK_AT, *losses.values()]), "colorscale": SCALE,
         },
-        "customdata": [f"{plain(first)} – {plain(second)}" for first, second in known],
-        "hovertemplate": "%{customdata}<br>%{marker.color:.1f} % below<extra></extra>",
+        "customdata": [f"{plain(names[row])} – {plain(names[column])}\n{100 * loss:.1f} % below"
+                       for row, column, loss in known],
     }  # fmt: skip
+
+
+def _placed(names: list[str], losses: Pairs) -> list[tuple[int, int, float]]:
+    """Return row, column and loss of each pair whose nodes are known; the darkest are drawn last, on top."""
+    place = {name: at for at, name in enumerate(names)}
+    known = [(place[one], place[two], loss) for (one, two), loss in losses.items() if one in place and two in place]
+    return sorted(known, key=lambda cell: cell[2])

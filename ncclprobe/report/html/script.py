@@ -1,42 +1,17 @@
-"""The page's own script: unpacks plotly.js, draws the plots in the theme's colours, serves the checkboxes."""
+"""The page's own script: unpacks BokehJS, draws the plots in the theme's colours, serves the checkboxes."""
 
-SCRIPT = r"""
+from ncclprobe.report.html.drawing import DRAWING
+
+_START = r"""
 "use strict";
 (async () => {
   const root = document.documentElement;
   const dark = matchMedia("(prefers-color-scheme: dark)");
+  const paper = 680;
+  const paints = ["ink", "muted", "line", ...Array.from({length: 8}, (_, at) => `c${at}`)].map((name) => `--${name}`);
   const byId = (id) => document.getElementById(id);
-  const figures = JSON.parse(byId("figures").textContent);
-  const config = {displayModeBar: false, responsive: true};
-  // A finger scrolls the page; a mouse zooms, and a double click goes back.
-  const drag = matchMedia("(pointer: fine)").matches ? "zoom" : false;
-  const data = new Set(["x", "y", "z", "customdata", "text", "ticktext", "name", "meta"]);
-
-  // A colour such as "@3" or "@ink" is the style's --c3 or --ink, so plots follow the page into dark and print.
-  const coloured = (value, key) => {
-    if (data.has(key)) return value;
-    if (typeof value === "string" && /^@\w+$/.test(value)) {
-      const name = value.slice(1);
-      return getComputedStyle(root).getPropertyValue(/^\d$/.test(name) ? `--c${name}` : `--${name}`).trim();
-    }
-    if (Array.isArray(value)) return value.map((inner) => coloured(inner));
-    if (value && typeof value === "object")
-      return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, coloured(inner, name)]));
-    return value;
-  };
-
-  const layoutOf = (figure) => {
-    const axis = {gridcolor: "@line", linecolor: "@muted", zeroline: false, automargin: true};
-    const more = figure.layout;
-    return coloured({
-      ...more, xaxis: {...axis, ...more.xaxis}, yaxis: {...axis, ...more.yaxis}, height: figure.height,
-      paper_bgcolor: "@paper", plot_bgcolor: "@paper", font: {color: "@ink", size: 12, family: "inherit"},
-      margin: {l: 56, r: 16, t: 8, b: 44}, hovermode: "closest", showlegend: Boolean(more.showlegend),
-      legend: {orientation: "h", y: 1.02, yanchor: "bottom"}, dragmode: drag,
-      hoverlabel: {align: "left", bgcolor: "@panel", bordercolor: "@muted", font: {color: "@ink"}},
-    });
-  };
-
+"""
+_END = r"""
   const library = async () => {
     const letters = atob(byId("library").textContent);
     const bytes = new Uint8Array(letters.length);
@@ -44,24 +19,102 @@ SCRIPT = r"""
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     const script = document.createElement("script");
     script.textContent = await new Response(stream).text();
+    performance.mark("unpacked");
     document.head.append(script);
-    if (!window.Plotly) throw new Error("plotly.js did not start");
+    if (!window.Bokeh) throw new Error("BokehJS did not start");
+    Bokeh.set_log_level("warn");
+    performance.mark("started");
   };
 
-  const traces = (place) => place.data.map((trace, at) => ({at, group: trace.meta, bars: Boolean(trace.error_y)}));
-  const places = (box) => box.closest("fieldset").dataset.figures.split(" ").map(byId);
-
-  const show = (box) => places(box).map((place) => {
-    const wanted = traces(place).filter((trace) => trace.group === box.dataset.group).map((trace) => trace.at);
-    return wanted.length ? Plotly.restyle(place, {visible: box.checked}, wanted) : null;
+  const plots = new Map();
+  const stateOf = (figure) => {
+    const hidden = new Set(figure.traces.filter((trace) => trace.visible === false).map((trace) => trace.meta));
+    return {bars: true, log: true, hidden, shows: (trace) => !hidden.has(trace.meta) || trace.meta === undefined};
+  };
+  const idle = (plot) => new Promise((done) => {
+    if (plot.document.is_idle) done(); else plot.document.idle.connect(() => done());
   });
+  const draw = async (figure, state) => {
+    const {Document} = Bokeh.require("document");
+    const kept = plots.get(figure.key);
+    const made = built(figure, state);
+    plots.set(figure.key, made);
+    if (kept) {
+      made.document = kept.document;
+      made.document.clear();
+      made.document.add_root(made.plot);
+      return;
+    }
+    made.document = new Document();
+    made.document.add_root(made.plot);
+    Bokeh.documents.push(made.document);
+    const place = byId(figure.key);
+    for (const kind of ["pointermove", "pointerdown"])
+      place.addEventListener(kind, ({clientX, clientY}) => tell(figure.key, clientX, clientY));
+    place.addEventListener("pointerleave", () => { tip.hidden = true; });
+    await Bokeh.embed.add_document_standalone(made.document, place, [place]);
+    await idle(made.plot);
+  };
+  const tip = document.createElement("div");
+  const tell = (key, x, y) => {
+    const said = nearest(plots.get(key), x, y);
+    tip.hidden = said === null;
+    if (tip.hidden) return;
+    tip.textContent = said;
+    tip.style.left = `${Math.max(0, Math.min(x + 14, root.clientWidth - tip.offsetWidth - 4))}px`;
+    tip.style.top = `${y + 18 + tip.offsetHeight > innerHeight ? y - 10 - tip.offsetHeight : y + 18}px`;
+  };
+  const redraw = () => { for (const {figure, state} of [...plots.values()]) draw(figure, state); };
+
+  // Paper gets drawings instead of pixels, in its own width and light colours; nothing here may wait.
+  const palette = () => {
+    const style = getComputedStyle(root);
+    const shades = paints.map((name) => style.getPropertyValue(name).trim());
+    const parts = (shade) => [1, 3, 5].map((at) => parseInt(shade.slice(at, at + 2), 16));
+    return [...shades, ...shades.map((shade) => `rgb(${parts(shade).join(",")})`)];
+  };
+  const toPaper = () => {
+    const shades = palette();
+    root.classList.add("on-paper");
+    const light = palette();
+    for (const {figure, plot} of plots.values()) {
+      const place = byId(figure.key);
+      place.style.width = `${Math.min(paper, parseFloat(place.closest("figure").style.maxWidth) || paper)}px`;
+      const view = Bokeh.index[plot.id];
+      view.after_resize();
+      const printed = view.export("svg").canvas;
+      for (const part of printed.querySelectorAll("[fill], [stroke]"))
+        for (const name of ["fill", "stroke"]) {
+          const at = shades.indexOf(part.getAttribute(name));
+          if (at >= 0) part.setAttribute(name, light[at]);
+        }
+      printed.classList.add("printed");
+      place.append(printed);
+    }
+  };
+  const fromPaper = () => {
+    root.classList.remove("on-paper");
+    for (const printed of document.querySelectorAll(".printed")) {
+      printed.parentElement.style.width = "";
+      printed.remove();
+    }
+  };
+
+  const within = (box) =>
+    box.closest("fieldset").dataset.figures.split(" ").map((key) => plots.get(key)).filter(Boolean);
+  const show = (box) => {
+    for (const kept of within(box)) {
+      kept.state.hidden[box.checked ? "delete" : "add"](box.dataset.group);
+      shown(kept);
+    }
+  };
   const switches = {
-    intervals: (place, on) => {
-      const wanted = traces(place).filter((trace) => trace.bars).map((trace) => trace.at);
-      return Plotly.restyle(place, {"error_y.visible": on}, wanted);
+    intervals: (kept, on) => { kept.state.bars = on; shown(kept); },
+    logarithmic: (kept, on) => {
+      if (!kept.figure.key.endsWith("-busbw")) return;
+      kept.state.log = on;
+      draw(kept.figure, kept.state);
     },
-    logarithmic: (place, on) =>
-      place.id.endsWith("-busbw") ? Plotly.relayout(place, {"yaxis.type": on ? "log" : "linear"}) : null,
   };
   const many = (button) => {
     for (const box of button.closest("fieldset").querySelectorAll("input[data-group]")) {
@@ -70,25 +123,19 @@ SCRIPT = r"""
     }
   };
 
-  const drawn = [];
-  const recolour = (width) => {
-    for (const figure of drawn) {
-      const place = byId(figure.key);
-      const now = place.layout;
-      const layout = {...layoutOf(figure), ...(width ? {width, autosize: false} : {autosize: true})};
-      layout.yaxis.type = now.yaxis.type;
-      const styled = coloured(figure.traces).map((trace, at) => ({...trace, visible: place.data[at].visible,
-        ...(trace.error_y ? {error_y: {...trace.error_y, visible: place.data[at].error_y.visible}} : {})}));
-      Plotly.react(place, styled, layout, config);
-    }
-  };
-
+  tip.className = "tip";
+  tip.hidden = true;
+  document.body.append(tip);
   root.dataset.state = "loading";
   try {
     await library();
-    for (const figure of figures) {
-      await Plotly.newPlot(byId(figure.key), coloured(figure.traces), layoutOf(figure), config);
-      drawn.push(figure);
+    // What the first screen shows comes first.
+    const figures = JSON.parse(byId("figures").textContent);
+    const first = (figure) => byId(figure.key).getBoundingClientRect().top < innerHeight;
+    for (const figure of [...figures.filter(first), ...figures.filter((figure) => !first(figure))]) {
+      if (!first(figure) && !root.dataset.first) root.dataset.first = Math.round(performance.now());
+      await draw(figure, stateOf(figure));
+      performance.mark(figure.key);
     }
   } catch (problem) {
     root.dataset.state = "failed";
@@ -97,14 +144,16 @@ SCRIPT = r"""
   document.addEventListener("change", ({target}) => {
     if (target.dataset.group) show(target);
     const act = switches[target.dataset.switch];
-    if (act) places(target).forEach((place) => act(place, target.checked));
+    if (act) within(target).forEach((kept) => act(kept, target.checked));
   });
   document.addEventListener("click", ({target}) => { if (target.dataset.many) many(target); });
-  dark.addEventListener("change", () => recolour());
-  addEventListener("beforeprint", () => recolour(680));
-  addEventListener("afterprint", () => recolour());
+  dark.addEventListener("change", redraw);
+  addEventListener("beforeprint", toPaper);
+  addEventListener("afterprint", fromPaper);
   root.dataset.state = "drawn";
   root.dataset.milliseconds = Math.round(performance.now());
+  root.dataset.first ??= root.dataset.milliseconds;
 })();
 """
-"""Whatever comes from documents reaches it as JSON, and reaches plotly.js escaped."""
+SCRIPT = _START + DRAWING + _END
+"""Whatever comes from documents reaches it as JSON, and reaches BokehJS as values, never as HTML or code."""

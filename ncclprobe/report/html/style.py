@@ -9,7 +9,7 @@ STYLE = """
     --c7: #7a4a2a;
 }
 @media screen and (prefers-color-scheme: dark) {
-  :root {
+  :root:not(.on-paper) {
     --paper: #14171b; --panel: #1e2329; --ink: #e9ecef; --muted: #a3acb8; --line: #3a424d; --link: #7ab8f5;
     --bad: #ff8a80; --warn: #ffbd5c; --good: #5bd6ac;
     --c0: #5ab4f0; --c1: #f5a04a; --c2: #3fcf9f; --c3: #d59bea; --c4: #8fd3ff; --c5: #ff7a70; --c6: #e0ce4e;
@@ -48,7 +48,7 @@ caption { text-align: left; font-weight: 600; padding: .25rem 0; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; text-align: left; }
 thead th { border-bottom: 2px solid var(--muted); white-space: nowrap; }
 tbody th { font-weight: 600; white-space: nowrap; }
-td { min-width: 4rem; max-width: 32rem; }
+td { min-width: 4rem; max-width: 32rem; overflow-wrap: anywhere; }
 @media (max-width: 600px) { td { max-width: 16rem; } }
 .right { text-align: right; white-space: nowrap; }
 pre { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem;
@@ -72,18 +72,22 @@ button { font: inherit; font-size: .85rem; color: var(--ink); background: var(--
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 0 1.5rem; }
 figure { margin: 1rem 0; min-width: 0; break-inside: avoid; } figcaption { font-size: .88rem; color: var(--muted); }
 figcaption strong { color: var(--ink); }
-.plot { width: 100%; }
+.legend { display: flex; flex-wrap: wrap; gap: .1rem 1rem; font-size: .85rem; }
+.tip { position: fixed; z-index: 9; pointer-events: none; white-space: pre-line; max-width: 90vw; padding: .3rem .55rem;
+  overflow-wrap: anywhere; font-size: .8rem; line-height: 1.4; color: var(--ink); background: var(--panel);
+  border: 1px solid var(--muted); border-radius: 4px; }
+.plot { width: 100%; } .printed { display: none; }
 html:not([data-state=loading]) #no-plots { display: none; } html[data-state=failed] #no-plots { display: block; }
 html:not([data-state]) #no-plots { display: block; }
 footer { margin-top: 3rem; color: var(--muted); font-size: .85rem; }
 @media (min-width: 600px) { caption { white-space: nowrap; } }
 @media print {
-  main { max-width: none; padding: 0; } nav, fieldset .many { display: none; } body { font-size: 10pt; }
+  main { max-width: none; padding: 0; } nav, .tip, fieldset .many { display: none; } body { font-size: 10pt; }
   fieldset label:has(input:not(:checked)) { display: none; } fieldset input { display: none; }
   .scroll, pre { overflow: visible; } pre { white-space: pre-wrap; } .pair { display: block; }
-  h2 { break-after: avoid; }
+  h2 { break-after: avoid; } .plot:has(.printed) > :not(.printed) { display: none; } .printed { display: block; }
   tr, li { break-inside: avoid; } table { width: auto; font-size: 8pt; } th, td { padding: .1rem .3rem; }
-  .right, thead th { white-space: normal; }
+  .right, thead th { white-space: normal; } details:not([open]) > :not(summary) { display: none; }
 }
 """
 """Colours alone carry nothing: lines differ in symbol and dash, severities and statuses are words."""

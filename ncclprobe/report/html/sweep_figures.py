@@ -79,7 +79,6 @@ def _trace(
         "y": middles,
         "error_y": bars(middles, lows, highs),
         "customdata": [broken(hover(line, cell)) for cell in line.timed],
-        "hovertemplate": "%{customdata}<extra></extra>",
     }
 
 
@@ -91,8 +90,8 @@ def styled(shown: Look) -> dict[str, Any]:
 
 
 def broken(text: str) -> str:
-    """Return lines of plain text as plotly breaks them."""
-    return "<br>".join(plain(line) for line in text.splitlines())
+    """Return what is said of a point, line by line."""
+    return "\n".join(plain(line) for line in text.splitlines())
 
 
 def _published(family: Family, normal: Normality | None) -> list[dict[str, Any]]:
@@ -103,13 +102,15 @@ def _published(family: Family, normal: Normality | None) -> list[dict[str, Any]]
     }
     if not figures:
         return []
-    said = [f"{one.busbw_gbps:.4g} GB/s\n{one.kind} on {one.platform}\n{one.gpus} x {one.gpu}" for one in figures]
+    said = [
+        f"published: {one.busbw_gbps:.4g} GB/s\n{one.kind} on {one.platform}\n{one.gpus} x {one.gpu}" for one in figures
+    ]
     return [
         {
             "type": "scatter", "mode": "markers", "name": "published",
             "marker": {"symbol": "star", "size": 13, "color": MUTED},
             "x": [one.size_bytes for one in figures], "y": [one.busbw_gbps for one in figures],
-            "customdata": [broken(text) for text in said], "hovertemplate": "published: %{customdata}<extra></extra>",
+            "customdata": [broken(text) for text in said],
         }
     ]  # fmt: skip
 
@@ -156,5 +157,4 @@ def _gain(name: str, shown: Look, cells: Sequence[CellResult]) -> dict[str, Any]
         "y": middles,
         "error_y": bars(middles, [one.low for one in ratios], [one.high for one in ratios]),
         "customdata": [broken(text) for text in said],
-        "hovertemplate": "%{customdata}<extra></extra>",
     }

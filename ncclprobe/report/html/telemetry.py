@@ -55,7 +55,6 @@ def _trace(quantity: Quantity, trials: list[Trial], shown: Look) -> dict[str, An
         "y": means,
         "error_y": bars(means, [found.min for _, found in known], [found.max for _, found in known]),
         "customdata": [broken("\n".join([f"{trial.order}: {trial.arm}", *sampled(trial)])) for trial, _ in known],
-        "hovertemplate": "%{customdata}<extra></extra>",
     }
 
 
