@@ -114,6 +114,14 @@ def test_pairs_are_compared_with_their_round() -> None:
     assert (trace["customdata"][-1], trace["text"][-1]) == ("d – c\n11.1 % below", "11")
 
 
+def test_a_pair_is_one_whatever_its_order() -> None:
+    groups = [
+        GroupValue(nodes=("a", "b"), value=100.0, round=0), GroupValue(nodes=("c", "d"), value=80.0, round=0),
+        GroupValue(nodes=("b", "a"), value=100.0, round=1), GroupValue(nodes=("d", "c"), value=80.0, round=1),
+    ]  # fmt: skip
+    assert pair_losses(nodes("a", "b"), groups) == pytest.approx({("a", "b"): -1 / 9, ("c", "d"): 1 / 9})
+
+
 def test_without_measured_values_pairs_are_the_documents_links() -> None:
     assert pair_losses(nodes("a", "b"), ()) == {("a", "b"): 0.0}
 

@@ -31,7 +31,8 @@ def pair_losses(document: NodesDocument, groups: Iterable[GroupValue]) -> Pairs:
     for values in _together(groups).values():
         middle = statistics.median(value.value for value in values)
         for value in values:
-            measured[value.nodes[0], value.nodes[1]].append(1 - value.value / middle if middle else 0.0)
+            first, second = sorted(value.nodes)
+            measured[first, second].append(1 - value.value / middle if middle else 0.0)
     found = {pair: statistics.median(losses) for pair, losses in measured.items()}
     return found or {link.nodes: link.slowdown.estimate for link in document.links if link.slowdown is not None}
 
@@ -61,7 +62,7 @@ def pairs_figure(key: str, names: list[str], losses: Pairs) -> Figure:
         "column, a slow link a single dark cell.",
         traces=(trace,),
         layout={
-            "xaxis": {**axis, "range": ends},
+            "xaxis": {**axis, "range": ends, "tickangle": -60 if few and len(names) > 4 else 0},
             "yaxis": {**axis, "range": ends[::-1]},
         },
         height=min(620, 200 + 50 * len(names)),
@@ -70,7 +71,7 @@ def pairs_figure(key: str, names: list[str], losses: Pairs) -> Figure:
 
 
 def _cells(names: list[str], losses: Pairs) -> dict[str, Any]:
-    written = [f"{100 * loss:.0f}" for _, _, loss in _placed(names, losses)] if len(names) <= MOST_WRITTEN else []
+    written = [str(round(100 * loss)) for _, _, loss in _placed(names, losses)] if len(names) <= MOST_WRITTEN else []
     return {
         **_marks(names, losses),
         "type": "cells", "mode": "markers+text" if written else "markers", "text": written,
