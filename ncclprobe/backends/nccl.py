@@ -119,9 +119,10 @@ class NcclBackend:
     def _asked(self) -> Choices:
         settings = RankSettings(timeout_s=START_TIMEOUT_S, plugin="")
         request = encode(Request(backend=self.name, launch=None))
-        with Meeting(1, here=False) as meeting:
-            env = tuple(passed_on(os.environ).items()) + meeting.environment
+        with Meeting(1, here=False, hosts=self._options.hosts[:1]) as meeting:
+            env = tuple(passed_on(os.environ).items())
             job = python_job(WORKER, (self.name, settings.text()), nranks=1, hosts=self._options.hosts[:1], env=env)
+            job = job.with_(inherited=meeting.environment)
             heard = [
                 decoded(line) for line in run_ranks(job, self._launcher, request=request, timeout_s=START_TIMEOUT_S)
             ]

@@ -38,8 +38,8 @@ class Crew:
         """
         self._job, self._launcher = job, launcher
         with contextlib.ExitStack() as exits:
-            meeting = exits.enter_context(_meeting(job.nranks, here=here))
-            self._waiting = Waiting(job.with_(env=(*job.env, *meeting.environment)), launcher)
+            meeting = exits.enter_context(Meeting(job.nranks, here=here, hosts=job.hosts))
+            self._waiting = Waiting(job.with_(inherited=meeting.environment), launcher)
             exits.callback(self._waiting.end)
             self._exits = exits.pop_all()
 
@@ -80,15 +80,3 @@ class Crew:
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
-
-
-def _meeting(nranks: int, *, here: bool) -> Meeting:
-    """Return where ranks meet.
-
-    Raises:
-        LaunchError: There is no port or no file descriptor left.
-    """
-    try:
-        return Meeting(nranks, here=here)
-    except OSError as problem:
-        raise LaunchError(f"cannot listen for the ranks: {problem.strerror}; see `ulimit -n`") from problem

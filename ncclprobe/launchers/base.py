@@ -24,7 +24,9 @@ class Job(Record, frozen=True, kw_only=True):
     ranks_per_host: int | None = None
     """Consecutive ranks on one host; None spreads the ranks evenly over the hosts."""
     env: tuple[tuple[str, str], ...] = ()
-    """Variables of the ranks, on every host, beyond the inherited ones."""
+    """Variables of the ranks, on every host, beyond the inherited ones; they may stand in command lines."""
+    inherited: tuple[tuple[str, str], ...] = ()
+    """Further ones that no command line shows: the launcher has them, and hands its environment on."""
 
     @property
     def per_host(self) -> int:

@@ -1,9 +1,10 @@
 """How ranks agree without MPI: they meet where their starter listens, then talk over TCP through rank 0.
 
-The starter puts ``NCCLPROBE_MEET=TOKEN@PORT@HOST,HOST`` into their environment. Each rank connects there, says who it
-is, and learns where rank 0 listens. From then on every exchange is one frame from each rank to rank 0 and one back,
-tens of microseconds on a host; nothing of it lies inside what is timed. A rank in trouble sends its frame with a mark,
-and then the exchange fails on all ranks alike, naming those that are silent: nobody waits for one that stopped.
+The starter puts ``NCCLPROBE_MEET=TOKEN@PORT@HOST`` into their environment, and into no command line, which others could
+see. Each rank connects there, says who it is, and learns where rank 0 listens: both on one address alone. From then on
+every exchange is one frame from each rank to rank 0 and one back, tens of microseconds on a host; nothing of it lies
+inside what is timed. A rank in trouble sends its frame with a mark, and then the exchange fails on all ranks alike,
+naming those that are silent: nobody waits for one that stopped.
 
 Source: Kerrisk, The Linux Programming Interface (2010), chapter 61 (TCP_NODELAY, stream framing)
 """
@@ -11,6 +12,7 @@ Source: Kerrisk, The Linux Programming Interface (2010), chapter 61 (TCP_NODELAY
 from __future__ import annotations
 
 import contextlib
+import errno
 import platform
 import secrets
 import selectors
@@ -18,7 +20,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -35,7 +37,7 @@ NRANKS_VARIABLE = "NCCLPROBE_NRANKS"
 MEET_TIMEOUT_S = 100.0
 """Until all ranks have come: an interpreter's start on a cold network file system. Below run_ranks' own patience."""
 TRY_S = 5.0
-"""For one address; a starter may have several that ranks elsewhere cannot reach."""
+"""To connect, and for what a stranger says."""
 TROUBLE_S = 3.0
 """How long a rank in trouble waits for word of the others, whose own limits run out at about the same time."""
 _GOOD, _TROUBLE, _LOST = b"+", b"!", b"-"
@@ -54,8 +56,8 @@ class Arrival(Record, frozen=True, kw_only=True):
     """From 0."""
     host: str
     """Where it runs."""
-    hub: tuple[str, ...] = ()
-    """Where rank 0 listens: hosts."""
+    hub: str = ""
+    """Where rank 0 listens: its address."""
     port: int = 0
     """And the port."""
 
@@ -63,18 +65,32 @@ class Arrival(Record, frozen=True, kw_only=True):
 class Meeting:
     """The starter's end: listens until all ranks have come. Use it with ``with`` around the ranks' whole life."""
 
-    def __init__(self, nranks: int, *, here: bool) -> None:
-        """Listen, for ranks on this machine alone or for any."""
+    def __init__(self, nranks: int, *, here: bool, hosts: Sequence[str] = ()) -> None:
+        """Listen, for ranks on this machine alone, or on the address by which some hosts see it.
+
+        Args:
+            nranks: That are to come.
+            here: Whether all of them run on this machine.
+            hosts: Where they run else; none for hosts that only the launcher knows.
+
+        Raises:
+            LaunchError: There is no port, no file descriptor, or no address that others could reach.
+        """
         self._token, self._nranks = secrets.token_hex(16), nranks
-        self._hosts = ("127.0.0.1",) if here else own_addresses()
-        self._server = socket.create_server(("127.0.0.1" if here else "", 0), backlog=max(nranks, 16))
+        try:
+            self._host = "127.0.0.1" if here else own_address(hosts)
+            self._server = socket.create_server((self._host, 0), backlog=max(nranks, 16))
+        except OSError as problem:
+            raise LaunchError(
+                f"cannot listen for the ranks: {problem.strerror}; see `ulimit -n`, `ip addr`"
+            ) from problem
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     @property
     def environment(self) -> tuple[tuple[str, str], ...]:
         """Return what the ranks need to find it."""
         port = self._server.getsockname()[1]
-        meet = f"{self._token}@{port}@{','.join(self._hosts)}"
+        meet = f"{self._token}@{port}@{self._host}"
         return (MEET_VARIABLE, meet), (NRANKS_VARIABLE, str(self._nranks))
 
     def __enter__(self) -> Self:
@@ -102,16 +118,21 @@ class Meeting:
             link.close()
 
 
-def own_addresses() -> tuple[str, ...]:
-    """Return names and addresses by which ranks elsewhere may reach this host, the likeliest first."""
-    name = socket.gethostname()
-    found = [name]
-    with contextlib.suppress(OSError):
-        found += [str(info[4][0]) for info in socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)]
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # TEST-NET-1 of RFC 5737; nothing is sent, only the route is looked up
-        found.append(probe.getsockname()[0])
-    return tuple(dict.fromkeys(address for address in found if not address.startswith("127.")))
+def own_address(hosts: Sequence[str]) -> str:
+    """Return the address of the interface that leads to the first of some hosts that has one, else to any network.
+
+    Nothing is sent: only routes are looked up, the last one to TEST-NET-1 of RFC 5737.
+
+    Raises:
+        OSError: There is none but the loopback's.
+    """
+    for host in (*hosts, socket.gethostname(), "192.0.2.1"):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, 9))
+            address = str(probe.getsockname()[0])
+            if not address.startswith("127."):
+                return address
+    raise OSError(errno.EADDRNOTAVAIL, "this host has no address that others could reach")
 
 
 class Gang:
@@ -221,29 +242,28 @@ class Gang:
 
     def _join(self) -> None:
         arrival = Arrival(token=self._token, rank=self.rank, host=platform.node())
-        if self.rank:
-            self._links[0] = self._greet(self._told(arrival))
-            return
-        here = self._meet.endswith("@127.0.0.1")
-        with socket.create_server(("127.0.0.1" if here else "", 0), backlog=self.nranks) as hub:
-            self._told(arrival.with_(hub=("127.0.0.1", *own_addresses()), port=hub.getsockname()[1]))
-            self._await(hub)
+        _, port, host = self._meet.split("@")
+        with _connected(host, int(port)) as link:
+            if self.rank:
+                self._links[0] = self._greet(self._told(link, arrival))
+                return
+            own = link.getsockname()[0]  # of the interface that leads to the starter, as the others' do
+            with socket.create_server((own, 0), backlog=self.nranks) as hub:
+                self._told(link, arrival.with_(hub=own, port=hub.getsockname()[1]))
+                self._await(hub)
 
-    def _told(self, arrival: Arrival) -> Arrival:
+    def _told(self, link: socket.socket, arrival: Arrival) -> Arrival:
         """Say who this is where all ranks meet, and return what rank 0 says of itself."""
-        _, port, hosts = self._meet.split("@")
-        with _connected(hosts.split(","), int(port)) as link:
-            link.settimeout(MEET_TIMEOUT_S)
-            try:
-                _send(link, _GOOD, msgspec.json.encode(arrival))
-                return from_json(_receive(link)[1], Arrival)
-            except OSError as problem:
-                raise LaunchError(f"not all {self.nranks} ranks have come to the meeting ({problem})") from problem
+        link.settimeout(MEET_TIMEOUT_S)
+        try:
+            _send(link, _GOOD, msgspec.json.encode(arrival))
+            return from_json(_receive(link)[1], Arrival)
+        except OSError as problem:
+            raise LaunchError(f"not all {self.nranks} ranks have come to the meeting ({problem})") from problem
 
     def _greet(self, first: Arrival) -> socket.socket:
-        """Return the link to rank 0: by 127.0.0.1 where it runs on this host, by its other addresses elsewhere."""
-        here = first.host == platform.node()
-        link = _connected(first.hub if here else first.hub[1:], first.port)
+        """Return the link to rank 0."""
+        link = _connected(first.hub, first.port)
         _send(link, _GOOD, msgspec.json.encode(Arrival(token=self._token, rank=self.rank, host=platform.node())))
         return link
 
@@ -278,22 +298,19 @@ def _error(mark: bytes, answer: bytes) -> MeasurementTimeout:
     return kind(answer.decode("utf-8", "replace"))
 
 
-def _connected(hosts: list[str] | tuple[str, ...], port: int) -> socket.socket:
-    """Return a link to the first host that answers.
+def _connected(host: str, port: int) -> socket.socket:
+    """Return a link to a host.
 
     Raises:
-        LaunchError: None does.
+        LaunchError: It does not answer.
     """
-    problems = []
-    for host in hosts:
-        try:
-            link = socket.create_connection((host, port), timeout=TRY_S)
-        except OSError as problem:
-            problems.append(f"{host}: {problem}")
-            continue
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return link
-    raise LaunchError(f"cannot reach port {port} from {platform.node()} ({'; '.join(problems)}); open it to the nodes")
+    try:
+        link = socket.create_connection((host, port), timeout=TRY_S)
+    except OSError as problem:
+        why = f"cannot reach port {port} from {platform.node()} ({host}: {problem}); open it to the nodes"
+        raise LaunchError(why) from problem
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return link
 
 
 def _send(link: socket.socket, mark: bytes, content: bytes) -> None:

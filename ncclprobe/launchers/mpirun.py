@@ -91,6 +91,8 @@ def mpiexec_command(program: str, flavour: Flavour, job: Job, options: tuple[str
     tokens = [program, *options, *(_hydra_hosts(job) if hydra else _open_mpi_hosts(job))]
     for name, value in job.env:
         tokens += ["-genv", name, value] if hydra else ["-x", f"{name}={value}"]
+    for name, _ in job.inherited:  # hydra hands all of its environment on, through a socket
+        tokens += [] if hydra else ["-x", name]
     return [*tokens, "-n", str(job.nranks), *job.program]
 
 

@@ -170,7 +170,7 @@ class _Ranks:
         self._job, self._launcher = job, launcher
         self._pending, self._asked = b"", False
         self._mark, self._scratch = secrets.token_hex(8), contextlib.ExitStack()
-        environment = {**os.environ, **launcher.environment(job), **self._own()}
+        environment = {**os.environ, **launcher.environment(job), **dict(job.inherited), **self._own()}
         try:
             command = launcher.command(marked(job, self._mark))
             self._process = processes.start(command, env=environment, stdin=processes.PIPE)

@@ -57,8 +57,11 @@ class SrunLauncher:
         return [*tokens, "env", *(f"{name}={value}" for name, value in job.env), *job.program]
 
     def environment(self, job: Job) -> dict[str, str]:
-        """Return what srun needs itself: nothing."""
-        return {}
+        """Return what srun needs itself: that it hands its environment on, whatever the site has settled.
+
+        Source: Slurm 22.05, srun(1), SLURM_EXPORT_ENV
+        """
+        return {"SLURM_EXPORT_ENV": "ALL"} if job.inherited else {}
 
     def _sharing(self, job: Job) -> list[str]:
         """Return options for a step in an allocation: it would wait until no other step is there, the next ranks' too.

@@ -273,7 +273,7 @@ class HostFleet:
         meeting = None
         if self.options.backend == "nccl":
             nranks = (self.options.ranks_per_node or 1) * len(self.alive)
-            meeting = self._exits.enter_context(Meeting(nranks, here=hosts.here))
+            meeting = self._exits.enter_context(Meeting(nranks, here=hosts.here, hosts=self.alive))
         session = Session(hosts.job(self.alive, settings, meeting), hosts.launcher())
         self._exits.callback(session.close)
         self._session = session

@@ -104,7 +104,7 @@ class Hosts:
         """
         per_host = self.options.ranks_per_node or 1
         nranks = per_host * len(hosts)
-        meet = meeting.environment if meeting is not None else giving_way(nranks, self.options.launcher)
+        way = () if meeting is not None else giving_way(nranks, self.options.launcher)
         pretended = ((NODES_VARIABLE, str(self._pretended(hosts))),) if self.here and meeting is not None else ()
         own = passed_on(os.environ) if meeting is not None else {}
         own |= rail_variables(self.options.backend, self.options.rail) if self.options.rail else {}
@@ -114,8 +114,8 @@ class Hosts:
             nranks=nranks,
             hosts=() if self.here else tuple(hosts),
             ranks_per_host=None if self.here else per_host,
-            env=(*own.items(), *pretended, *meet),
-        )
+            env=(*own.items(), *pretended, *way),
+        ).with_(inherited=meeting.environment if meeting is not None else ())
 
     def _pretended(self, hosts: Sequence[str]) -> int:
         """Return how many nodes this host's ranks are to look like: none where its GPUs are measured as they are."""

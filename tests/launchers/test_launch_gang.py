@@ -12,7 +12,7 @@ import pytest
 
 from ncclprobe.errors import LaunchError, MeasurementTimeout, UsageError
 from ncclprobe.launchers.base import Job, python_job
-from ncclprobe.launchers.gang import MEET_VARIABLE, Gang, Meeting, own_addresses
+from ncclprobe.launchers.gang import MEET_VARIABLE, Gang, Meeting, own_address
 from ncclprobe.launchers.run import run_ranks
 from ncclprobe.launchers.spawn import SpawnLauncher, rank_environment
 from ncclprobe.ranks import rank_from
@@ -24,7 +24,9 @@ HOST = platform.node()
 def _answer(what: str, nranks: int = 3) -> tuple[object, float]:
     """Return what rank 0 got, and in how many seconds."""
     with Meeting(nranks, here=True) as meeting:
-        job = python_job("unused", nranks=nranks, env=meeting.environment).with_(program=(sys.executable, RANK, what))
+        job = python_job("unused", nranks=nranks).with_(
+            program=(sys.executable, RANK, what), inherited=meeting.environment
+        )
         for line in run_ranks(job, SpawnLauncher(), timeout_s=20):
             said, seconds = json.loads(line)
             return said, seconds
@@ -114,13 +116,24 @@ def test_the_meeting_outlives_what_strangers_say(said: bytes) -> None:
             stranger.shutdown(socket.SHUT_WR)
             with contextlib.suppress(ConnectionResetError):
                 assert stranger.recv(1) == b""
-        job = python_job("unused", nranks=2, env=meeting.environment).with_(program=(sys.executable, RANK, "gather"))
+        job = python_job("unused", nranks=2).with_(
+            program=(sys.executable, RANK, "gather"), inherited=meeting.environment
+        )
         line = next(run_ranks(job, SpawnLauncher(), timeout_s=20))
         assert json.loads(line)[0] == ["from 0", "from 1"]
 
 
-def test_own_addresses_are_no_loopback() -> None:
-    assert all(not address.startswith("127.") for address in own_addresses())
+def test_a_starter_of_ranks_elsewhere_listens_on_one_address_that_is_no_loopback() -> None:
+    try:
+        address = own_address(())
+    except OSError:
+        pytest.skip("this machine has no network")
+    with Meeting(2, here=False) as meeting:
+        _, port, host = dict(meeting.environment)[MEET_VARIABLE].split("@")
+        assert host == address != "0.0.0.0"
+        assert not address.startswith("127.")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", int(port)))
 
 
 # ---- plain processes
