@@ -10,16 +10,17 @@
 # records beside NCCL's own log, likewise), tp4 (all four GPUs: sweep, then its table against the defaults).
 # TRIALS (12) an arm, PROMPTS (3600: 15 s and more of generation), LIMIT_S in all. Runs go to OUT/runs.tgz.
 set -u
+began=$SECONDS
 folder=$(cd "$1" && pwd) out=$2
 shift 2
 root=$(cd "$(dirname "$0")/.." && pwd)
 runs=/tmp/ncclprobe-sglang site=/tmp/site trials=${TRIALS:-12} limit=${LIMIT_S:-550}
 mkdir -p "$out" "$runs"
-[ -d "$folder/runs" ] && cp -r "$folder/runs/." "$runs"
+[ -d "$folder/runs" ] && cp -rn "$folder/runs/." "$runs"
 unset PYTHONDONTWRITEBYTECODE
 
 if [ ! -d "$runs/site" ]; then # once a machine
-  bash "$folder/sglang/install.sh" "$folder/sglang" "$site" > "$runs/install.txt" 2>&1 || tail -5 "$runs/install.txt"
+  CHECK=0 bash "$folder/sglang/install.sh" "$folder/sglang" "$site" > "$runs/install.txt" 2>&1 || tail -5 "$runs/install.txt"
   python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target "$runs/site" "$folder"/whl/*.whl
   python3 -m compileall -q -j 16 "$site/site" "$runs/site" "$root/ncclprobe" > /dev/null 2>&1
 fi
@@ -38,7 +39,6 @@ model=(--dtype bfloat16 --attention-backend triton --moe-runner-backend triton -
   --dataset-name random --random-input-len 256 --random-output-len 192 --random-range-ratio 1.0
   --disable-custom-all-reduce --enforce-disable-flashinfer-allreduce-fusion)
 prompts=(--num-prompts "${PROMPTS:-3600}")
-began=$SECONDS
 gpus=$(nvidia-smi --list-gpus | wc -l)
 second=$([ "$gpus" -ge 4 ] && echo 2,3 || echo 0,1)
 

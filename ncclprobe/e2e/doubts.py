@@ -58,7 +58,8 @@ def _failures(document: E2eDocument, options: E2eOptions, given_up: Sequence[str
                 "arm-failed",
                 arm,
                 f"The {arm} failed {GIVE_UP_AFTER} times in a row, so {ended}: {failed[-1].message}",
-                "Run the workload by hand with these settings; the output is in the run directory's trials/.",
+                "Run the workload by hand with these settings; the output is in the run directory's trials/. Once "
+                "it is mended, --resume goes on.",
             )
 
 

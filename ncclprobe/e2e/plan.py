@@ -86,20 +86,29 @@ def next_step(options: E2eOptions, metric: str, trials: Sequence[Trial]) -> Slot
     return standing(options, metric, trials).step
 
 
-def standing(options: E2eOptions, metric: str, trials: Sequence[Trial]) -> Standing:
+def standing(options: E2eOptions, metric: str, trials: Sequence[Trial], *, afresh: bool = False) -> Standing:
     """Return where a comparison stands: its trials are played through, as the plan would have asked for them.
 
     A failed trial is run again: its slot stays the next one, until its arm is given up. An arm that is settled has no
     further turn in the blocks that follow, and without the baseline there is nothing to compare with.
+
+    Args:
+        options: Of the comparison.
+        metric: The name of what is compared.
+        trials: All so far, in order.
+        afresh: Whether failures at the end of these are to end nothing: what made them fail was mended.
     """
-    return _Replay(options, metric, trials).standing()
+    return _Replay(options, metric, trials, afresh=afresh).standing()
 
 
 class _Replay:
     """The trials so far, laid along the plan."""
 
-    def __init__(self, options: E2eOptions, metric: str, trials: Sequence[Trial]) -> None:
+    def __init__(self, options: E2eOptions, metric: str, trials: Sequence[Trial], *, afresh: bool) -> None:
         self._options, self._trials = options, trials
+        marked = [*(trial.afresh for trial in trials), afresh]
+        self._afresh = {order for order, is_afresh in enumerate(marked) if is_afresh}
+        """Where failures before end nothing."""
         lower = options.lower_is_better
         self._pairs = {arm: pairs(trials, metric, lower_is_better=lower, arm=arm) for arm in options.arms}
         """Of all trials; the first ones are the same, however many follow."""
@@ -136,6 +145,8 @@ class _Replay:
         failures = 0
         while self._at < len(self._trials) and self._trials[self._at].status is TrialStatus.FAILED:
             self._at, failures = self._at + 1, failures + 1
+            if self._at in self._afresh:
+                failures = 0
             if failures == GIVE_UP_AFTER:
                 self._given_up.append(slot.arm)
                 return False

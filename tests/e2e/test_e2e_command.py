@@ -246,6 +246,24 @@ def wait_for(condition):
         time.sleep(0.02)
 
 
+def test_what_failures_ended_goes_on_once_they_are_mended(tmp_path):
+    broken, out = tmp_path / "broken", tmp_path / "run"
+    broken.touch()
+    code = "import os, sys; x = 'X' in os.environ; print('v', 9 + x); sys.exit(x and os.path.exists(sys.argv[1]))"
+    tokens = [sys.executable, "-c", code, str(broken)]
+    options = ["--workload", "command", "--metric", "v (.*)", "--candidate", "X=1", "--trials", "4", "--out", out]
+    ended = validate(*options, "--json", "--", *tokens)
+    assert (ended.return_value, "arm-failed" in ended.stdout) == (3, True)
+    broken.unlink()
+    mended = validate("--resume", out, "--json")
+    document = json.loads(mended.stdout)
+    assert (mended.return_value, document["trials_per_arm"]) == (0, 4)
+    assert [finding["code"] for finding in document["findings"]] == ["trial-failed"]
+    assert [trial["order"] for trial in document["trials"]] == list(range(len(document["trials"])))
+    assert [trial["status"] for trial in document["trials"]].count("failed") == 3
+    assert [trial["afresh"] for trial in document["trials"]].count(True) == 1
+
+
 def test_what_a_killed_run_left_behind_is_ended_before_the_next_trial(tmp_path):
     marker = tmp_path / "pid"
     code = f"import os, time, pathlib; pathlib.Path({str(marker)!r}).write_text(str(os.getpid())); time.sleep(60)"

@@ -124,6 +124,19 @@ def test_an_arm_that_always_fails_is_given_up():
     assert (finding.code, finding.severity, finding.subject) == ("arm-failed", "error", trials[-1].arm)
 
 
+def test_a_comparison_that_failures_ended_goes_on_afresh():
+    asked = options(warmups=0)
+    trials, stop = carried_out(asked, noisy, fails=lambda order: order >= 2)
+    assert stop is Stop.FAILURES
+    stand = standing(asked, METRIC, trials, afresh=True)
+    assert (stand.step, stand.given_up) == (Slot(arm=trials[-1].arm, warm_up=False), ())
+    for fails, ends in ((0, False), (GIVE_UP_AFTER - 1, False), (GIVE_UP_AFTER, True)):
+        more = [trial(stand.step, 100.0, len(trials) + number, failed=True) for number in range(fails)]
+        more = more or [trial(stand.step, 100.0, len(trials))]
+        again = standing(asked, METRIC, [*trials, more[0].with_(afresh=True), *more[1:]])
+        assert (again.step is Stop.FAILURES, bool(again.given_up)) == (ends, ends)
+
+
 def test_identical_arms_and_small_effects_are_said():
     asked = options(candidate=ArmSettings(), warmups=0)
     trials, _ = carried_out(asked, lambda arm, order: 100 + 0.7 * (arm == Arm.CANDIDATE))
