@@ -28,6 +28,7 @@ from ncclprobe.records.inspect import TunerRow
 from ncclprobe.records.sweep import DEFAULT_CELL, Block, Launch, Measurement, Point, Status
 from ncclprobe.records.tuner import TUNED_COLLECTIVES, Recorded
 from ncclprobe.report.text.check import check_text, check_verdict
+from ncclprobe.report.text.next_step import next_step
 from ncclprobe.secrecy import kept_json
 from ncclprobe.tuner import check
 from ncclprobe.tuner.build import plugin_path
@@ -91,8 +92,14 @@ def check_command(
     if as_json:
         click.echo(kept_json(document).decode())
     else:
-        click.echo(painted((check_verdict if is_quiet() else check_text)(document)))
+        parts = (check_verdict(document),) if is_quiet() else (check_text(document), next_step(document, _run(source)))
+        click.echo(painted("\n\n".join(part for part in parts if part)))
     return 3 if has_error(document.findings) else 0
+
+
+def _run(source: pathlib.Path) -> str:
+    """Return how a run is named that `env emit` takes, empty for a table."""
+    return str(source) if source.is_dir() or source.suffix == ".json" else ""
 
 
 def _settings(source: pathlib.Path) -> Settings:

@@ -97,13 +97,18 @@ def test_a_choice_that_a_variable_says_is_looked_for_in_what_ran(tmp_path: pathl
         "                  4K  Tree/LL   Tree/LL/1ch  applied",
         "8K to 8K          8K  Ring/LL   Tree/LL/1ch  another setting",
     ]
-    assert ended.stdout.endswith("1 of 2 rows in force with NCCL 2.28.9 on 2 ranks and 1 node (another setting:\n1).\n")
+    said, following = ended.stdout.split("\n\nNext: ")
+    assert said.endswith("1 of 2 rows in force with NCCL 2.28.9 on 2 ranks and 1 node (another setting:\n1).")
+    assert following == "load nothing in jobs before the errors above are seen to.\n"
 
 
 def test_defaults_need_no_check(tmp_path: pathlib.Path) -> None:
     path = sweep(tmp_path / "sweep.json", verdict=Verdict.KEEP_DEFAULTS)
     ended = run(path)
-    assert (ended.return_value, ended.stdout) == (0, f"{path} sets nothing that a library's choice can show.\n")
+    assert (ended.return_value, ended.stdout) == (
+        0,
+        f"{path} sets nothing that a library's choice can show.\n\nNext: set nothing: there is nothing to load.\n",
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ncclprobe.findings import has_error
+from ncclprobe.names import DEFAULT
 from ncclprobe.nodesets import fold
 from ncclprobe.records.base import Document
-from ncclprobe.records.e2e import E2eDocument, E2eVerdict
+from ncclprobe.records.check import EnvCheckDocument
+from ncclprobe.records.e2e import E2eDocument, E2eVerdict, ProxyShape
 from ncclprobe.records.inspect import InspectDocument
 from ncclprobe.records.nodes import NodesDocument, NodeStatus
 from ncclprobe.records.profile import ProfileDocument
@@ -20,6 +22,9 @@ from ncclprobe.records.tune import TuneDocument
 from ncclprobe.records.watch import CHANGES, WatchDocument
 from ncclprobe.report.text.findings import WIDTH
 
+SIMULATED, TABLE = "sim", "NCCLPROBE_TUNER_TABLE"
+LARGEST_BATCH = 4096
+"""Tokens of a step of the proxy, which computes on CPUs."""
 Step = tuple[str, tuple[str, ...]]
 """A sentence, and the commands that it is about."""
 UNSETTLED = ("budget-spent", "coarse-resolution")
@@ -50,30 +55,68 @@ def _scan(document: ScanDocument, path: str) -> Step:
 
 def _sweep(document: SweepDocument, path: str) -> Step:
     if has_error(document.findings):
-        return "see to the errors above before you change a setting; these look further.", (
-            "ncclprobe scan",
-            "ncclprobe nodes --hosts NODESET",
-        )
+        return "see to the errors above before you change a setting; this looks further.", _look_further(document)
     if document.choice.verdict is Verdict.CHANGE:
         return _proof(document, path)
     unsettled = [finding for finding in document.findings if finding.code in UNSETTLED]
     if unsettled:
         return "set nothing; a larger --budget can tell smaller gains.", ()
-    return "set nothing. If jobs are slower than these figures, look for a slow node.", (
-        "ncclprobe nodes --hosts NODESET",
-    )
+    if document.backend == SIMULATED:
+        return "set nothing on such a fabric; real ranks have the last word.", ("ncclprobe sweep",)
+    what = "a slow node among yours" if _is_wide(document) else "what is amiss on this host"
+    return f"set nothing. If jobs are slower than these figures, look for {what}.", _look_further(document)
+
+
+def _is_wide(document: SweepDocument) -> bool:
+    return (document.nnodes or 1) > 1
+
+
+def _look_further(document: SweepDocument) -> tuple[str, ...]:
+    """Return what looks for slow parts: of several hosts, whose names a sweep does not keep, or of this one."""
+    if document.backend == SIMULATED:
+        return ()
+    return ("ncclprobe scan", "ncclprobe nodes --hosts NODESET") if _is_wide(document) else ("ncclprobe scan",)
 
 
 def _proof(document: SweepDocument, path: str) -> Step:
     """Return how a change is proved by a workload and given to jobs."""
-    form = " --format tuner" if document.choice.table and not document.choice.env else ""
-    load = f"ncclprobe env emit {path or 'RUN'}{form}"
-    if document.backend == "sim":
+    by_size = bool(document.choice.table) and not document.choice.env
+    load = f"ncclprobe env emit {path or 'RUN'}{' --format tuner' if by_size else ''}"
+    if document.backend == SIMULATED:
         return "see the choice as jobs would load it; real ranks have the last word.", (load,)
-    return "prove the change by the workload, then load it in jobs.", (
-        f"ncclprobe validate-e2e --candidate {path or 'RUN'}",
-        load,
-    )
+    where = " --launcher srun" if _is_wide(document) else ""
+    other = " (with the sweep's launcher in place of srun)" if where else ""
+    checked = () if by_size and document.backend != "nccl" else (f"ncclprobe env check {path or 'RUN'}{where}",)
+    first = "read back that it comes into force, prove" if checked else "prove"
+    commands = (*checked, *_workload(document, path or "RUN", where), load)
+    return f"{first} the change by the workload, then load it in jobs{other}.", commands
+
+
+def _workload(document: SweepDocument, path: str, where: str) -> tuple[str, ...]:
+    """Return what tries a change by the workload that runs on what was measured: SGLang on GPUs, the proxy on hosts.
+
+    The ranks are as many as were measured, since a table's rows are for these, and the proxy's messages of a size that
+    the table changes.
+    """
+    nodes = f" --nnodes {document.nnodes}" if where else ""
+    if document.backend == "nccl":
+        sglang = f"--workload sglang --tp {document.nranks}"
+        return (f"ncclprobe validate-e2e {sglang}{nodes}{where} --candidate {path}",)
+    batch = _batch(document)
+    if batch is None:
+        return ()
+    return (f"ncclprobe validate-e2e --nranks {document.nranks} --batch {batch}{nodes}{where} --candidate {path}",)
+
+
+def _batch(document: SweepDocument) -> int | None:
+    """Return how many tokens make the proxy's message one that changes, None where none does."""
+    token, usual = 4 * ProxyShape().hidden, ProxyShape().batch
+    rows = [row for row in document.choice.table if row.collective == "all_reduce" and row.algo != DEFAULT]
+    if not rows:
+        return usual if document.choice.env else None
+    tokens = ((-(-row.min_bytes // token), row.max_bytes // token) for row in rows)
+    fits = [max(low, min(usual, high)) for low, high in tokens if 0 < high >= low]
+    return min((one for one in fits if 0 < one <= LARGEST_BATCH), key=lambda one: abs(one - usual), default=None)
 
 
 def _nodes(document: NodesDocument, _path: str) -> Step:
@@ -94,8 +137,9 @@ def _e2e(document: E2eDocument, path: str) -> Step:
         return "go on where it stopped, unless it still runs.", (f"ncclprobe validate-e2e --resume {path or 'DIR'}",)
     if has_error(document.findings):
         return "keep the baseline, and see to the errors above.", ()
+    table = " with a copy of its table; docs/tuner-plugin.md says how" if TABLE in document.candidate else ""
     sentences = {
-        E2eVerdict.FASTER: "set in jobs what the faster arm has, as shown above.",
+        E2eVerdict.FASTER: f"set in jobs what the faster arm has, as shown above{table}.",
         E2eVerdict.SLOWER: "keep the baseline.",
         E2eVerdict.NO_DIFFERENCE: "keep the baseline; a setting that gains nothing only has to be looked after.",
         E2eVerdict.INCONCLUSIVE: "keep the baseline, or give more --trials and --budget to tell.",
@@ -112,7 +156,19 @@ def _inspect(document: InspectDocument, _path: str) -> Step:
 def _profile(document: ProfileDocument, path: str) -> Step:
     if not document.messages:
         return "record the workload's messages, as the finding above says.", ()
-    return "measure whether other settings are faster at these sizes.", (f"ncclprobe sweep --profile {path or 'FILE'}",)
+    name = path or _only_source(document)
+    if not name:
+        return "keep this with --out profile, then measure whether other settings are faster at these sizes.", (
+            "ncclprobe sweep --profile profile",
+        )
+    return "measure whether other settings are faster at these sizes.", (f"ncclprobe sweep --profile {name}",)
+
+
+def _only_source(document: ProfileDocument) -> str:
+    """Return the file that was read, quoted; empty where there were several, or it was the standard input."""
+    names = {one.source for one in document.sources}
+    alone = len(names) == 1 and all(one.files == 1 for one in document.sources)
+    return shlex.quote(names.pop()) if alone and "-" not in names else ""
 
 
 def _tune(document: TuneDocument, path: str) -> Step:
@@ -121,8 +177,22 @@ def _tune(document: TuneDocument, path: str) -> Step:
     if has_error(document.findings):
         return "see to the errors above before you change a setting.", ()
     if document.env or document.table:
-        return "load what the folder env holds in jobs.", (f"ls {path}/env",) if path else ()
+        real = bool(document.table) and document.backend == "nccl"
+        check = (f"ncclprobe env check {path}",) if real else ()
+        first = "read back that the table comes into force, then load" if real else "load"
+        return f"{first} what the folder env holds in jobs.", (*check, f"ls {path}/env") if path else ()
     return "set nothing; keep the run to compare a later one with.", (f"ncclprobe report {path}",) if path else ()
+
+
+def _check(document: EnvCheckDocument, path: str) -> Step:
+    if has_error(document.findings):
+        return "load nothing in jobs before the errors above are seen to.", ()
+    if not document.rows and not document.variables:
+        return "set nothing: there is nothing to load.", ()
+    if not path:
+        return "load the table in jobs, as docs/tuner-plugin.md says.", ()
+    form = " --format tuner" if document.rows else ""
+    return "load it in jobs.", (f"ncclprobe env emit {path}{form}",)
 
 
 def _watch(document: WatchDocument, path: str) -> Step:
@@ -140,5 +210,6 @@ _STEPS: dict[type[Document], Callable[[Any, str], Step]] = {
     ProfileDocument: _profile,
     TuneDocument: _tune,
     WatchDocument: _watch,
+    EnvCheckDocument: _check,
 }
 """Type -> what says its next step."""
