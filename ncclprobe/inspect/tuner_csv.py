@@ -9,6 +9,7 @@ and an unknown protocol for simple, and sets 1 channel where no row matches.
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -192,7 +193,21 @@ def _judge(source: str, rows: list[Numbered]) -> Iterator[Finding]:
                 f"line {earlier.line} matches all that this row matches, and the first match wins",
                 "move the narrower row up, or take it out",
             )
+        else:
+            yield from _overlaps(where, row, rows[:at])
     yield from _gaps(source, [row.row for row in rows])
+
+
+def _overlaps(where: str, row: TunerRow, earlier: Iterable[Numbered]) -> Iterator[Finding]:
+    """Yield a finding on the first row that takes some sizes from a later one."""
+    taken = ((other, sizes) for other in earlier if (sizes := other.row.contested(row)))
+    for other, (low, high) in itertools.islice(taken, 1):
+        yield warning(
+            "tuner-rows-overlap",
+            where,
+            f"line {other.line} matches this row's sizes {format_size(low)} to {format_size(high)}, too, and wins",
+            "let the ranges end where the next ones begin, so that the table says what runs",
+        )
 
 
 def _hides(first: TunerRow, later: TunerRow) -> bool:

@@ -203,6 +203,19 @@ class TunerRow(Record, frozen=True, kw_only=True):
     reg_buff: bool | None = None
     """Whether the user's buffer is registered; None matches both."""
 
+    def contested(self, later: TunerRow) -> tuple[int, int] | None:
+        """Return the sizes, from and to, that this row takes from a later one by standing before it; None for none.
+
+        A row for fewer cases above one for more is meant so, and contests nothing.
+        """
+        low, high = max(self.min_bytes, later.min_bytes), min(self.max_bytes, later.max_bytes)
+        pairs = [(getattr(self, key), getattr(later, key)) for key in ("nnodes", "nranks", "num_pipe_ops", "reg_buff")]
+        meet = all(own is None or other is None or own == other for own, other in pairs)
+        narrower = any(own is not None and other is None for own, other in pairs)
+        if self.collective != later.collective or low > high or not meet or narrower:
+            return None
+        return low, high
+
 
 class TunerCsv(Source, tag="tuner-csv", frozen=True, kw_only=True):
     """A tuner table."""

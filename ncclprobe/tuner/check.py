@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -234,6 +235,8 @@ def doubts(rows: Iterable[CheckedRow], variables: Iterable[CheckedVariable], nra
         variables: Likewise.
         nranks: Ranks that were started.
     """
+    rows = tuple(rows)
+    yield from overlaps([one.row for one in rows])
     for one in rows:
         subject = f"{span(one.row)} {setting(one.row)}"
         if one.outcome is Outcome.UNTRIED:
@@ -243,6 +246,19 @@ def doubts(rows: Iterable[CheckedRow], variables: Iterable[CheckedVariable], nra
     for variable in variables:
         if not variable.in_force:
             yield _not_set(variable)
+
+
+def overlaps(rows: Sequence[TunerRow]) -> Iterator[Finding]:
+    """Yield each row that an earlier one takes sizes from: the first that matches wins, without a word."""
+    for number, row in enumerate(rows):
+        taken = ((earlier, sizes) for earlier in rows[:number] if (sizes := earlier.contested(row)))
+        for earlier, (low, high) in itertools.islice(taken, 1):
+            yield warning(
+                "tuner-rows-overlap",
+                f"{span(row)} {setting(row)}",
+                f"{format_size(low)} to {format_size(high)} an earlier row takes, {span(earlier)} {setting(earlier)}.",
+                "Let the ranges end where the next ones begin, so that the table says what runs.",
+            )
 
 
 def _untried(one: CheckedRow, subject: str, nranks: int) -> Finding:

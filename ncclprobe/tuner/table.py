@@ -8,6 +8,7 @@ Source: NCCL 2.28.9, ext-tuner/example/plugin.c and nccl_tuner.conf (columns, ``
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -40,8 +41,11 @@ def sweep_rows(document: SweepDocument) -> tuple[TunerRow, ...]:
     """Return a sweep's choice as rows that match only the number of ranks and nodes that was measured.
 
     A row within which the sweep saw the library refuse its setting is not among them: LL128 that is unsafe, say.
+
+    Raises:
+        UsageError: Rows overlap, which no sweep's do.
     """
-    return tuple(
+    rows = tuple(
         TunerRow(
             collective=row.collective,
             min_bytes=row.min_bytes,
@@ -55,6 +59,10 @@ def sweep_rows(document: SweepDocument) -> tuple[TunerRow, ...]:
         for row in document.choice.table
         if not _was_refused(row, document.cells)
     )
+    for earlier, later in itertools.combinations(rows, 2):
+        if sizes := earlier.contested(later):
+            raise UsageError(f"two rows of the choice have sizes {sizes[0]} to {sizes[1]}; was the document edited?")
+    return rows
 
 
 def _was_refused(row: TableRow, cells: Iterable[CellResult]) -> bool:

@@ -352,11 +352,20 @@ def test_faults_are_named_with_their_line():
     findings = {(finding.code, finding.subject) for finding in read(tuner_csv, "tuner_faults.csv").findings}
     assert findings == {
         ("tuner-unknown-word", "tuner_faults.csv:1"),
+        ("tuner-rows-overlap", "tuner_faults.csv:2"),
         ("tuner-row-hidden", "tuner_faults.csv:3"),
         ("tuner-empty-range", "tuner_faults.csv:4"),
         ("tuner-row-short", "tuner_faults.csv:5"),
         ("tuner-row-skipped", "tuner_faults.csv:6"),
     }
+
+
+def test_a_row_that_loses_some_of_its_sizes_is_told():
+    text = "allreduce,0,65536,tree,ll,-1,2,-1\nallreduce,32768,1048576,ring,simple,-1,2,-1\n"
+    reading = tuner_csv.read(Source("x", text))
+    assert [(one.code, one.subject, one.message) for one in reading.findings] == [
+        ("tuner-rows-overlap", "x:2", "line 1 matches this row's sizes 32K to 64K, too, and wins")
+    ]
 
 
 def test_measured_times_are_no_tuner_table():

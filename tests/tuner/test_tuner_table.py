@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 from ncclprobe.errors import ParseError, UsageError
 from ncclprobe.names import Algo, Collective, Proto
 from ncclprobe.records.inspect import TunerRow
-from ncclprobe.tuner.table import COLUMNS, LONGEST_LINE, nvidia_text, parse_table, table_text
+from ncclprobe.records.sweep import Choice, Cost, Ratio, SweepDocument, TableRow, Verdict
+from ncclprobe.tuner.check import overlaps
+from ncclprobe.tuner.table import COLUMNS, LONGEST_LINE, nvidia_text, parse_table, sweep_rows, table_text
 
 ROW = TunerRow(
     collective="all_reduce",
@@ -105,3 +107,41 @@ def test_a_bad_row_names_its_line(line):
     with pytest.raises(ParseError) as caught:
         parse_table(f"# comment\n{line}\n", "table.csv")
     assert str(caught.value).startswith("table.csv:2: ")
+
+
+UPPER = ROW.with_(min_bytes=32768, max_bytes=1 << 20, algo="Ring", proto="Simple")
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "taken"),
+    [
+        (ROW, UPPER, (32768, 65536)),
+        (ROW.with_(nnodes=None), UPPER, (32768, 65536)),
+        (ROW, UPPER.with_(nnodes=None), None),  # the special case above the general one
+        (ROW, UPPER.with_(nranks=8), None),
+        (ROW, UPPER.with_(min_bytes=65537), None),
+        (ROW, UPPER.with_(collective="all_gather"), None),
+    ],
+)
+def test_a_row_takes_sizes_from_a_later_one(first, later, taken):
+    assert first.contested(later) == taken
+
+
+def test_rows_that_overlap_are_told_and_never_emitted():
+    (found,) = overlaps([ROW, UPPER])
+    assert (found.code, found.subject) == ("tuner-rows-overlap", "all_reduce 32K to 1M Ring/Simple")
+    assert found.message == "32K to 64K an earlier row takes, all_reduce 0 to 64K Tree/LL128."
+    table = [TableRow(collective=row.collective, min_bytes=row.min_bytes, max_bytes=row.max_bytes, algo=row.algo,
+                      proto=row.proto, nchannels=None) for row in (ROW, UPPER)]  # fmt: skip
+    with pytest.raises(UsageError, match="two rows of the choice have sizes 32768 to 65536; was the document edited"):
+        sweep_rows(sweep_document(table))
+    assert len(sweep_rows(sweep_document(table[:1]))) == 1
+
+
+def sweep_document(table):
+    one = Ratio(ratio=1.05, low=1.02, high=1.08)
+    return SweepDocument(
+        backend="sim", library="simulated", nranks=16, nnodes=2, launches=1, seed=1, cells=(),
+        choice=Choice(verdict=Verdict.CHANGE, env={}, table=tuple(table), gain=one),
+        cost=Cost(measured_s=1.0, exhaustive_s=1.0),
+    )  # fmt: skip
