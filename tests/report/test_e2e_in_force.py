@@ -10,6 +10,8 @@ from ncclprobe.store import read_document
 
 BAD = pathlib.Path(__file__).parents[2] / "data" / "h200_sglang_202611" / "bad"
 
+MANY = BAD.parents[1] / "h200_sglang_12trials_202611" / "ab"
+
 
 @pytest.fixture(scope="module")
 def bad():
@@ -35,3 +37,9 @@ def test_all_reduces_come_first_and_the_rest_keeps_its_order(bad):
 def test_what_the_settings_are_about_comes_before_all_reduces(bad):
     found = shown(bad.with_(collectives=("all_gather",)), "candidate")
     assert [collective for collective, *_ in found] == ["all_gather", "all_gather", "all_reduce", "all_reduce"]
+
+
+def test_the_sizes_with_most_bytes_are_shown_where_there_are_many():
+    found = shown(read_document(MANY, [E2eDocument]), "candidate")
+    assert (len(found), found[0]) == (12, ("all_reduce", "56K", "Ring/LL/7"))
+    assert found[-2:] == [("all_reduce", "1792K", "Ring/LL/32"), ("all_reduce", "53760K", "Ring/Simple/32")]

@@ -13,7 +13,7 @@ from ncclprobe.records.in_force import InForce, Span
 from ncclprobe.units import format_size
 
 MOST_ROWS = 12
-"""Of sizes, an arm; the document has all."""
+"""Of sizes, an arm, those that carry most bytes; the document has all."""
 MOST_HCAS = 4
 
 
@@ -62,9 +62,20 @@ def _ordered(spans: Iterable[Span], collectives: Sequence[str]) -> list[Span]:
 
 
 def _spans(arm: str, spans: Sequence[Span]) -> Iterator[list[str]]:
-    for span in spans[:MOST_ROWS]:
+    for span in _heaviest(spans):
         setting = f"{span.algo or '?'}/{span.proto or '?'}" + (f"/{span.nchannels}" if span.nchannels else "")
         sizes = [format_size(span.min_bytes), format_size(span.max_bytes)]
         yield [arm, span.collective or "?", *sizes, setting, str(span.operations)]
     if len(spans) > MOST_ROWS:
         yield [arm, f"… {len(spans) - MOST_ROWS} more", "", "", "", ""]
+
+
+def _heaviest(spans: Sequence[Span]) -> list[Span]:
+    """Return as many as are shown, in their order: of the first collective those with most bytes, then of the next."""
+    first = list(dict.fromkeys(span.collective for span in spans))
+    places = sorted(range(len(spans)), key=lambda at: (first.index(spans[at].collective), -_bytes(spans[at])))
+    return [spans[at] for at in sorted(places[:MOST_ROWS])]
+
+
+def _bytes(span: Span) -> int:
+    return span.operations * span.max_bytes
