@@ -6,6 +6,7 @@ srun(1) and sbatch(1) of Slurm 23 (``--export``), qsub(1B) of PBS 2022 (``-V``, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ KINDS = {
     "podman": LaunchKind.CONTAINER, "nerdctl": LaunchKind.CONTAINER, "singularity": LaunchKind.SANDBOX,
     "apptainer": LaunchKind.SANDBOX, "qsub": LaunchKind.QSUB, "sbatch": LaunchKind.SBATCH,
 }  # fmt: skip
+NEXT_PAIR = re.compile(r",(?=[A-Za-z_]\w*=)")
 LISTS = frozenset({"-genvlist", "-envlist"})
 PAIRS = frozenset({"-genv", "-env"})
 
@@ -90,10 +92,11 @@ class _Found:
             self.items(at + 1, ",")
 
     def of_container(self, at: int, text: str) -> None:
-        if text in ("-e", "--env"):
-            self.item(at + 1, 0)
+        several = self.kind is LaunchKind.SANDBOX
+        if text in ("-e", "--env") and not (several and text == "-e"):  # apptainer's -e is --cleanenv
+            self.pairs(at + 1, 0) if several else self.item(at + 1, 0)
         elif text.startswith("--env="):
-            self.item(at, len("--env="))
+            self.pairs(at, len("--env=")) if several else self.item(at, len("--env="))
         elif text == "--env-file" or text.startswith("--env-file="):
             self.passed.append("*")
 
@@ -101,6 +104,15 @@ class _Found:
         """Take ``NAME`` or ``NAME=VALUE`` from a word."""
         if at < len(self.words):
             self.take(self.words[at].start[skip:], self.values[at], skip, self.words[at].line)
+
+    def pairs(self, at: int, skip: int) -> None:
+        """Take ``NAME=VALUE,NAME=VALUE``, of which a value may have commas, too."""
+        value = self.values[at] if at < len(self.words) else None
+        if value is None:
+            self.item(at, skip)
+            return
+        for item in NEXT_PAIR.split(value[skip:]):
+            self.take(item, item, 0, self.words[at].line)
 
     def take(self, start: str, value: str | None, skip: int, line: int) -> None:
         name, equals, _ = start.partition("=")

@@ -82,6 +82,7 @@ class Dialect(enum.StrEnum):
     ENTRIES = "entries"
     """Lines of NAME=VALUE: what ``env`` prints, an environment file."""
     YAML = "yaml"
+    PYTHON = "python"
 
 
 class Script(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a text sets, be it a shell script, nccl.conf, an environment's entries or a manifest in YAML."""
+"""What a text sets, be it a shell script, a Python program, nccl.conf, an environment's entries or YAML."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
+from ncclprobe.tuner.python_script import python_script
 from ncclprobe.tuner.script import Dialect, How, Script, Setting
 from ncclprobe.tuner.shell_script import shell_script
 from ncclprobe.tuner.yaml_script import yaml_script
@@ -14,6 +15,7 @@ ENTRY = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 PROGRAM = re.compile(r"\b(\w+_perf|python3?|torchrun|deepspeed|accelerate|sglang|vllm|nemo|trtllm-\w+)\b")
 COMMAND = re.compile(r"""\s*(NCCL|SGL)\w*=[^\s"']*\s+\S|.*\\\s*$""")
 """``NCCL_DEBUG=INFO ./program``, or a line that goes on: no entry of an environment."""
+SHEBANG = re.compile(r"#![^\n]{0,80}\bpython[\d.]*\b")
 MANIFEST = re.compile(r"^(apiVersion|kind|services|version|on|jobs):", re.MULTILINE)
 
 
@@ -31,6 +33,8 @@ def _read(text: str, source: str) -> Script:
     dialect = dialect_of(text, source)
     if dialect is Dialect.SHELL:
         return shell_script(text, source)
+    if dialect is Dialect.PYTHON:
+        return python_script(text, source)
     if dialect is Dialect.YAML:
         return yaml_script(text, source)
     if dialect is Dialect.NCCL_CONF:
@@ -43,6 +47,8 @@ def dialect_of(text: str, source: str) -> Dialect:
     name = PurePath(source).name
     if name.endswith("nccl.conf"):
         return Dialect.NCCL_CONF
+    if name.endswith(".py") or SHEBANG.match(text):
+        return Dialect.PYTHON
     if name.endswith((".yaml", ".yml")) or (MANIFEST.search(text) and not text.startswith("#!")):
         return Dialect.YAML
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
