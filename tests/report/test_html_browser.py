@@ -18,6 +18,7 @@ pytestmark = pytest.mark.browser
 
 ROOT = pathlib.Path(__file__).parents[2]
 SWEEP = ROOT / "data" / "h200x2_202611" / "sweep"
+RANGE = "(({x_range}) => [x_range.start, x_range.end])(Bokeh.documents[0].roots()[0])"
 TUNE = ROOT / "data" / "demo_2cores_202611"
 
 
@@ -94,6 +95,33 @@ def test_checkboxes_work_from_the_keyboard(tmp_path: pathlib.Path, driver: Any) 
     until(lambda: plots(driver)["run-0-0-0-time"]["traces"][0] == "default")
     press(driver, "button[data-many='all']", Keys.ENTER)
     until(lambda: len(plots(driver)["run-0-0-0-time"]["traces"]) == 7)
+    assert console(driver) == []
+
+
+def test_a_mouse_zooms_and_a_double_click_goes_back(tmp_path: pathlib.Path, driver: Any) -> None:
+    # A headless browser has no mouse until one says so.
+    fine = "const own = matchMedia.bind(window); window.matchMedia = (query) => own(query.replace('fine', 'none'))"
+    script = driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": fine})
+    quiet(driver, html(tmp_path, SWEEP))
+    driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+    x, y, *whole = driver.execute_script(f"""
+      const place = document.getElementById("run-0-0-0-busbw");
+      place.scrollIntoView({{block: "center"}});
+      return [place.getBoundingClientRect().x, place.getBoundingClientRect().y, ...{RANGE}];""")
+
+    def mouse(kind: str, right: int, down: int, clicks: int = 1) -> None:
+        at = {"x": x + right, "y": y + down, "button": "left", "buttons": 1, "clickCount": clicks}
+        driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": kind, **at})
+
+    for kind, right, down in (("mousePressed", 200, 100), ("mouseMoved", 300, 180), ("mouseReleased", 300, 180)):
+        mouse(kind, right, down)
+    until(lambda: driver.execute_script(f"return {RANGE}") != whole)
+    low, high = driver.execute_script(f"return {RANGE}")
+    assert whole[0] < low < high < whole[1]
+    for clicks in (1, 2):
+        mouse("mousePressed", 250, 150, clicks)
+        mouse("mouseReleased", 250, 150, clicks)
+    until(lambda: driver.execute_script(f"return {RANGE}") == whole)
     assert console(driver) == []
 
 

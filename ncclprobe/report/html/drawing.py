@@ -196,7 +196,7 @@ DRAWING = r"""
       trace.x.forEach((place, i) => {
         const [left, top] = [frame.x_scale.compute(place), frame.y_scale.compute(trace.y[i])];
         const far = (box.x + left - x) ** 2 + (box.y + top - y) ** 2;
-        if (far < least) [said, least] = [trace.customdata[i], far];
+        if (far < least && frame.bbox.contains(left, top)) [said, least] = [trace.customdata[i], far];
       });
     return said;
   };
