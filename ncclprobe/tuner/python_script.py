@@ -18,6 +18,7 @@ from ncclprobe.tuner.script import Dialect, How, Script, Setting
 ENVIRONMENT = ("os.environ", "environ")
 OURS = re.compile(r"(?:NCCL|SGLANG|SGL)_\w+")
 """Names that make a dictionary one of variables."""
+GETS = ("os.getenv", "os.environ.get", "environ.get")
 PUTS = ("setdefault", "__setitem__")
 MOST_PARTS = 2
 DEEPEST = 400
@@ -136,6 +137,5 @@ def _read(node: ast.AST) -> Iterator[str]:
     """Yield the variables whose value a node uses."""
     if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and _is_environment(node.value):
         yield _text(node.slice) or ""
-    elif isinstance(node, ast.Call) and node.args:
-        if _dotted(node.func) in ("os.getenv", "os.environ.get", "environ.get"):
-            yield _text(node.args[0]) or ""
+    elif isinstance(node, ast.Call) and node.args and _dotted(node.func) in GETS:
+        yield _text(node.args[0]) or ""
