@@ -7,9 +7,11 @@ Source: the notation that Slurm 24.05 (``scontrol show hostnames``) and ClusterS
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from ncclprobe.decoding import whole_number
 from ncclprobe.errors import UsageError
@@ -36,12 +38,12 @@ def expand(text: str) -> tuple[str, ...]:
     Raises:
         UsageError: The text is empty or no such set.
     """
-    names = dict.fromkeys(map(_checked, itertools.islice(_names(text), LIMIT + 1)))
-    if not names:
+    words = [_pieces(word, text) for word in _words(text)]
+    if not words:
         raise UsageError(f"{text!r} names no node; write a set such as dgx[001-004,007]")
-    if len(names) > LIMIT:
+    if sum(map(_count, words)) > LIMIT:
         raise UsageError(f"{text!r} has more than {LIMIT} names; is a range mistyped?")
-    return tuple(names)
+    return tuple(dict.fromkeys(_checked(name) for pieces in words for name in _names(pieces)))
 
 
 def is_name(text: str) -> bool:
@@ -83,33 +85,51 @@ def natural_key(name: str) -> tuple[tuple[int, str], ...]:
     return tuple((-1, part) if number is None else (number, "") for number, part in parts)
 
 
-def _names(text: str) -> Iterator[str]:
-    for word in _words(text):
-        yield from ("".join(parts) for parts in itertools.product(*_pieces(word, text)))
-
-
 def _words(text: str) -> Iterator[str]:
     """Yield what stands between the commas and blanks outside brackets."""
     yield from (word for word in re.findall(r"(?:[^\s,\[\]]|\[[^\[\]]*\]|[\[\]])+", text) if word)
 
 
-def _pieces(word: str, text: str) -> list[tuple[str, ...]]:
-    """Return the alternatives of each piece of a word; plain text has one."""
+def _pieces(word: str, text: str) -> list[str | list[_Numbers]]:
+    """Return a word's pieces in order: plain text, or the ranges of a bracket."""
     pieces = list(_PIECE.finditer(word))
     if sum(len(piece[0]) for piece in pieces) != len(word):
         raise UsageError(f"a bracket in {text!r} is not closed or not opened; write a set such as dgx[001-004,007]")
-    return [(piece[2],) if piece[2] else tuple(_numbers(piece[1], text)) for piece in pieces]
+    return [piece[2] or [_numbers(part.strip(), text) for part in piece[1].split(",")] for piece in pieces]
 
 
-def _numbers(inside: str, text: str) -> Iterator[str]:
-    for part in inside.split(","):
-        match = _RANGE.fullmatch(part.strip())
-        low, high, step = (match[1], match[2] or match[1], int(match[3] or 1)) if match else ("", "", 1)
-        if not match or int(high) < int(low) or step < 1:
-            raise UsageError(f"{part.strip()!r} in {text!r} is no range; write LOW-HIGH, such as 001-004")
-        if (int(high) - int(low)) // step >= LIMIT:
-            raise UsageError(f"{part.strip()!r} in {text!r} has more than {LIMIT} names; is it mistyped?")
-        yield from (f"{number:0{len(low)}d}" for number in range(int(low), int(high) + 1, step))
+class _Numbers(NamedTuple):
+    """One range of a bracket."""
+
+    values: range
+    width: int
+    """Digits that are written at least."""
+
+
+def _numbers(part: str, text: str) -> _Numbers:
+    match = _RANGE.fullmatch(part)
+    low, high, step = (match[1], match[2] or match[1], int(match[3] or 1)) if match else ("", "", 1)
+    if not match or int(high) < int(low) or step < 1:
+        raise UsageError(f"{part!r} in {text!r} is no range; write LOW-HIGH, such as 001-004")
+    values = range(int(low), int(high) + 1, step)
+    if len(values) > LIMIT:
+        raise UsageError(f"{part!r} in {text!r} has more than {LIMIT} names; is it mistyped?")
+    return _Numbers(values, len(low))
+
+
+def _count(pieces: list[str | list[_Numbers]]) -> int:
+    """Return how many names the pieces of a word mean, before any of them is made."""
+    return math.prod(sum(len(one.values) for one in piece) for piece in pieces if not isinstance(piece, str))
+
+
+def _names(pieces: list[str | list[_Numbers]]) -> Iterator[str]:
+    """Yield each name that the pieces of a word mean."""
+    alternatives = [[piece] if isinstance(piece, str) else list(_written(piece)) for piece in pieces]
+    yield from ("".join(parts) for parts in itertools.product(*alternatives))
+
+
+def _written(ranges: list[_Numbers]) -> Iterator[str]:
+    yield from (f"{number:0{one.width}d}" for one in ranges for number in one.values)
 
 
 def _by_width(digits: list[str]) -> Iterator[list[str]]:

@@ -39,6 +39,9 @@ TIME_UNITS = frozenset({"ns", "us", "µs", "μs", "ms", "s", "sec", "secs", "sec
 TIME_WORDS = frozenset({"latency", "time", "duration", "elapsed", "ttft", "tpot", "itl"})
 """Words in a metric's name that make it a time; the last three are those of serving benchmarks."""
 
+MOST_NAMES = 5_000_000
+"""Of nodes that all rows together name: folded sets mean far more than they take to write."""
+
 _RATIO = re.compile(r"/|(?<![a-z])per(?![a-z])")
 _THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d+)?")
 
@@ -78,11 +81,15 @@ def parse_results(text: str, source: str, *, lower_is_better: bool = False) -> R
             what = f"the header must name the column {name!r} once"
             raise ParseError(what, source=source, line=start + 1, text=lines[start])
     rows = _rows("\n".join(lines[start + 1 :]), delimiter, source, start + 1)
-    values, times = [], []
+    values, times, named = [], [], 0
     for line, fields in rows:
         row = _row(header, fields, source, line)
         values.append(_value(row, source, line, lower_is_better=lower_is_better))
         times.append((line, values[-1].time))
+        named += len(values[-1].nodes)
+        if named > MOST_NAMES:
+            what = f"the rows up to here name nodes over {MOST_NAMES} times; split the file, for instance by time"
+            raise ParseError(what, source=source, line=line)
     if not values:
         raise ParseError("there is a header, but no row", source=source, line=start + 1, text=lines[start])
     return _timed(values, times).with_(inverted=() if lower_is_better else _inverted(values))

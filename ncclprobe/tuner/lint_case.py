@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 from ncclprobe.findings import Severity
@@ -72,20 +73,56 @@ def integer(text: str) -> int | None:
         return None
 
 
-def together(script: Script) -> Iterator[Arm]:
+def in_force(launches: Sequence[tuple[int, tuple[int, ...]]], settings: Sequence[Setting]) -> Iterator[list[Setting]]:
+    """Yield, in the order of the launches, each name's last setting that holds for a launch; names as first set.
+
+    A setting holds for what comes after it in the same or an inner block.
+
+    Args:
+        launches: The order and the scope of each, ascending.
+        settings: As a script has them.
+    """
+    waiting = sorted(enumerate(settings), key=lambda one: -one[1].order)
+    blocks: dict[tuple[int, ...], dict[str, tuple[int, int]]] = defaultdict(dict)
+    for order, scope in launches:
+        while waiting and waiting[-1][1].order < order:
+            place, one = waiting.pop()
+            blocks[one.scope][one.name] = _widened(blocks[one.scope].get(one.name), (place, place))
+        held: dict[str, tuple[int, int]] = {}
+        for depth in range(len(scope) + 1):
+            for name, places in blocks.get(scope[:depth], {}).items():
+                held[name] = _widened(held.get(name), places)
+        yield [settings[last] for _, last in sorted(held.values())]
+
+
+def _widened(places: tuple[int, int] | None, others: tuple[int, int]) -> tuple[int, int]:
+    """Return the first and the last of the places of a name's settings."""
+    return others if places is None else (min(places[0], others[0]), max(places[1], others[1]))
+
+
+def together(script: Script, names: Container[str]) -> Iterator[Arm]:
     """Yield the groups of settings that hold at the same time, one a launch or one in all.
 
     A setting counts for a launch where it comes before it in the same or an enclosing block.
+
+    Args:
+        script: What a text sets and starts.
+        names: Of the variables that matter.
     """
-    lasting = [one for one in script.settings if one.how in (How.EXPORT, How.ENTRY, How.DIRECTIVE, How.ASSIGN)]
+    settings = [one for one in script.settings if one.name in names]
+    lasting = [one for one in settings if one.how in (How.EXPORT, How.ENTRY, How.DIRECTIVE, How.ASSIGN)]
     if script.dialect is not Dialect.SHELL:
-        for scope in dict.fromkeys(one.scope for one in lasting):
-            yield Arm({one.name: one for one in lasting if one.scope == scope})
+        blocks: dict[tuple[int, ...], dict[str, Setting]] = defaultdict(dict)
+        for one in lasting:
+            blocks[one.scope][one.name] = one
+        yield from map(Arm, blocks.values())
+    own: dict[int, list[Setting]] = defaultdict(list)
+    for one in settings:
+        if one.launch >= 0 or one.how is How.PREFIX:
+            own[one.launch if one.launch >= 0 else one.order].append(one)
     seen: set[tuple[Setting, ...]] = set()
-    ends = [(launch.order, launch.scope) for launch in script.launches] or [(len(lasting) + 10**9, ())]
-    for order, scope in ends:
-        held = [one for one in lasting if one.order < order and one.scope == scope[: len(one.scope)]]
-        own = [one for one in script.settings if one.launch == order or (one.how is How.PREFIX and one.order == order)]
-        if (key := (*held, *own)) not in seen:
+    ends = sorted((launch.order, launch.scope) for launch in script.launches) or [(len(lasting) + 10**9, ())]
+    for (order, _), held in zip(ends, in_force(ends, lasting), strict=True):
+        if (key := (*held, *own[order])) not in seen:
             seen.add(key)
             yield Arm({one.name: one for one in key})

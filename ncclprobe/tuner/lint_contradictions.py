@@ -35,7 +35,7 @@ _SWITCHES = {
 
 def check_contradictions(case: Case) -> Iterator[Doubt]:
     """Yield settings that another one makes useless or impossible."""
-    for arm in together(case.script):
+    for arm in together(case.script, case.catalog.nccl):
         for check in _CHECKS:
             yield from check(arm)
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 
 from ncclprobe.findings import Severity
-from ncclprobe.tuner.lint_case import Case, Doubt
-from ncclprobe.tuner.script import How, Launch, LaunchKind, Script, Setting
+from ncclprobe.tuner.lint_case import Case, Doubt, in_force
+from ncclprobe.tuner.script import How, Launch, LaunchKind, Script
 
 CODE = "launcher-drops"
 OPEN_MPI = frozenset({
@@ -30,24 +30,14 @@ SETTING_UP = re.compile(r"(^|[;&|\s])(source|\.)\s|\bbash\s+\S*\.sh|\bsh\s+\S*\.
 
 def check_launches(case: Case) -> Iterator[Doubt]:
     """Yield launches that leave variables behind."""
-    for launch in case.script.launches:
-        names = _in_force(case, launch)
-        if names:
-            yield from _dropped(case.script, launch, names)
-
-
-def _in_force(case: Case, launch: Launch) -> list[str]:
-    """Return NCCL's and SGLang's variables that the script has exported by the time of a launch."""
-    names = [
-        one.name
-        for one in case.script.settings
-        if one.how is How.EXPORT and case.ours(one.name) and _holds(one, launch)
-    ]
-    return list(dict.fromkeys(names))
-
-
-def _holds(setting: Setting, launch: Launch) -> bool:
-    return setting.order < launch.order and setting.scope == launch.scope[: len(setting.scope)]
+    launches = sorted(
+        (one for one in case.script.launches if one.kind is not LaunchKind.OTHER), key=lambda one: one.order
+    )
+    exported = [one for one in case.script.settings if one.how is How.EXPORT and case.ours(one.name)]
+    held = in_force([(launch.order, launch.scope) for launch in launches], exported)
+    for launch, settings in zip(launches, held, strict=True):
+        if settings:
+            yield from _dropped(case.script, launch, [one.name for one in settings])
 
 
 def _dropped(script: Script, launch: Launch, names: list[str]) -> Iterator[Doubt]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ncclprobe.findings import Severity
 from ncclprobe.tuner.lint_case import Case, Doubt
@@ -10,15 +10,22 @@ from ncclprobe.tuner.others import others_name
 from ncclprobe.tuner.script import Setting
 from ncclprobe.tuner.variables import NEWEST, OLDEST, Variable, is_sglang, known_to_sglang, misspells, nearest, release
 
+MOST_COMPARED = 100
+"""Unknown names of a script that are compared with all known ones, which takes some milliseconds each."""
+
 
 def check_names(case: Case) -> Iterator[Doubt]:
     """Yield names that nothing reads."""
+    newest = max((one.since for one in case.catalog.sglang.values() if not one.until), key=release)
+    like: dict[str, tuple[str, ...]] = {}
     for setting in case.relevant():
         variable = case.catalog.nccl.get(setting.name)
         if variable is not None:
             yield from _version(case, setting, variable)
         elif not _read_elsewhere(case, setting.name):
-            yield _unknown(case, setting)
+            if setting.name not in like:
+                like[setting.name] = nearest(setting.name, _names(case, setting)) if len(like) < MOST_COMPARED else ()
+            yield _unknown(case, setting, like[setting.name], newest)
 
 
 def _read_elsewhere(case: Case, name: str) -> bool:
@@ -27,12 +34,14 @@ def _read_elsewhere(case: Case, name: str) -> bool:
     return sglang or others_name(name) or name in case.script.used
 
 
-def _unknown(case: Case, setting: Setting) -> Doubt:
+def _names(case: Case, setting: Setting) -> Iterable[str]:
+    return case.catalog.sglang if is_sglang(setting.name) else case.catalog.nccl
+
+
+def _unknown(case: Case, setting: Setting, near: tuple[str, ...], newest: str) -> Doubt:
     sglang = is_sglang(setting.name)
-    names = case.catalog.sglang if sglang else case.catalog.nccl
-    near = nearest(setting.name, names)
     misspelt = bool(near) and misspells(setting.name, near[0])
-    who = f"SGLang (0.4.0 to {_newest_sglang(case)})" if sglang else f"NCCL ({OLDEST} to {NEWEST})"
+    who = f"SGLang (0.4.0 to {newest})" if sglang else f"NCCL ({OLDEST} to {NEWEST})"
     return Doubt(
         setting.line,
         Severity.ERROR if misspelt else Severity.WARNING,
@@ -40,11 +49,6 @@ def _unknown(case: Case, setting: Setting) -> Doubt:
         f"{who} has no variable {setting.name}, so the setting does nothing",
         f"write {near[0]}, if that is meant" if misspelt else _proposal(near),
     )
-
-
-def _newest_sglang(case: Case) -> str:
-    newest = [one.since for one in case.catalog.sglang.values() if not one.until]
-    return max(newest, key=release)
 
 
 def _proposal(near: tuple[str, ...]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
+import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ncclprobe.findings import Severity
 from ncclprobe.tuner.lint_case import Case, Doubt
-from ncclprobe.tuner.script import Dialect, How, Launch, Script, Setting
+from ncclprobe.tuner.script import Dialect, How, Script, Setting
 
 
 def check_order(case: Case) -> Iterator[Doubt]:
@@ -22,28 +24,29 @@ def _overridden(case: Case) -> Iterator[Doubt]:
     for setting in case.script.settings:
         if case.ours(setting.name):
             by_name.setdefault(setting.name, []).append(setting)
+    launches = sorted(launch.order for launch in case.script.launches)
     for name, settings in by_name.items():
         for first, second in itertools.pairwise(settings):
-            if _replaces(case.script, first, second):
+            if not name_used(case.script, first) and _replaces(launches, first, second):
                 yield _override(case.script, name, first, second)
 
 
-def _replaces(script: Script, first: Setting, second: Setting) -> bool:
-    """Return whether a setting is lost before anything could use it."""
-    if first.value is None or second.value is None or first.value == second.value or name_used(script, first):
+def _replaces(launches: Sequence[int], first: Setting, second: Setting) -> bool:
+    """Return whether a setting is lost before any launch could use it; the launches' orders are sorted."""
+    if first.value is None or second.value is None or first.value == second.value:
         return False
     if How.LAUNCHER in (first.how, second.how):
-        return first.launch == second.launch or _sole_launch(script, first, second)
+        return first.launch == second.launch or _sole_launch(launches, first, second)
     lasting = {How.EXPORT, How.ASSIGN, How.ENTRY}
     if first.how not in lasting or second.how not in lasting or first.scope != second.scope:
         return False
-    return not any(first.order < launch.order < second.order for launch in script.launches)
+    return bisect.bisect_right(launches, first.order) >= bisect.bisect_left(launches, second.order)
 
 
-def _sole_launch(script: Script, first: Setting, second: Setting) -> bool:
+def _sole_launch(launches: Sequence[int], first: Setting, second: Setting) -> bool:
     """Return whether an option of the script's only launch behind a setting sets the same variable otherwise."""
-    later = [launch for launch in script.launches if launch.order > first.order]
-    return second.how is How.LAUNCHER and len(later) == 1 and later[0].order == second.launch
+    behind = bisect.bisect_right(launches, first.order)
+    return second.how is How.LAUNCHER and list(launches[behind : behind + 2]) == [second.launch]
 
 
 def name_used(script: Script, setting: Setting) -> bool:
@@ -60,14 +63,15 @@ def _override(script: Script, name: str, first: Setting, second: Setting) -> Dou
 
 
 def _not_exported(case: Case) -> Iterator[Doubt]:
-    script = case.script
+    script, last = case.script, functools.cache(functools.partial(_last_use, case.script))
     for setting in script.settings:
         stays = setting.how is How.ASSIGN and setting.name not in script.exported and setting.name not in script.used
-        if stays and case.ours(setting.name) and any(_could_use(launch, setting) for launch in script.launches):
+        if stays and case.ours(setting.name) and last(setting.name) > setting.order:
             message = f"{setting.name} is assigned but not exported, so nothing that the script starts sees it"
             hint = f"write export {setting.name}={'' if setting.value is None else setting.value}"
             yield Doubt(setting.line, Severity.WARNING, "variable-not-exported", message, hint.rstrip("="))
 
 
-def _could_use(launch: Launch, setting: Setting) -> bool:
-    return launch.order > setting.order and setting.name not in launch.passed
+def _last_use(script: Script, name: str) -> int:
+    """Return the order of the last launch that could use a variable, since its options pass none of that name."""
+    return max((launch.order for launch in script.launches if name not in launch.passed), default=-1)

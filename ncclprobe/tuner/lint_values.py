@@ -6,8 +6,10 @@ src/graph/paths.cc (``ncclGetLevel``); ranges from NCCL's documentation.
 
 from __future__ import annotations
 
+import bisect
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 from ncclprobe.findings import Severity
 from ncclprobe.hca_list import parse_selection
@@ -17,6 +19,8 @@ from ncclprobe.tuner.variables import Variable
 
 MOST_NAMES = 256
 """Of NCCL_IB_HCA that are compared with each other; NCCL uses 32 HCAs (its 2.28.9, src/transport/net_ib.cc)."""
+LONGEST_NAME = 63
+"""Source: libibverbs 1.14, verbs.h (IBV_SYSFS_NAME_MAX is 64, with a zero at the end)."""
 LEVELS = ("LOC", "NVL", "NVB", "C2C", "PIX", "PXB", "P2C", "PXN", "PHB", "SYS")
 """Source: NCCL 2.30.7, src/graph/topo.cc (``topoPathTypeStr``)."""
 
@@ -114,16 +118,27 @@ def _hca_lists(case: Case) -> Iterator[Doubt]:
 
 def _prefixes(setting: Setting, value: str) -> Iterator[Doubt]:
     selection = parse_selection(value)
-    names = [name for name, _ in selection.items[:MOST_NAMES]]
+    names = [name for name, _ in selection.items[:MOST_NAMES] if len(name) <= LONGEST_NAME]
+    numbered, ordered = _numbered(names), sorted(set(names))
     verb = "excludes" if selection.exclude else "takes"
     hint = f"write {setting.name}={'^=' if selection.exclude else '='}{value.lstrip('^')}, whose names match exactly"
     for name in names if not selection.exact else ():
-        longer = [other for other in names if re.fullmatch(re.escape(name) + r"\d+", other)]
-        if longer:
+        if longer := numbered.get(name):
             message = f"{name} is a prefix and {verb} whatever begins so; the list shows that there are such names"
             yield Doubt(setting.line, Severity.WARNING, "ib-hca-prefix", f"{message} ({', '.join(longer)})", hint)
             return
-        if re.fullmatch(r".*[a-z_]1", name) and not any(other.startswith(name) for other in names if other != name):
+        following = ordered[bisect.bisect_right(ordered, name) :][:1]  # all names that go on from it stand there
+        if re.search(r"[a-z_]1\Z", name) and not any(other.startswith(name) for other in following):
             message = f"{name} is a prefix and {verb} {name}0 to {name}9 too, where a node has them"
             yield Doubt(setting.line, Severity.INFO, "ib-hca-prefix", message, hint)
             return
+
+
+def _numbered(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the names that are another one with digits behind it, by that other one."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        stem = re.sub(r"\d+\Z", "", name)
+        for end in range(len(stem), len(name)):
+            found[name[:end]].append(name)
+    return found

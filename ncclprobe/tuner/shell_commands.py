@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ncclprobe.tuner.shell_words import Comment, HereDocument, Operator, Token, Word
@@ -12,6 +12,8 @@ OPENING = {"if": "if", "for": "loop", "while": "loop", "until": "loop", "select"
 BRANCH = frozenset({"then", "else", "elif", "do"})
 CLOSING = frozenset({"fi", "done", "esac", "}"})
 PASSED_OVER = frozenset({"!", "time", "coproc"})
+DEEPEST = 32
+"""Blocks within each other that are told apart; what is deeper counts as one block, so that no line takes long."""
 REDIRECTIONS = frozenset({">", ">>", "<", ">&", "<&", "&>", "&>>", ">|", "<>", "<<<", "<<", "<<-"})
 
 
@@ -71,12 +73,12 @@ class _Assembler:
                 following = tokens[index + 1] if index + 1 < len(tokens) else None
                 skip = isinstance(following, Word) and token.text not in ("<<", "<<-")
             elif token.text == "\n" and index + 1 < len(tokens) and isinstance(tokens[index + 1], HereDocument):
-                yield from self.with_documents(tokens[index + 1 :])
+                yield from self.with_documents(tokens[after] for after in range(index + 1, len(tokens)))
             else:
                 yield from self.operator(token)
         yield from self.flush()
 
-    def with_documents(self, following: Sequence[Token]) -> Iterator[Command | Loop]:
+    def with_documents(self, following: Iterable[Token]) -> Iterator[Command | Loop]:
         rest = itertools.takewhile(lambda token: isinstance(token, HereDocument), following)
         documents = tuple(token for token in rest if isinstance(token, HereDocument))
         for command in self.flush():
@@ -150,7 +152,7 @@ class _Assembler:
             self.stack[-1] = (self.stack[-1][0], next(self.numbers))
 
     def scope(self) -> tuple[int, ...]:
-        numbers = tuple(number for kind, number in self.stack if kind != "group")
+        numbers = tuple(number for kind, number in self.stack[:DEEPEST] if kind != "group")
         return numbers if self.alternative is None else (*numbers, self.alternative)
 
     def flush(self, *, background: bool = False) -> Iterator[Command | Loop]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from ncclprobe.tuner.launch_words import kind_of, launched
@@ -14,7 +15,13 @@ from ncclprobe.tuner.shell_words import NAME, NAMES_IN, Comment, HereDocument, K
 ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=")
 DIRECTIVE = re.compile(r"#(SBATCH|PBS|BSUB|SGE|\$)\s+(.*)")
 EXPORTING = frozenset({"export", "declare", "typeset", "setenv", "ENV", "readonly", "local"})
-WRAPPERS = frozenset({"exec", "nohup", "command", "builtin", "sudo", "nice", "ionice", "stdbuf", "xargs", "eval"})
+WRAPPERS = frozenset({
+    "exec", "nohup", "command", "builtin", "sudo", "nice", "ionice", "stdbuf", "xargs", "eval", "env", "timeout",
+})  # fmt: skip
+MOST_WRAPPERS = 16
+"""Of one command that are looked behind."""
+DURATION = re.compile(r"\d+[smh]?")
+"""Of ``timeout``."""
 NEUTRAL = frozenset({
     "echo", "printf", "cd", "mkdir", "module", "ml", "set", "ulimit", "true", ":", "hostname", "date", "sleep", "test",
     "[", "[[", "pwd", "rm", "cp", "ls", "read", "exit", "return", "shift", "trap", "nvidia-smi", "scontrol", "head",
@@ -40,7 +47,7 @@ def shell_script(text: str, source: str, line: int = 1) -> Script:
     return Script(
         source=source,
         dialect=Dialect.SHELL,
-        settings=tuple(reader.settings),
+        settings=tuple(one for one in reader.settings if one is not None),
         launches=tuple(reader.launches),
         used=frozenset(reader.used),
         directives=tuple(reader.directives),
@@ -54,7 +61,12 @@ class _Reader:
     """Follows a script from its first command to its last."""
 
     def __init__(self) -> None:
-        self.settings: list[Setting] = []
+        self.settings: list[Setting | None] = []
+        """None in the place of one that was unset."""
+        self.assigned: dict[str, list[int]] = defaultdict(list)
+        """Places of the settings that an export of their name would change."""
+        self.within: dict[tuple[str, tuple[int, ...]], list[int]] = defaultdict(list)
+        """Places of the settings of a name in a block and in those inside it."""
         self.launches: list[Launch] = []
         self.used: set[str] = set()
         self.directives: list[str] = []
@@ -105,9 +117,9 @@ class _Reader:
     def command(self, command: Command) -> None:
         self.order += 1
         self.use(command.words)
-        words, assigned = list(command.words), []
-        while words and (match := ASSIGNMENT.match(words[0].start)):
-            assigned.append((match, words.pop(0)))
+        starts = ((ASSIGNMENT.match(word.start), word) for word in command.words)
+        assigned = [(match, word) for match, word in itertools.takewhile(lambda one: one[0], starts) if match]
+        words = list(command.words[len(assigned) :])
         how = How.PREFIX if words else How.EXPORT if self.allexport else How.ASSIGN
         for match, word in assigned:
             self.assign(match, word, how, command.scope)
@@ -119,6 +131,10 @@ class _Reader:
         self.add(match[1], None if match[2] else value, word.line, how, scope, launch)
 
     def add(self, name: str, value: str | None, line: int, how: How, scope: tuple[int, ...], launch: int = -1) -> None:
+        if how is How.ASSIGN:
+            self.assigned[name].append(len(self.settings))
+        for depth in range(len(scope) + 1):
+            self.within[name, scope[:depth]].append(len(self.settings))
         self.settings.append(Setting(name, value, line, how, scope, self.order, launch))
         if how in (How.EXPORT, How.ASSIGN):
             again = name in self.known and self.known[name] != value
@@ -140,11 +156,13 @@ class _Reader:
 
     def started(self, words: list[Word], command: Command) -> None:
         """Follow the command proper, behind its assignments and wrappers."""
-        program = _base(words[0])
+        for _ in range(MOST_WRAPPERS):
+            if len(words) < 2 or _base(words[0]) not in WRAPPERS:
+                break
+            words = self.unwrapped(_base(words[0]), words[1:], command)
+        program = _base(words[0]) if words else ":"
         if program in EXPORTING:
             self.exporting(program, words[1:], command.scope)
-        elif program in ("env", "timeout", *WRAPPERS) and len(words) > 1:
-            self.wrapped(program, words[1:], command)
         elif program == "set":
             options = [word.literal for word in words[1:]]
             self.allexport = "-a" in options or "allexport" in options or (self.allexport and "+a" not in options)
@@ -157,20 +175,21 @@ class _Reader:
     def unset(self, name: str, command: Command) -> None:
         self.known[name] = None
         self.unsettings.add(name)
-        self.settings = [
-            one for one in self.settings if one.name != name or one.scope[: len(command.scope)] != command.scope
-        ]
+        for place in self.within.pop((name, command.scope), ()):
+            self.settings[place] = None
 
-    def wrapped(self, program: str, words: list[Word], command: Command) -> None:
+    def unwrapped(self, program: str, words: list[Word], command: Command) -> list[Word]:
+        """Return the command behind a wrapper, its options and the variables that it sets."""
         if program == "eval":
             self.launches.append(Launch(LaunchKind.OTHER, program, (), command.line, command.scope, self.order))
-            return
-        while words and (words[0].start.startswith("-") or re.fullmatch(r"\d+[smh]?", words[0].literal or "")):
-            words = words[2:] if words[0].literal in ("-u", "-n", "-s", "-k") else words[1:]
-        while words and program in ("env", "sudo") and (match := ASSIGNMENT.match(words[0].start)):
-            self.assign(match, words.pop(0), How.PREFIX, command.scope)
-        if words:
-            self.started(words, command)
+            return []
+        at = 0
+        while at < len(words) and (words[at].start.startswith("-") or DURATION.fullmatch(words[at].literal or "")):
+            at += 2 if words[at].literal in ("-u", "-n", "-s", "-k") else 1
+        while at < len(words) and program in ("env", "sudo") and (match := ASSIGNMENT.match(words[at].start)):
+            self.assign(match, words[at], How.PREFIX, command.scope)
+            at += 1
+        return words[at:]
 
     def exporting(self, program: str, words: list[Word], scope: tuple[int, ...]) -> None:
         exports = program in ("export", "setenv", "ENV") or any(word.literal in ("-x", "-gx") for word in words)
@@ -189,9 +208,9 @@ class _Reader:
     def export(self, name: str) -> None:
         """Note that a name is exported: what it was assigned before is in force for commands from here on."""
         self.exported.add(name)
-        self.settings = [
-            one._replace(how=How.EXPORT) if one.name == name and one.how is How.ASSIGN else one for one in self.settings
-        ]
+        for place in self.assigned.pop(name, ()):
+            one = self.settings[place]
+            self.settings[place] = one and one._replace(how=How.EXPORT)
 
     def launch(self, program: str, words: list[Word], command: Command) -> None:
         found = launched(kind_of(program), program, [self.value(word) for word in words], words)

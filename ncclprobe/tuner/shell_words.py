@@ -6,6 +6,7 @@ Source: POSIX.1-2024, Shell Command Language, 2.2 Quoting, 2.3 Token Recognition
 from __future__ import annotations
 
 import enum
+import itertools
 import re
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ OPERATORS = (
 )  # fmt: skip
 """The longest first."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_BLANKS = re.compile(r"[ \t]*")
 NAMES_IN = re.compile(r"\$\{?[#!]?([A-Za-z_][A-Za-z0-9_]*)")
 _CLOSING = {"(": ")", "{": "}"}
 
@@ -153,7 +155,7 @@ class _Reader:
             self.line += 1
             self.here_documents()
         elif text in ("<<", "<<-"):
-            self.at += len(self.text[self.at :]) - len(self.text[self.at :].lstrip(" \t"))
+            self.at = _BLANKS.match(self.text, self.at).end()  # type: ignore[union-attr]
             word = self.word()
             self.awaited.append((word.literal or "", text == "<<-", not word.quoted))
 
@@ -265,9 +267,7 @@ class _Reader:
 def _joined(pieces: list[Piece]) -> tuple[Piece, ...]:
     """Return the pieces with neighbouring literals as one."""
     joined: list[Piece] = []
-    for piece in pieces:
-        if joined and piece.kind is joined[-1].kind is Kind.LITERAL:
-            joined[-1] = Piece(Kind.LITERAL, joined[-1].text + piece.text)
-        else:
-            joined.append(piece)
+    for literal, group in itertools.groupby(pieces, lambda piece: piece.kind is Kind.LITERAL):
+        run = list(group)
+        joined += [Piece(Kind.LITERAL, "".join(piece.text for piece in run))] if literal else run
     return tuple(joined)

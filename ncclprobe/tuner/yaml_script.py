@@ -34,7 +34,7 @@ def yaml_script(text: str, source: str) -> Script:
         source: What findings call it.
     """
     lines = text.splitlines()
-    script = Script(source=source, dialect=Dialect.YAML)
+    blocks: list[Script] = []
     settings: list[Setting] = []
     at = container = 0
     while at < len(lines):
@@ -42,11 +42,19 @@ def yaml_script(text: str, source: str) -> Script:
         if SECTION.fullmatch(line.strip()) or line.startswith("---"):
             container += 1
         if BLOCK.search(line.partition(" #")[0]):
-            at, script = _block(lines, at, script)
+            at, block = _block(lines, at, source)
+            blocks.append(block)
             continue
         settings.extend(_setting(lines, at, container))
         at += 1
-    return script._replace(settings=(*settings, *script.settings))
+    return Script(
+        source=source,
+        dialect=Dialect.YAML,
+        settings=(*settings, *(one for block in blocks for one in block.settings)),
+        launches=tuple(one for block in blocks for one in block.launches),
+        used=frozenset[str]().union(*(block.used for block in blocks)),
+        exported=frozenset[str]().union(*(block.exported for block in blocks)),
+    )
 
 
 def _setting(lines: list[str], at: int, container: int) -> Iterator[Setting]:
@@ -83,23 +91,20 @@ def _scalar(text: str) -> str | None:
     return None if "$(" in value or "${" in value or "{{" in value else value
 
 
-def _block(lines: list[str], at: int, script: Script) -> tuple[int, Script]:
-    """Return the line behind a block, and what the script in it sets and starts besides."""
+def _block(lines: list[str], at: int, source: str) -> tuple[int, Script]:
+    """Return the line behind a block, and what the script in it sets and starts."""
     indent = len(lines[at]) - len(lines[at].lstrip())
     end = at + 1
     while end < len(lines) and (not lines[end].strip() or len(lines[end]) - len(lines[end].lstrip()) > indent):
         end += 1
-    inner = shell_script("\n".join(lines[at + 1 : end]), script.source, at + 2)
+    inner = shell_script("\n".join(lines[at + 1 : end]), source, at + 2)
     offset = 1000 * at  # blocks of different containers have nothing to do with each other
-    return end, script._replace(
-        settings=(
-            *script.settings,
-            *(one._replace(order=one.order + offset, scope=(offset, *one.scope)) for one in inner.settings),
-        ),
-        launches=(
-            *script.launches,
-            *(one._replace(order=one.order + offset, scope=(offset, *one.scope)) for one in inner.launches),
-        ),
-        used=script.used | inner.used,
-        exported=script.exported | inner.exported,
+    return end, inner._replace(
+        settings=tuple(_moved(one, offset) for one in inner.settings),
+        launches=tuple(one._replace(order=one.order + offset, scope=(offset, *one.scope)) for one in inner.launches),
     )
+
+
+def _moved(setting: Setting, offset: int) -> Setting:
+    launch = setting.launch + offset if setting.launch >= 0 else -1
+    return setting._replace(order=setting.order + offset, scope=(offset, *setting.scope), launch=launch)

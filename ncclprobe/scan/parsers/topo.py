@@ -26,7 +26,7 @@ MAX_LINKS = 18
 _WORDS = "NODE|SYS|PIX|PXB|PHB|SOC|NV[0-9]{1,2}|X"
 _RELATION = re.compile(rf"[ \t]*({_WORDS}|N/A)(?=[ \t]|$|{_WORDS})")
 _GPU = re.compile(r"GPU\d{1,4}")
-_LABEL = re.compile(r"GPU\d{1,4}|[A-Za-z][\w.-]*[\d_][\w.-]*")
+_LABEL = re.compile(r"GPU\d{1,4}|[A-Za-z](?:(?![\d_])[\w.-])*[\d_][\w.-]*")
 _GLUED = re.compile(r"(?<=\d)(?=(?:GPU|NIC)\d)|(?<=GPU\d)(?=[a-z])|(?<=GPU\d\d)(?=[a-z])")
 _TAIL = re.compile(r"(GPU[ \t]+NUMA)[ \t]+ID|\b(CPU|NUMA)\b(?:[ \t]+Affinity)?|\b(MIG)\b", re.IGNORECASE)
 _USUAL_TAIL = ("CPU", "NUMA", "GPU NUMA")
@@ -83,20 +83,28 @@ class _Table:
             self.rows[label] = row = _Row()
             row.extend(bare[len(label) :])
         elif self.rows and "=" not in bare:
-            list(self.rows.values())[-1].continue_with(bare)
+            next(reversed(self.rows.values())).continue_with(bare)
 
     def tells_distances(self) -> bool:
         """Return whether this is a matrix of distances, and not one of ``topo -p2p``."""
         relations = {relation for row in self.rows.values() for relation in row.relations}
         return bool(relations - {"X", "N/A"} or (relations and len(self.columns) < 2))
 
-    def relation(self, one: str, other: str) -> str | None:
-        """Return how two devices relate: from either's row."""
-        for row, column in ((one, other), (other, one)):
-            relations = self.rows[row].relations if row in self.rows else []
-            if column in self.columns and self.columns.index(column) < len(relations):
-                return relations[self.columns.index(column)]
-        return None
+    def relations(self) -> dict[str, dict[str, str]]:
+        """Return how each device relates to others: as its own row says, else as theirs do."""
+        known: dict[str, dict[str, str]] = {label: {} for label in (*self.columns, *self.rows)}
+        for label, row in self.rows.items():
+            for column, relation in zip(self.columns, row.relations, strict=False):
+                known[label].setdefault(column, relation)
+        for label, row in self.rows.items():
+            for column, relation in zip(self.columns, row.relations, strict=False):
+                known[column].setdefault(label, relation)
+        return known
+
+    def shows_links(self) -> bool:
+        """Return whether NVLinks would be in the matrix if there were any."""
+        related = (relation for row in self.rows.values() for relation in row.relations)
+        return self.links_known or any(relation.startswith("NV") for relation in related)
 
 
 def _bare(text: str) -> str:
@@ -150,6 +158,7 @@ def _host(table: _Table) -> Host:
     gpus = sorted({label for label in (*table.columns, *table.rows) if _GPU.fullmatch(label)}, key=natural_key)
     names = {label: _name(table, label) for label in table.columns if not _GPU.fullmatch(label)}
     hcas = sorted({name for name in (*names.values(), *table.legend.values()) if name}, key=natural_key)
+    relations, links = table.relations(), table.shows_links()
     return Host(
         host=None,
         hcas=tuple(Hca(name=name, bond=values.is_bond(name)) for name in hcas),
@@ -157,8 +166,8 @@ def _host(table: _Table) -> Host:
             Gpu(
                 index=int(gpu[3:]),
                 numa_node=_numa_node(table, gpu),
-                nvlinks=_nvlinks(table, gpu, gpus),
-                nearest_hcas=_nearest(table, gpu, names),
+                nvlinks=_nvlinks(gpu, relations[gpu], len(gpus)) if links else None,
+                nearest_hcas=_nearest(relations[gpu], names),
             )
             for gpu in gpus
         ),
@@ -176,34 +185,28 @@ def _name(table: _Table, label: str) -> str | None:
     return table.legend.get(label) if label.startswith("NIC") else label
 
 
-def _nearest(table: _Table, gpu: str, names: dict[str, str | None]) -> tuple[str, ...]:
+def _nearest(relations: dict[str, str], names: dict[str, str | None]) -> tuple[str, ...]:
     """Return the HCAs at the smallest distance; none where a distance or one of their names isn't known."""
-    distances = {label: table.relation(gpu, label) for label in names}
-    if None in distances.values():
+    if any(label not in relations for label in names):
         return ()
     for near in NEAR:
-        found = [names[label] for label, distance in distances.items() if distance == near]
+        found = [names[label] for label in names if relations[label] == near]
         if found:
             known = sorted(filter(None, found), key=natural_key)
             return tuple(known) if len(known) == len(found) else ()
     return ()
 
 
-def _nvlinks(table: _Table, gpu: str, gpus: list[str]) -> int | None:
+def _nvlinks(gpu: str, relations: dict[str, str], count: int) -> int | None:
     """Return a GPU's links in total: those to each peer, or all of them to each where a switch is between.
 
-    More links than a GPU has tell that the same ones are shown for each peer. None where the matrix has one GPU,
-    or leaves NVLinks out (``-mp``, whose legend lacks them).
+    More links than a GPU has tell that the same ones are shown for each peer. None where the matrix has one GPU, or
+    lacks a peer.
     """
-    relations = [table.relation(gpu, peer) for peer in gpus if peer != gpu]
-    shown = table.links_known or any(
-        relation.startswith("NV") for row in table.rows.values() for relation in row.relations
-    )
-    if not shown or not relations:
+    peers = [relation for label, relation in relations.items() if _GPU.fullmatch(label) and label != gpu]
+    if not peers or len(peers) < count - 1:
         return None
-    links = [int(relation[2:]) for relation in relations if relation and relation.startswith("NV")]
-    if None in relations:
-        return None
+    links = [int(relation[2:]) for relation in peers if relation.startswith("NV")]
     return sum(links) if sum(links) <= MAX_LINKS else max(links)
 
 
