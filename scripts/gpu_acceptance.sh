@@ -5,9 +5,9 @@
 #
 # FOLDER holds whl/ (wheels that the machine lacks) and nccl-tests/ (its sources). Results go to OUT as they come: log.txt,
 # and results.tgz with everything else. Steps, in order of importance: smoke tests one fidelity sweep live nodes alike;
-# table (a workload's sizes), side (of two nodes), pairs, graph and many (GPUs) are there as well. With a site's MPI,
-# nccl-tests has a process a GPU, as ours does; without one, or with NCCL_TESTS_BY=threads, a thread. SGLang's part is
-# scripts/sglang_acceptance.sh.
+# faults, table (a workload's sizes), side (of two nodes), pairs, graph and many (GPUs) are there as well. With a site's
+# MPI, nccl-tests has a process a GPU, as ours does; without one, or with NCCL_TESTS_BY=threads, a thread. SGLang's part
+# is scripts/sglang_acceptance.sh.
 set -u
 folder=$(cd "$1" && pwd) out=$2
 shift 2
@@ -85,6 +85,9 @@ for one in $steps; do
     CUDA_VISIBLE_DEVICES=0 step 200 one python3 -m pytest -q --maxfail=8 --durations=4 -m gpu "$root/tests/gpu" -p no:cacheprovider -c "$root/pyproject.toml"
     ;;
   tests) step 200 tests python3 -m pytest -q --maxfail=8 --durations=8 -m gpu "$root/tests/gpu" -p no:cacheprovider -c "$root/pyproject.toml" ;;
+  faults) # ranks that are killed, stopped, out of memory, without their plugin, interrupted
+    step 330 faults python3 -m pytest -q --durations=6 -m gpu "$root/tests/faults/test_fault_gpus.py" -p no:cacheprovider -c "$root/pyproject.toml"
+    ;;
   fidelity)
     choose_build
     [ "$gpus" -ge 2 ] &&
