@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import msgspec
 
 Kind = TypeVar("Kind")
+SMALLEST, LARGEST = 1e-100, 1e100
+"""Of numbers that are read: nothing that a program measures lies beyond, and their products and ratios are finite."""
 LONGEST_NUMBER = 18
 """Digits of a whole number that is read: as many as fit into 64 bits whatever they are."""
 
@@ -23,12 +25,32 @@ def from_json(content: bytes | str, kind: type[Kind]) -> Kind:
     """Return a JSON text as a record.
 
     Raises:
-        msgspec.DecodeError: It is none; ``msgspec.ValidationError`` where it is JSON of another kind.
+        msgspec.DecodeError: It is none, or has a number that no program of ours writes; ``msgspec.ValidationError``
+            where it is JSON of another kind.
     """
     try:
-        return msgspec.json.decode(content, type=kind)
+        found = msgspec.json.decode(content)
+        if (number := _out_of_range(found)) is not None:
+            raise msgspec.DecodeError(f"{str(number)[:40]} is too large a number")
+        return msgspec.convert(found, kind, str_keys=True)
     except (UnicodeError, RecursionError) as problem:
         raise msgspec.DecodeError(_why(problem)) from problem
+
+
+def _out_of_range(found: Any) -> int | float | None:
+    """Return a number that calculations would fail with: a whole one of over 64 bits, another over LARGEST."""
+    left = [found]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left.extend(one.values())
+        elif isinstance(one, list):
+            left.extend(one)
+        elif (isinstance(one, int) and not -(1 << 63) <= one < 1 << 64) or (
+            isinstance(one, float) and abs(one) > LARGEST
+        ):
+            return one
+    return None
 
 
 def any_json(text: str) -> Any:
@@ -59,6 +81,22 @@ def from_toml(text: str) -> dict[str, Any]:
 
 def _why(problem: Exception) -> str:
     return "it nests too deep" if isinstance(problem, RecursionError) else str(problem)
+
+
+def finite(value: object) -> float | None:
+    """Return the number that a number or a text is, None for nan, for over LARGEST, and for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) <= LARGEST else None
+
+
+def is_measured(value: float) -> bool:
+    """Return whether a value can be a time, a rate or a ratio: over 0, so that it has a logarithm, and divides."""
+    return SMALLEST <= value <= LARGEST
 
 
 def whole_number(text: str) -> int | None:

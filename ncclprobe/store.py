@@ -20,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -31,6 +31,7 @@ from ncclprobe.records.base import Document, Record, now
 from ncclprobe.records.normal import Hardware
 from ncclprobe.secrecy import MASK, kept_json
 
+Options = TypeVar("Options", bound=Record)
 MANIFEST, JOURNAL, DOCUMENT = "manifest.json", "journal.jsonl", "document.json"
 PACKED = f"{JOURNAL}.gz"
 """A journal that somebody compressed to keep it: it is read, but never written."""
@@ -251,6 +252,20 @@ def read_manifest(path: pathlib.Path) -> Manifest:
         return from_json((path / MANIFEST).read_bytes(), Manifest)
     except (OSError, msgspec.DecodeError) as problem:
         raise RunDirectoryError(f"{path} is no run directory: {problem}; name one that holds {MANIFEST}") from problem
+
+
+def stored_options(path: pathlib.Path, manifest: Manifest, kind: type[Options]) -> Options:
+    """Return what a manifest holds for --resume, or those of its fields that a record has.
+
+    Raises:
+        RunDirectoryError: It is something else.
+    """
+    try:
+        return msgspec.convert(manifest.options, kind)
+    except msgspec.ValidationError as problem:
+        raise RunDirectoryError(
+            f"{path / MANIFEST} has no valid options of {manifest.command}: {problem}; was it edited?"
+        ) from problem
 
 
 def is_packed(path: pathlib.Path) -> bool:

@@ -17,6 +17,8 @@ Seconds = NewType("Seconds", float)
 GBps = NewType("GBps", float)
 
 _DURATIONS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST = 1e12
+"""Seconds that are written as minutes; more, and what is infinite, is nobody's time."""
 _SUFFIXES = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
 
@@ -79,5 +81,7 @@ def format_seconds(seconds: float) -> str:
     for unit, scale in (("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)):
         if seconds < 999.5 * scale and (unit != "s" or seconds < 120):
             return f"{seconds / scale:.3g} {unit}"
+    if seconds > _LONGEST:
+        return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s"

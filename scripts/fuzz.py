@@ -89,7 +89,7 @@ def _folder() -> Iterator[pathlib.Path]:
 def fuzz(name: str, seconds: float, seed: int) -> int:
     """Feed inputs to a reader for a time; return how many different ways of breaking it were found."""
     chance, found, inputs = random.Random(f"{name} {seed}"), set[str](), 0
-    seeds = [*targets.TARGETS[name].seeds(), *(path.read_bytes() for path in (targets.CORPUS / name).glob("*"))]
+    seeds = [*targets.TARGETS[name].seeds(), *(path.read_bytes() for path in sorted((targets.CORPUS / name).glob("*")))]
     deadline = time.monotonic() + seconds
     with _folder() as folder:
         while time.monotonic() < deadline:

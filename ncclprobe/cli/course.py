@@ -8,14 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
-import msgspec
-
 from ncclprobe.cli.output import note
 from ncclprobe.errors import ProbeError, RunDirectoryError
 from ncclprobe.records.base import Document
 from ncclprobe.records.tune import Stage, StageName, StageStatus, TuneOptions
 from ncclprobe.report.text.verdict import verdict
-from ncclprobe.store import DOCUMENT, MANIFEST, RunDirectory, read_document, read_journal
+from ncclprobe.store import DOCUMENT, MANIFEST, RunDirectory, read_document, read_journal, stored_options
 from ncclprobe.units import format_seconds
 
 JOURNALLED = "stage"
@@ -38,7 +36,7 @@ class Course:
 
     def __init__(self, directory: RunDirectory) -> None:
         self.directory = directory
-        self.options = msgspec.convert(directory.manifest.options, TuneOptions)
+        self.options = stored_options(directory.path, directory.manifest, TuneOptions)
         lines = read_journal(directory.path, {JOURNALLED: Stage})
         ended = [stage for stage in lines if isinstance(stage, Stage)]
         self.stages = {stage.name: stage for stage in ended if stage.status is not StageStatus.FAILED}

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
-import msgspec
-
 from ncclprobe.cli.e2e_arms import TABLE_FILE, TABLE_VARIABLE
 from ncclprobe.cli.output import note
 from ncclprobe.cli.profile_files import read_profile
@@ -19,7 +17,7 @@ from ncclprobe.inspect.source import Source
 from ncclprobe.records.e2e import E2eDocument, E2eOptions
 from ncclprobe.records.inspect import NcclLog
 from ncclprobe.records.profile import ProfileDocument
-from ncclprobe.store import RunDirectory
+from ncclprobe.store import RunDirectory, stored_options
 from ncclprobe.tuner.table import table_text
 from ncclprobe.workload.recorded import read_record
 from ncclprobe.workload.replays import Replays
@@ -27,7 +25,7 @@ from ncclprobe.workload.replays import Replays
 
 def run_trials(directory: RunDirectory) -> E2eDocument:
     """Run what is left of a comparison and return its document, written to the run directory as well."""
-    options = msgspec.convert(directory.manifest.options, E2eOptions)
+    options = stored_options(directory.path, directory.manifest, E2eOptions)
     _write_table(directory, options)
     return compared(options, directory, surroundings(directory.path.absolute()), note)
 

@@ -10,9 +10,10 @@ from ncclprobe.nodes.csv import Results
 from ncclprobe.nodes.document import of_results
 from ncclprobe.nodes.history import PastRun, change_findings, changes, current, ordered
 from ncclprobe.nodes.level import level_findings
+from ncclprobe.records.base import Record
 from ncclprobe.records.nodes import GroupValue, NodesDocument
 from ncclprobe.records.sweep import SweepDocument
-from ncclprobe.store import DOCUMENT, MANIFEST, Manifest, read_document, read_journal, read_manifest
+from ncclprobe.store import DOCUMENT, MANIFEST, Manifest, read_document, read_journal, read_manifest, stored_options
 
 
 def changed(path: pathlib.Path, threshold: float) -> NodesDocument:
@@ -43,9 +44,20 @@ def past_run(path: pathlib.Path) -> PastRun:
     return PastRun(time=manifest.created, source=str(path), values=tuple(values))
 
 
+class _Hosts(Record, frozen=True, kw_only=True):
+    """What a sweep's options say of where it ran."""
+
+    hosts: tuple[str, ...] | None = None
+
+
+def swept_hosts(path: pathlib.Path, manifest: Manifest) -> tuple[str, ...]:
+    """Return the hosts that a sweep was given, empty for none."""
+    return stored_options(path, manifest, _Hosts).hosts or ()
+
+
 def _swept(path: pathlib.Path, manifest: Manifest) -> Iterator[GroupValue]:
     """Yield the default's bus bandwidth on a sweep's hosts: a value of one group a collective, type and size."""
-    hosts = tuple(manifest.options.get("hosts") or ())
+    hosts = swept_hosts(path, manifest)
     document = read_document(path, [SweepDocument])
     if len(hosts) < 2 or not isinstance(document, SweepDocument):
         return

@@ -24,7 +24,7 @@ from ncclprobe.nodes.replay import replayed
 from ncclprobe.nodes.simulated import SimulatedFleet
 from ncclprobe.records.base import Record
 from ncclprobe.records.nodes import CheckValue, GroupValue, HostGone, NodesDocument, Round, WrongSum
-from ncclprobe.store import Manifest, RunDirectory, read_journal
+from ncclprobe.store import Manifest, RunDirectory, read_journal, stored_options
 
 ROUNDS, BUDGET = 8, 12.0
 LINES: dict[str, type[Record]] = {
@@ -87,7 +87,7 @@ def measured(path: pathlib.Path, out: pathlib.Path, manifest: Manifest) -> tuple
 
 def run_nodes(directory: RunDirectory) -> NodesDocument:
     """Measure what is left of a run, every value being journalled as it comes, and return its document."""
-    options = msgspec.convert(directory.manifest.options, NodesOptions)
+    options = stored_options(directory.path, directory.manifest, NodesOptions)
     lines = list(read_journal(directory.path, LINES))
     document = _on_hosts(directory, options, lines) if options.fleet else _simulated(directory, options, lines)
     _finish(directory, document)

@@ -25,7 +25,14 @@ from ncclprobe.nodesets import expand
 from ncclprobe.records.prediction import Workload
 from ncclprobe.records.sweep import Cell, SweepDocument
 from ncclprobe.report.text.sweep import sweep_text
-from ncclprobe.store import Manifest, RunDirectory, command_line, default_directory, relevant_environment
+from ncclprobe.store import (
+    Manifest,
+    RunDirectory,
+    command_line,
+    default_directory,
+    relevant_environment,
+    stored_options,
+)
 from ncclprobe.sweep import prediction, summary
 from ncclprobe.sweep.axes import check_search, environments, parse_axes
 from ncclprobe.sweep.doubts import doubts
@@ -205,7 +212,7 @@ def open_run(options: SweepOptions | None, path: pathlib.Path | None, scan: path
 
 def swept(directory: RunDirectory) -> SweepDocument:
     """Run what is left of a sweep and return its document, written to the run directory as well."""
-    options = msgspec.convert(directory.manifest.options, SweepOptions)
+    options = stored_options(directory.path, directory.manifest, SweepOptions)
     backend, capabilities, plan = _plan(options)
     beside = f" in {1 + len(envs)} environments" if (envs := environments(options.env)) else ""
     who = f"{capabilities.library}, {capabilities.nranks} ranks"

@@ -5,15 +5,22 @@ from __future__ import annotations
 import pathlib
 import shlex
 
-import msgspec
-
 from ncclprobe.e2e.command import metric_name, metric_pattern
 from ncclprobe.e2e.interim import interim
 from ncclprobe.e2e.sglang_command import METRICS
 from ncclprobe.errors import RunDirectoryError
 from ncclprobe.records.base import Document
 from ncclprobe.records.e2e import E2eOptions, Trial
-from ncclprobe.store import DOCUMENT, MANIFEST, RESUMABLE, is_packed, read_journal, read_manifest, unpacking
+from ncclprobe.store import (
+    DOCUMENT,
+    MANIFEST,
+    RESUMABLE,
+    is_packed,
+    read_journal,
+    read_manifest,
+    stored_options,
+    unpacking,
+)
 
 
 def is_unfinished(path: pathlib.Path) -> bool:
@@ -33,7 +40,7 @@ def so_far(path: pathlib.Path) -> Document:
     if manifest.command != "validate-e2e":
         then = f"go on with `{way}`" if manifest.command in RESUMABLE else "run it again"
         raise RunDirectoryError(f"{path} holds an unfinished run of {manifest.command}, without a result yet; {then}")
-    options = msgspec.convert(manifest.options, E2eOptions)
+    options = stored_options(path, manifest, E2eOptions)
     trials = [line for line in read_journal(path, {"trial": Trial}) if isinstance(line, Trial)]
     return interim(options, _metric(options), trials, way)
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from ncclprobe.bandwidth import busbw
-from ncclprobe.cli.nodes_history import past_run
+from ncclprobe.cli.nodes_history import past_run, swept_hosts
 from ncclprobe.errors import ProbeError
 from ncclprobe.findings import Finding, info, warning
 from ncclprobe.names import Collective
@@ -63,7 +63,7 @@ def _past(path: pathlib.Path) -> tuple[PastRun, Verdict | None]:
         return past_run(path), None
     document = read_document(path, [SweepDocument])
     assert isinstance(document, SweepDocument)  # noqa: S101 - read_document returns one of the types it was given
-    hosts = tuple(manifest.options.get("hosts") or (manifest.host,))
+    hosts = swept_hosts(path, manifest) or (manifest.host,)
     values = tuple(_defaults(path, hosts, document.nranks))
     return PastRun(time=manifest.created, source=str(path), values=values), document.choice.verdict
 

@@ -6,12 +6,11 @@ names in JSONL), srt/server_args.py (options).
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ncclprobe.decoding import any_json
+from ncclprobe.decoding import any_json, finite
 from ncclprobe.errors import UsageError
 from ncclprobe.records.base import Record
 from ncclprobe.records.e2e import Bench, Layout, SglangOptions
@@ -227,11 +226,8 @@ def numbers_of(line: str) -> dict[str, float]:
     entry: Any = any_json(line)
     if not isinstance(entry, Mapping):
         raise ValueError(f"{RESULT}: {line[:80]!r} is no JSON object")
-    return {
-        name: float(value)
-        for name, value in entry.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    }
+    numbers = ((name, finite(value)) for name, value in entry.items() if not isinstance(value, str))
+    return {name: number for name, number in numbers if number is not None}
 
 
 def layout_of(text: str, base: Layout) -> Layout:

@@ -6,12 +6,11 @@ tables of 2.0 to 2.13 with an ``error`` column and without ``root``.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator
 
 from ncclprobe.captured import Line, by_source, cells
-from ncclprobe.decoding import whole_number
+from ncclprobe.decoding import finite, whole_number
 from ncclprobe.findings import Finding, error, warning
 from ncclprobe.inspect import nccl_tests_json
 from ncclprobe.inspect.nccl_tests_ranks import Bandwidths, halfwidth, ranks_of
@@ -38,6 +37,8 @@ _ONLY_VALUES = re.compile(r"\s*\d[\d.]*(?:\s+(?:\d[\d.e+-]*|N/A))+\s*$")
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|nan|inf|N/A)$")
 _TIMESTAMP = re.compile(r"\s\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S*$")
 _FAILED = re.compile(r"Test (?:NCCL |CUDA )?(?:failure|timeout)\b.*|Invalid number of GPUs.*")
+_NARROWEST = 3
+"""Columns of a half at least: time, algbw, busbw."""
 _LAYOUTS = {4: (4, 1), 5: (4, 1), 8: (4, 2), 9: (4, 2), 16: (8, 2), 17: (8, 2)}
 """Values in a row -> width and number of its halves; one more is the root. With ``-I 1`` a half has eight."""
 
@@ -123,7 +124,7 @@ def _take(table: Table, text: str) -> None:
     elif _HEADER.search(text):
         table.columns = [word for word in text[text.index("size") :].split() if not word.startswith("(")]
     elif match := _AVERAGE.search(text):
-        table.average = _finite(match[1])
+        table.average = finite(match[1])
     elif match := _OUT_OF_BOUNDS.search(text):
         table.out_of_bounds = int(match[1])
     elif match := _FAILED.search(text):
@@ -178,7 +179,7 @@ def _layout(count: int, columns: list[str] | None) -> tuple[int, int] | None:
     """Return the width and the number of halves of a row with ``count`` values, of which the first may be the root."""
     if columns and "algbw" in columns[1:]:
         number, width = columns.count("algbw"), _width(columns)
-        if count - width * number in (0, 1):
+        if width >= _NARROWEST and count - width * number in (0, 1):
             return width, number
     return _LAYOUTS.get(count)
 
@@ -193,9 +194,9 @@ def _width(columns: list[str]) -> int:
 
 def _half(values: list[str], *, counted: bool) -> Half:
     return Half(
-        time_us=_finite(values[0]),
-        algbw_gbps=_finite(values[1]),
-        busbw_gbps=_finite(values[2]),
+        time_us=finite(values[0]),
+        algbw_gbps=finite(values[1]),
+        busbw_gbps=finite(values[2]),
         wrong=_wrong(values[3], counted=counted) if len(values) > 3 else None,
     )
 
@@ -204,20 +205,12 @@ def _wrong(word: str, *, counted: bool) -> int | None:
     """Return the count of wrong elements; an old version's error column holds a difference, not a count."""
     if (count := whole_number(word)) is not None:
         return count
-    value = _finite(word) if counted else None
+    value = finite(word) if counted else None
     return int(value) if value is not None and 1 <= value < 1e18 else None
 
 
-def _finite(word: str) -> float | None:
-    try:
-        value = float(word)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
 def _bandwidths(values: list[str]) -> Bandwidths:
-    return Bandwidths(_finite(values[1]) or 0.0, _finite(values[2]) or 0.0, halfwidth(values[1]), halfwidth(values[2]))
+    return Bandwidths(finite(values[1]) or 0.0, finite(values[2]) or 0.0, halfwidth(values[1]), halfwidth(values[2]))
 
 
 # ---- documents and findings

@@ -6,11 +6,10 @@ where validation is off.
 
 from __future__ import annotations
 
-import math
 import pathlib
 from typing import Any
 
-from ncclprobe.decoding import whole_number
+from ncclprobe.decoding import finite, whole_number
 from ncclprobe.inspect.nccl_tests_ranks import Bandwidths, ranks_of
 from ncclprobe.inspect.source import Source
 from ncclprobe.names import Collective
@@ -108,8 +107,7 @@ def _whole(value: Any) -> int | None:
 
 def _number(value: Any) -> float | None:
     """Return a finite number, None for null and ``"nan"``."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if number else None
+    return None if isinstance(value, str) else finite(value)
 
 
 def _bandwidths(half: Half) -> Bandwidths:

@@ -36,7 +36,7 @@ def halfwidth(word: str) -> float:
     digits, _, exponent = word.lower().partition("e")
     decimals = len(digits.partition(".")[2])
     scale = int(exponent) if re.fullmatch(r"[+-]?[0-9]{1,3}", exponent) else 0
-    return float(0.5 * 10.0 ** (scale - decimals))
+    return float(f"0.5e{scale - decimals}")
 
 
 def ranks_of(bandwidths: Iterable[Bandwidths], program: str | None) -> int | None:

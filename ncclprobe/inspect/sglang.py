@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ncclprobe.captured import Line, cells
-from ncclprobe.decoding import any_json
+from ncclprobe.decoding import any_json, finite
 from ncclprobe.inspect.sglang_checks import contradictions
 from ncclprobe.inspect.source import Reading, Source
 from ncclprobe.records.inspect import SglangResults
@@ -79,8 +79,8 @@ _SERVER_NAMES = {
     "ttft": "last_ttft",
     "accept length": "acc_length",
 }
-_WARM_UP = re.compile(r"\s*=* *Warm-?up *(?:\.\.\.|Begin\b)")
-_MEASURED = re.compile(r"\s*(?:Benchmark ?\.\.\.|=* *Warm-?up End\b)")
+_WARM_UP = re.compile(r"\s*(?:=+ *)?Warm-?up *(?:\.\.\.|Begin\b)")
+_MEASURED = re.compile(r"\s*(?:Benchmark ?\.\.\.|(?:=+ *)?Warm-?up End\b)")
 _OPENERS = frozenset({"Successful requests", "Benchmark duration (s)"})
 """Labels that open a block whose title was lost."""
 _OFFLINE = "Offline Throughput Benchmark Result"
@@ -165,8 +165,8 @@ class _Blocks:
 
     def _keep(self, result: Result) -> None:
         self.seen = True
-        if result:
-            self.results.append(result)
+        if finite_ones := _finite(result):
+            self.results.append(finite_ones)
 
     def _take_label(self, text: str) -> None:
         if _RULE.match(text):
@@ -223,10 +223,13 @@ def _named(title: str, labels: dict[str, str]) -> Result:
     names = {label.lower(): name for label, name in own.items()}
     result = {}
     for label, word in labels.items():
-        value = _value(match[1]) if (match := _AMOUNT.match(word)) else math.nan
-        if math.isfinite(value):
-            result[names.get(label.lower()) or _snake_case(label)] = value
+        if match := _AMOUNT.match(word):
+            result[names.get(label.lower()) or _snake_case(label)] = _value(match[1])
     return result
+
+
+def _finite(result: Result) -> Result:
+    return {name: value for name, value in result.items() if math.isfinite(value)}
 
 
 def _snake_case(label: str) -> str:
@@ -236,10 +239,8 @@ def _snake_case(label: str) -> str:
 
 def _value(word: str) -> float:
     """Return a number that may have thousands separators, nan for what is none."""
-    try:
-        return float(word.replace(",", ""))
-    except ValueError:
-        return math.nan
+    value = finite(word.replace(",", ""))
+    return math.nan if value is None else value
 
 
 # ---- JSON
@@ -303,8 +304,5 @@ def _objects(entries: Iterable[Any]) -> Iterator[dict[str, Any]]:
 
 def _numbers(entry: dict[str, Any]) -> Result:
     """Return the finite numbers of a result; lists of requests' times are left out."""
-    return {
-        name: float(value)
-        for name, value in entry.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    }
+    numbers = ((name, finite(value)) for name, value in entry.items() if not isinstance(value, str))
+    return {name: number for name, number in numbers if number is not None}

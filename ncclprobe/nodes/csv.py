@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
+from ncclprobe.decoding import is_measured
 from ncclprobe.errors import ParseError, UsageError
 from ncclprobe.nodes.design import parse_time
 from ncclprobe.nodesets import expand
@@ -133,7 +134,7 @@ def _value(row: dict[str, str], source: str, line: int, *, lower_is_better: bool
 
     status = NO_VALUE.get(row["value"].lower(), "ok")
     value = _number(row["value"]) if status == "ok" else 0.0
-    if value is None or (status == "ok" and not 0 < value < math.inf):
+    if value is None or (status == "ok" and not is_measured(value)):
         refuse("the value is no number over 0; a group without one has 'failed' or 'timeout'", row["value"])
     try:
         nodes = expand(row["nodes"].replace(";", ","))

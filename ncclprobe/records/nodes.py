@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-import math
 
+from ncclprobe.decoding import is_measured
 from ncclprobe.records.base import Document, Interval, Record
 
 
@@ -162,7 +162,7 @@ class GroupValue(Record, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse, also when one is read, what no logarithm can be taken of, and a group of nobody."""
-        if not self.nodes or (self.status == "ok" and not 0 < self.value < math.inf):
+        if not self.nodes or (self.status == "ok" and not is_measured(self.value)):
             raise ValueError(f"a group's value is {self.value!r} of {len(self.nodes)} nodes; it must be over 0")
 
 

@@ -33,7 +33,7 @@ def _rows(document: E2eDocument) -> Iterator[list[str]]:
         both = [(trial.seconds, own) for trial in good if (own := itself_s(document, trial)) is not None]
         if both:
             whole, own = (statistics.median(column) for column in zip(*both, strict=True))
-            yield [arm, format_seconds(whole), format_seconds(own), f"{own / whole:.0%}"]
+            yield [arm, format_seconds(whole), format_seconds(own), f"{own / whole:.0%}" if whole else "-"]
 
 
 def _arms(document: E2eDocument) -> list[str]:

@@ -31,7 +31,7 @@ def prediction_rows(prediction: Prediction) -> list[tuple[str, ...]]:
             format_size(one.size_bytes),
             str(one.operations),
             format_seconds(one.time_us / 1e6),
-            f"{one.time_us / prediction.time_us:.1%}",
+            f"{one.time_us / prediction.time_us:.1%}" if prediction.time_us else "-",
             format_seconds(one.saved_us.estimate / 1e6) if one.saved_us.high > 0 else "-",
         )
         for one in prediction.sizes

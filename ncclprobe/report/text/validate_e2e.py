@@ -54,7 +54,7 @@ def _chief(document: E2eDocument) -> str:
     names = [one.arm for one in document.comparisons]
     if not names or Arm.CANDIDATE in names:
         return Arm.CANDIDATE.value
-    return next(one.arm for one in document.comparisons if one.ratio == document.ratio)
+    return next((one.arm for one in document.comparisons if one.ratio == document.ratio), Arm.CANDIDATE.value)
 
 
 def _variants(document: E2eDocument) -> str:
