@@ -23,7 +23,7 @@ OPEN_MPI = frozenset({
 """Options that show an Open MPI: no other mpirun has them in this form."""
 HOSTS = frozenset({"-H", "-host", "--host", "-hostfile", "--hostfile", "-machinefile", "--machinefile"})
 BATCH_DAEMONS = re.compile(r"^(SBATCH|PBS)\b")
-REMOTE_SSH = re.compile(r"\bplm\b.*\b(rsh|ssh)\b|plm_rsh_agent")
+PROCESS_LAUNCHER, SSH = re.compile(r"\bplm\b"), re.compile(r"\b(rsh|ssh)\b")
 WORKLOAD = re.compile(r"\b(python3?|torchrun|deepspeed|sglang|vllm|\w+_perf|mpirun|accelerate)\b")
 SETTING_UP = re.compile(r"(^|[;&|\s])(source|\.)\s|\bbash\s+\S*\.sh|\bsh\s+\S*\.sh|\bexport\b|\benv\b")
 
@@ -98,7 +98,13 @@ def _over_ssh(script: Script, launch: Launch) -> bool:
     """Return whether Open MPI starts its daemons on other hosts by ssh."""
     batch = any(BATCH_DAEMONS.match(line) for line in script.directives)
     text = " ".join(word or "?" for word in launch.words)
-    return bool(HOSTS & set(launch.words)) and _several_hosts(launch) and (not batch or bool(REMOTE_SSH.search(text)))
+    return bool(HOSTS & set(launch.words)) and _several_hosts(launch) and (not batch or _names_ssh(text))
+
+
+def _names_ssh(text: str) -> bool:
+    """Return whether Open MPI's options say that daemons are started by ssh."""
+    asked = PROCESS_LAUNCHER.search(text)
+    return "plm_rsh_agent" in text or bool(asked and SSH.search(text, asked.end()))
 
 
 def _several_hosts(launch: Launch) -> bool:

@@ -17,14 +17,14 @@ MOST_COMPARED = 100
 def check_names(case: Case) -> Iterator[Doubt]:
     """Yield names that nothing reads."""
     newest = max((one.since for one in case.catalog.sglang.values() if not one.until), key=release)
-    like: dict[str, tuple[str, ...]] = {}
+    like: dict[str, tuple[str, ...] | None] = {}
     for setting in case.relevant():
         variable = case.catalog.nccl.get(setting.name)
         if variable is not None:
             yield from _version(case, setting, variable)
         elif not _read_elsewhere(case, setting.name):
             if setting.name not in like:
-                like[setting.name] = nearest(setting.name, _names(case, setting)) if len(like) < MOST_COMPARED else ()
+                like[setting.name] = nearest(setting.name, _names(case, setting)) if len(like) < MOST_COMPARED else None
             yield _unknown(case, setting, like[setting.name], newest)
 
 
@@ -38,20 +38,22 @@ def _names(case: Case, setting: Setting) -> Iterable[str]:
     return case.catalog.sglang if is_sglang(setting.name) else case.catalog.nccl
 
 
-def _unknown(case: Case, setting: Setting, near: tuple[str, ...], newest: str) -> Doubt:
+def _unknown(case: Case, setting: Setting, near: tuple[str, ...] | None, newest: str) -> Doubt:
     sglang = is_sglang(setting.name)
-    misspelt = bool(near) and misspells(setting.name, near[0])
+    meant = near[0] if near and misspells(setting.name, near[0]) else ""
     who = f"SGLang (0.4.0 to {newest})" if sglang else f"NCCL ({OLDEST} to {NEWEST})"
     return Doubt(
         setting.line,
-        Severity.ERROR if misspelt else Severity.WARNING,
+        Severity.ERROR if meant else Severity.WARNING,
         "unknown-variable",
         f"{who} has no variable {setting.name}, so the setting does nothing",
-        f"write {near[0]}, if that is meant" if misspelt else _proposal(near),
+        f"write {meant}, if that is meant" if meant else _proposal(near),
     )
 
 
-def _proposal(near: tuple[str, ...]) -> str:
+def _proposal(near: tuple[str, ...] | None) -> str:
+    if near is None:
+        return "take it out"
     return f"take it out; the nearest names are {', '.join(near)}" if near else "take it out; no known name is like it"
 
 

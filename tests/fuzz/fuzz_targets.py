@@ -116,7 +116,7 @@ def _profile(content: bytes, folder: pathlib.Path) -> None:
 
 
 def _results(content: bytes, folder: pathlib.Path) -> None:
-    """Judge what rows say of at most MOST_NAMED nodes: a folded set of some bytes names 100,000, which takes seconds."""
+    """Judge what rows say of at most MOST_NAMED nodes: some bytes can name 100,000, for which judging takes seconds."""
     values = parse_results(content.decode("utf-8", "replace"), "results.csv").values
     if sum(len(value.nodes) for value in values) <= MOST_NAMED:
         nodes_text(judged_results(_put(folder, "results.csv", content), 0.05, lower_is_better=False))
@@ -263,6 +263,12 @@ def _sqlite() -> bytes:
 _TABLES = _files("inspect/tuner_*.csv")
 _SHELLS = ("lint/**/*.sh", "lint/**/*.pbs")
 
+SITE = b"""modules = ["nccl/2.27"]
+setup = ["NCCL_DEBUG=WARN", ["ulimit", "-l", "unlimited"]]
+directives = ["--constraint=h200"]
+"""
+MODEL = b'{"hidden_size": 7168, "num_hidden_layers": 61, "torch_dtype": "bfloat16", "n_routed_experts": 256}'
+
 TARGETS: dict[str, Target] = {
     "scan": Target(_scan, _files("scan/*.txt")),
     "scan-answer": Target(_scan_answer, _files("*/scan/document.json", root=RUNS)),
@@ -290,13 +296,6 @@ TARGETS: dict[str, Target] = {
     "model": Target(_model, lambda: [MODEL]),
     "telemetry": Target(_telemetry, lambda: _journals("e2e_telemetry_2cores_202611/**/telemetry*.jsonl*")),
 }  # fmt: skip
-
-SITE = b"""modules = ["nccl/2.27"]
-setup = ["NCCL_DEBUG=WARN", ["ulimit", "-l", "unlimited"]]
-directives = ["--constraint=h200"]
-"""
-MODEL = b'{"hidden_size": 7168, "num_hidden_layers": 61, "torch_dtype": "bfloat16", "n_routed_experts": 256}'
-
 
 def _journals(*patterns: str) -> list[bytes]:
     """Return the first lines of journals, unpacked."""

@@ -149,3 +149,17 @@ def test_lower_is_better_inverts_everything_and_says_nothing():
     results = parse_results("nodes,unit,value\na;b,tok/s,4\na;b,ms,4\n", "x.csv", lower_is_better=True)
     assert [value.value for value in results.values] == [0.25, 0.25]
     assert results.inverted == ()
+
+
+def test_rows_that_name_millions_of_nodes_are_refused(monkeypatch):
+    monkeypatch.setattr("ncclprobe.nodes.csv.MOST_NAMES", 1000)
+    rows = '"n[1-400]",1\n' * 2
+    assert len(parse_results(PLAIN + rows, "x.csv").values) == 2
+    with pytest.raises(ParseError, match=r"x.csv:4: the rows up to here name nodes over 1000 times; split"):
+        parse_results(PLAIN + rows + rows, "x.csv")
+
+
+@pytest.mark.parametrize("value", ["1e-320", "1e300", "inf"])
+def test_values_that_no_ratio_can_be_taken_of_are_refused(value):
+    with pytest.raises(ParseError, match="the value is no number over 0"):
+        parse_results(f"{PLAIN}a,{value}\n", "x.csv")

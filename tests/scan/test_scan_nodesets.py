@@ -62,3 +62,13 @@ def test_expand_undoes_fold(names: set[str]) -> None:
 
 def test_natural_order() -> None:
     assert sorted(["mlx5_10", "mlx5_2", "mlx4_0"], key=natural_key) == ["mlx4_0", "mlx5_2", "mlx5_10"]
+
+
+@pytest.mark.parametrize("text", ["dgx[0-99999]" * 20, "dgx[0-99999],x", f"dgx[{'0-49999,' * 3}1]", "n[0-99][0-9999]"])
+def test_a_set_of_too_many_names_is_refused_before_any_is_made(text: str) -> None:
+    with pytest.raises(UsageError, match="has more than 100000 names; is a range mistyped"):
+        expand(text)
+
+
+def test_the_largest_set_is_expanded() -> None:
+    assert len(expand("n[0-99999]")) == 100_000

@@ -282,3 +282,34 @@ def test_dialects(text, source, dialect):
 @given(st.text(alphabet="NCL_DEBUG=1 \n\t'\"\\$`(){}[]<>|&;#-xEOFif", max_size=120))
 def test_no_text_stops_it(text):
     lint(read_script(text, "job.sh"), catalog())
+
+
+def test_blocks_of_any_depth_are_followed():
+    """What is deeper than can be told apart counts as one block, and all of them end where they end."""
+    deep = "if a; then\n" * 2000 + "NCCL_DEBUG=INFO\n" + "fi\n" * 2000 + "export NCCL_DEBUG=nonsense\n./train\n"
+    assert codes(deep) == [(4002, "error", "value-invalid")]
+
+
+def test_what_a_branch_unsets_stays_set_outside_it():
+    text = "export NCCL_IB_DISABLE=yes\nif a; then\nexport NCCL_IB_DISABLE=no\nunset NCCL_IB_DISABLE\nfi\n./train\n"
+    assert codes(text) == [(1, "error", "value-invalid")]
+
+
+def test_a_command_behind_any_number_of_wrappers_is_read():
+    assert codes("exec nohup nice -n 5 timeout -k 5 10s env NCCL_DEBUG=nonsense ./train\n") == [
+        (1, "error", "value-invalid")
+    ]
+    assert codes("exec " * 5000 + "./train\n") == []
+
+
+def test_names_beyond_the_hundredth_unknown_one_are_told_without_a_proposal():
+    text = "".join(f"export SGL_NONE_{number}X=1\n" for number in range(100))
+    found = lint(read_script(f"{text}export NCCL_DEBUGS=INFO\n./train\n", "job.sh"), catalog(), "")
+    assert (len(found), found[-1].severity.value) == (101, "warning")
+    assert found[-1].hint == "take it out"
+
+
+def test_an_option_of_a_launch_in_a_manifest_is_that_launchs():
+    text = "kind: Job\nrun: |\n  export NCCL_DEBUG=WARN\n  mpirun -x NCCL_DEBUG=INFO ./train\n"
+    (setting,) = (one for one in read_script(text, "job.yaml").settings if one.how.value == "launcher")
+    assert [launch.order for launch in read_script(text, "job.yaml").launches] == [setting.launch]

@@ -1,0 +1,62 @@
+"""Documents and manifests that someone edited: reports divide by what they hold, so they are refused when read."""
+
+import json
+import pathlib
+
+import pytest
+
+from ncclprobe.errors import RunDirectoryError
+from ncclprobe.records.base import Record
+from ncclprobe.records.e2e import E2eDocument
+from ncclprobe.records.sweep import SweepDocument
+from ncclprobe.store import Manifest, read_document, stored_options
+
+DATA = pathlib.Path(__file__).parents[2] / "data"
+E2E = DATA / "h200_sglang_202611" / "bad" / "document.json"
+SWEEP = DATA / "demo_2cores_202611" / "sweep" / "document.json"
+
+
+def edited(source, folder, *path, value):
+    """Write a document with one value changed, and return where."""
+    document = json.loads(source.read_text())
+    *parents, last = path
+    node = document
+    for key in parents:
+        node = node[key]
+    node[last] = value
+    (folder / "document.json").write_text(json.dumps(document))
+    return folder
+
+
+@pytest.mark.parametrize(("end", "value"), [("median", 0.0), ("low", -1.0), ("high", 1e-320)])
+def test_a_cell_without_a_time_is_refused(tmp_path, end, value):
+    with pytest.raises(RunDirectoryError, match="has a time of 0 or less; was it edited"):
+        read_document(edited(SWEEP, tmp_path, "cells", 0, "time_us", end, value=value), [SweepDocument])
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("trials", 0, "metrics", "total_throughput"), 0.0, "trial 0 has a 'total_throughput' of 0 or less"),
+        (("trials", 0, "repeats"), [{}, {}], "trial 0 has a 'total_throughput' of 0 or less, or a repeat without it"),
+        (("trials", 0, "effective"), {"in_force": {"logs": 1, "spans": [{}]}}, "in_force of trial 0: Object missing"),
+        (("ratio", "low"), 0.0, "a ratio of throughputs is 0 or less"),
+        (("trials", 0, "seconds"), 10**30, "is too large a number"),
+    ],
+)
+def test_a_comparison_that_no_run_gives_is_refused(tmp_path, path, value, said):
+    with pytest.raises(RunDirectoryError, match=said):
+        read_document(edited(E2E, tmp_path, *path, value=value), [E2eDocument])
+
+
+class Hosts(Record, frozen=True, kw_only=True):
+    hosts: tuple[str, ...] | None = None
+
+
+def test_options_of_another_kind_are_refused(tmp_path):
+    manifest = Manifest(command="sweep", argv=("ncclprobe",), seed=1, options={"hosts": ["a", "b"], "sizes": "8"})
+    assert stored_options(tmp_path, manifest, Hosts) == Hosts(hosts=("a", "b"))
+    with pytest.raises(
+        RunDirectoryError, match=r"manifest.json has no valid options of sweep: Expected `array \| null`"
+    ):
+        stored_options(tmp_path, manifest.with_(options={"hosts": 1.5}), Hosts)
