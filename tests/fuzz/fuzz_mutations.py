@@ -11,6 +11,8 @@ from typing import Any
 
 MOST_BYTES = 60_000
 """Of a mutated input."""
+SWOLLEN = 0.03
+"""Share of the inputs that are as long as any and of one kind of line: what takes long with these grows too fast."""
 TOKENS = (
     *(
     token.encode("utf-8", "surrogatepass")
@@ -31,8 +33,10 @@ VALUES: tuple[Any, ...] = (
 
 
 def mutated(chance: random.Random, seeds: Sequence[bytes]) -> bytes:
-    """Return a sample with one to eight changes."""
+    """Return a sample with one to eight changes, or now and then many lines like some of its own."""
     content = chance.choice(seeds)
+    if chance.random() < SWOLLEN:
+        return _swollen(chance, content)
     if content.lstrip()[:1] in (b"{", b"[") and chance.random() < 0.6:
         content = _other_json(chance, content)
         if chance.random() < 0.7:
@@ -107,10 +111,51 @@ def _other_json(chance: random.Random, content: bytes) -> bytes:
         document = json.loads(lines[at])
     except (ValueError, RecursionError):
         return content
+    if chance.random() < SWOLLEN and isinstance(document, dict | list):
+        _grown(chance, document)
     for _ in range(chance.randint(1, 4)):
         _disturb(chance, document)
     lines[at] = json.dumps(document).encode()
     return b"\n".join(lines) + b"\n"
+
+
+def _swollen(chance: random.Random, content: bytes) -> bytes:
+    """Return one to four lines of a sample as often as there is room, their numbers counted up or as they are."""
+    lines = content.split(b"\n")
+    start = chance.randrange(len(lines))
+    part = b"\n".join(lines[start : start + chance.randint(1, 4)])[:2000]
+    if chance.random() < 0.4:  # within a line, as names in a list are
+        begin, end = _span(chance, part, 12)
+        part, room = part[begin:end] or b"x", MOST_BYTES - len(content)
+        times = range(max(1, room // max(len(part), 4)))
+        return content.replace(part, b"".join(_counted(part, number, chance) for number in times), 1)[:MOST_BYTES]
+    counted = chance.random() < 0.6
+    times = range(chance.choice((5_000, 20_000, MOST_BYTES)) // (len(part) + 1))
+    repeated = [_counted(part, number, chance) if counted else part for number in times]
+    return b"\n".join([*lines[: chance.choice((0, 1, start))], *repeated])[:MOST_BYTES] + b"\n"
+
+
+def _counted(part: bytes, number: int, chance: random.Random) -> bytes:
+    """Return a text with one of its numbers, or its end, replaced by another."""
+    found = list(re.finditer(rb"[0-9]+", part))
+    place = chance.choice(found).span() if found else (len(part), len(part))
+    return part[: place[0]] + str(number).encode() + part[place[1] :]
+
+
+def _grown(chance: random.Random, node: Any) -> None:
+    """Repeat an element of a list somewhere below a node, or an entry of a mapping by other names."""
+    lists = [node]
+    for one in lists:
+        lists += [inner for inner in (one.values() if isinstance(one, dict) else one) if isinstance(inner, dict | list)]
+    full = [one for one in lists if one]
+    if full:
+        one = chance.choice(full)
+        key = chance.choice(sorted(one)) if isinstance(one, dict) else chance.randrange(len(one))
+        times = max(1, MOST_BYTES // 2 // len(json.dumps(one[key])))
+        if isinstance(one, dict):
+            one.update({f"{key}{number}": one[key] for number in range(times)})
+        else:
+            one.extend(copy.deepcopy(one[key]) for _ in range(times))
 
 
 def _disturb(chance: random.Random, node: Any) -> None:
