@@ -30,7 +30,7 @@ from ncclprobe.stats import t_quantile
 
 METRIC = "tok_s"
 RARE = 4
-"""Times as many runs where the promise is a small share: of 500, one of 4 % lies between 2.3 and 5.7 %."""
+"""Times as many runs where a small share of wrong ones counts: of 500, one of 4 % lies between 2.3 and 5.7 %."""
 
 
 class Case(NamedTuple):
@@ -215,11 +215,11 @@ def main() -> int:
     """Write the table and return 1 where a promise is broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--runs", type=int, default=500, help=f"a case; {RARE} times as many for wrong ones")
+    parser.add_argument("--runs", type=int, default=500, help=f"a case; {RARE} times as many of identical arms")
     arguments = parser.parse_args()
     rows = []
     for case in cases():
-        runs = arguments.runs * (RARE if case.promise and case.promise[0] == "wrong" else 1)
+        runs = arguments.runs * (1 if case.effect else RARE)
         rows.append(row_of(case, [one_run(case, seed) for seed in range(runs)]))
         print(*rows[-1].values(), sep=" | ", flush=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
