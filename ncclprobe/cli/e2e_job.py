@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from ncclprobe.cli.numbers import Number
 from ncclprobe.cli.output import note
 from ncclprobe.cli.reading import whole_file
 from ncclprobe.errors import ProbeError, UsageError
@@ -60,7 +61,7 @@ def job_options(command: Command) -> Command:
     for option in (
         click.option("--here", is_flag=True, help="With --resume: run the rest here, also of a run that a job began."),
         click.option(
-            "--wait", type=click.FloatRange(0), default=WAIT_S, show_default=True, metavar="SECONDS",
+            "--wait", type=Number(0), default=WAIT_S, show_default=True, metavar="SECONDS",
             help="Watch a job at most so long; it goes on.",
         ),
         click.option("--cpus-per-node", type=size, help="job: cores of a node  [default: the scheduler's]"),

@@ -16,6 +16,7 @@ from ncclprobe.backends.geometry import ITEM_BYTES, part_bytes
 from ncclprobe.backends.mpi import default_ranks
 from ncclprobe.backends.mpi_settings import PREFIXES, MpiSettings
 from ncclprobe.cli.colour import painted
+from ncclprobe.cli.numbers import Number
 from ncclprobe.cli.settings import run_settings
 from ncclprobe.cli.verbosity import is_quiet, note, verbosity_options
 from ncclprobe.errors import ProbeError, UsageError
@@ -53,7 +54,7 @@ SHORTEST_S = 1e-9
     "--dtype", type=click.Choice(list(ITEM_BYTES)), default="bfloat16", show_default=True, help="Of the messages."
 )
 @click.option(
-    "--timeout", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, metavar="SECONDS",
+    "--timeout", type=Number(0, min_open=True), default=10.0, show_default=True, metavar="SECONDS",
     help="An operation that takes longer is aborted.",
 )  # fmt: skip
 @click.option(

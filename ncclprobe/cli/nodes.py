@@ -11,6 +11,7 @@ import click
 
 from ncclprobe.cli.nodes_history import changed
 from ncclprobe.cli.nodes_run import BUDGET, ROUNDS, NodesOptions, fleet_described, judged, keep, run_nodes
+from ncclprobe.cli.numbers import Number
 from ncclprobe.cli.output import drawn_seed, finish, refuse_options_with_resume, shared_options
 from ncclprobe.errors import UsageError
 from ncclprobe.launchers import LAUNCHERS
@@ -46,16 +47,16 @@ TIMEOUT_S = 20.0
 @click.option("--size", metavar="BYTES", help=f"Of the all-reduce  [default: {SIZES['mpi']}; nccl: {SIZES['nccl']}]")
 @click.option("--nranks-per-node", type=click.IntRange(1), help="Ranks on each  [default: 1; nccl: one a GPU]")
 @click.option(
-    "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+    "--timeout", type=Number(0, min_open=True), metavar="SECONDS",
     help="Of a group in a round, and of a host's answer  [default: 20]",
 )  # fmt: skip
 @click.option("--rails", metavar="NAME,...", help="HCAs or interfaces, measured one at a time: mlx5_0,mlx5_1")
 @click.option("--fabric", type=click.Path(path_type=pathlib.Path), metavar="TOML", help="Measure a simulated fabric.")
 @click.option("--rounds", type=click.IntRange(1), help=f"Of disjoint pairs of all nodes  [default: {ROUNDS}]")
-@click.option("--budget", type=click.FloatRange(1), help=f"Measurements a node, on average  [default: {BUDGET:g}]")
+@click.option("--budget", type=Number(1), help=f"Measurements a node, on average  [default: {BUDGET:g}]")
 @click.option(
     "--threshold",
-    type=click.FloatRange(0.005, 0.5),
+    type=Number(0.005, 0.5),
     default=0.05,
     show_default=True,
     help="The smallest slowdown of interest.",

@@ -12,6 +12,7 @@ import click
 from tqdm import tqdm
 
 from ncclprobe import processes
+from ncclprobe.cli.numbers import Number
 from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
 from ncclprobe.cli.verbosity import is_quiet
 from ncclprobe.errors import UsageError
@@ -36,7 +37,7 @@ NOWHERE = pathlib.Path("-")
 @click.option("--remote-command", metavar="COMMAND", help="ncclprobe on the hosts  [default: ncclprobe]")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     metavar="SECONDS",
     help=f"Of a host  [default: {HOST_TIMEOUT_S:g}]; without --hosts, of ibv_devinfo  [default: {TOOL_TIMEOUT_S:g}]",
 )

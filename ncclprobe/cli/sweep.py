@@ -15,6 +15,7 @@ from ncclprobe.backends import BACKENDS, auto_backend, make_backend
 from ncclprobe.backends.base import Backend, BackendOptions, Capabilities, GpuOptions
 from ncclprobe.backends.geometry import ITEM_BYTES, part_bytes
 from ncclprobe.cli.normal import seen_hardware, with_normality
+from ncclprobe.cli.numbers import Number
 from ncclprobe.cli.output import drawn_seed, finish, note, refuse_options_with_resume, shared_options
 from ncclprobe.cli.profile_files import workload_of_profile
 from ncclprobe.cli.progress import LaunchProgress
@@ -95,15 +96,15 @@ def _numbers(context: click.Context, option: click.Parameter, text: str | None) 
 )
 @click.option("--hosts", metavar="NODESET", help="Where ranks are started: dgx[001-002]  [default: this host]")
 @click.option(
-    "--budget", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+    "--budget", type=Number(0, min_open=True), metavar="SECONDS",
     help=f"Wall time at most  [default: {DEFAULT_BUDGET_S:g}, more with --env; none for sim]",
 )  # fmt: skip
 @click.option(
-    "--timeout", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, metavar="SECONDS",
+    "--timeout", type=Number(0, min_open=True), default=10.0, show_default=True, metavar="SECONDS",
     help="A sample that takes longer is aborted and its cell left out.",
 )  # fmt: skip
 @click.option(
-    "--sample", type=click.FloatRange(0, 1e4, min_open=True), default=0.5, show_default=True, metavar="MS",
+    "--sample", type=Number(0, 1e4, min_open=True), default=0.5, show_default=True, metavar="MS",
     help="A sample lasts at least so long; 10 for times as exact as nccl-tests'.",
 )  # fmt: skip
 @click.option(

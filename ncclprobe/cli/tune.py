@@ -13,6 +13,7 @@ from ncclprobe.backends import BACKENDS, auto_backend, make_backend
 from ncclprobe.backends.base import BackendOptions
 from ncclprobe.cli import stages
 from ncclprobe.cli.course import Course
+from ncclprobe.cli.numbers import Number
 from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
 from ncclprobe.cli.report import read_run
 from ncclprobe.errors import ProbeError, RunDirectoryError, UsageError
@@ -46,7 +47,7 @@ WITH_RESUME = ("resume", "as_json")
 @click.option("--sizes", metavar="FROM:TO:FACTOR|SIZE,...", help="8:1G:8  [default: the fabric's, or 8:8M:8]")
 @click.option(
     "--budget",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     metavar="SECONDS",
     help=f"Of all measuring; {SWEEP_SHARE:.0%} go to the sweep, the rest to the workload"
     f"  [default: {BUDGET_S:g}; none for sim]",

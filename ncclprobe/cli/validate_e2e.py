@@ -24,6 +24,7 @@ from ncclprobe.cli.e2e_arms import (
 )
 from ncclprobe.cli.e2e_job import collected, emit, is_job, job_options, job_script, submitted_document, watches
 from ncclprobe.cli.e2e_run import run_trials, surroundings
+from ncclprobe.cli.numbers import Number
 from ncclprobe.cli.output import drawn_seed, finish, shared_options
 from ncclprobe.e2e.gpus import gpu_bytes
 from ncclprobe.e2e.workload import WORKLOADS, make_workload
@@ -76,17 +77,15 @@ TAKES = {"command": _MEASURED, "proxy": (*_PROXY, *_PLACEMENT), "sglang": (*_MEA
 @click.option("--warmup", type=click.IntRange(0), default=1, show_default=True, help="Trials an arm, thrown away.")
 @click.option(
     "--min-effect",
-    type=click.FloatRange(0, 0.5, min_open=True),
+    type=Number(0, 0.5, min_open=True),
     default=0.02,
     show_default=True,
     help="A difference within this is no difference.",
 )
-@click.option(
-    "--budget", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Of all trials, warm-ups aside."
-)
+@click.option("--budget", type=Number(0, min_open=True), metavar="SECONDS", help="Of all trials, warm-ups aside.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     metavar="SECONDS",
     default=3600,
     show_default=True,
@@ -141,7 +140,7 @@ TAKES = {"command": _MEASURED, "proxy": (*_PROXY, *_PLACEMENT), "sglang": (*_MEA
 @job_options
 @click.option(
     "--telemetry",
-    type=click.FloatRange(0),
+    type=Number(0),
     metavar="SECONDS",
     default=TELEMETRY_S,
     show_default=True,

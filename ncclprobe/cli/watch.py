@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import click
 
+from ncclprobe.cli.numbers import Number
 from ncclprobe.cli.output import detail, drawn_seed, finish, note, shared_options
 from ncclprobe.cli.report import read_run
 from ncclprobe.cli.watch_check import CHECKS, checked
@@ -56,7 +57,7 @@ def _duration(_context: click.Context, _option: click.Parameter, text: str) -> f
     help="A check that takes longer is ended and counts as failed.",
 )  # fmt: skip
 @click.option(
-    "--threshold", type=click.FloatRange(0.005, 0.5), default=0.05, show_default=True,
+    "--threshold", type=Number(0.005, 0.5), default=0.05, show_default=True,
     help="The smallest change of interest.",
 )  # fmt: skip
 @click.option(

@@ -32,6 +32,15 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
     return int(exit_.value.code or 0), captured.out, captured.err
 
 
+# ---- numbers
+
+
+@pytest.mark.parametrize("text", ["nan", "inf"])
+def test_an_option_takes_finite_numbers_alone(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    status, _, err = run(capsys, *SWEEP, "--budget", text)
+    assert (status, err.splitlines()[-1]) == (2, f"Error: Invalid value for '--budget': '{text}' is no finite number.")
+
+
 # ---- --quiet and --verbose
 
 
