@@ -17,16 +17,18 @@ from html_samples import EVIL, LINKED, e2e, evil_documents, nodes, sweep
 from ncclprobe.cli import main
 from ncclprobe.records.base import Document
 from ncclprobe.records.nodes import GroupValue
+from ncclprobe.records.watch import Check, CheckStatus, WatchDocument
 from ncclprobe.report.html.compare import time_ratio
 from ncclprobe.report.html.figures import SYMBOLS, look
 from ncclprobe.report.html.machine import repeat
 from ncclprobe.report.html.markup import element
+from ncclprobe.report.html.other import _BODIES
 from ncclprobe.report.html.page import page
 from ncclprobe.report.html.pairs import pair_losses, pairs_figure
 from ncclprobe.report.html.part import Origin, Part, Shown
 from ncclprobe.report.html.script import SCRIPT
 from ncclprobe.report.text.runs import Run, all_findings
-from ncclprobe.report.text.verdict import verdict
+from ncclprobe.report.text.verdict import DOCUMENTS, verdict
 from ncclprobe.secrecy import open_tokens, open_variables, without_secrets
 
 LIBRARY = "window.Bokeh = {};"
@@ -63,6 +65,19 @@ def test_the_verdict_comes_first_and_findings_and_the_command_last(document: Doc
     places = [text.index(element("p", verdict(document), class_="verdict")), text.index("<figure"),
               text.index(">Findings<"), text.index("ncclprobe sweep --algo Tree,Ring --seed 7")]  # fmt: skip
     assert places == sorted(places)
+
+
+def test_every_document_that_can_be_reported_has_a_part() -> None:
+    assert set(_BODIES) == set(DOCUMENTS)
+
+
+def test_a_watch_shows_its_checks() -> None:
+    check = Check(
+        number=1, started="2026-11-22T13:04:34Z", seconds=1.2, status=CheckStatus.DONE, exit_status=0,
+        path="1-nodes", message="8 nodes; none stands out.",
+    )  # fmt: skip
+    text = body(paged(WatchDocument(findings=(), check="nodes", arguments=(), every_s=3600.0, checks=(check,))))
+    assert re.findall(r"<td[^>]*>(.*?)</td>", text)[:3] == ["done", "1.2 s", "8 nodes; none stands out."]
 
 
 def test_every_cell_is_drawn_with_its_interval_on_log_axes() -> None:

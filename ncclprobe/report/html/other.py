@@ -15,6 +15,7 @@ from ncclprobe.records.report import ReportDocument
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import SweepDocument
 from ncclprobe.records.tune import StageStatus, TuneDocument
+from ncclprobe.records.watch import WatchDocument
 from ncclprobe.report.html.e2e import e2e_body
 from ncclprobe.report.html.markup import Markup, element, joined, table
 from ncclprobe.report.html.nodes import nodes_body
@@ -95,6 +96,13 @@ def _report(_part: Part, document: ReportDocument, _key: str) -> Body:
     return Body(content=table(("run", "created", "answer"), rows))
 
 
+def _watch(_part: Part, document: WatchDocument, _key: str) -> Body:
+    rows = (
+        [check.started, str(check.status), format_seconds(check.seconds), check.message] for check in document.checks
+    )
+    return Body(content=table(("check", "status", "time", "answer"), rows, caption="Checks", numbers="llrl"))
+
+
 def _text(text: str) -> Body:
     return Body(content=element("pre", text, tabindex="0"))
 
@@ -109,5 +117,6 @@ _BODIES: dict[type[Document], Callable[[Part, Any, str], Body]] = {
     InspectDocument: _inspect,
     ProfileDocument: _profile,
     ReportDocument: _report,
+    WatchDocument: _watch,
 }
 """Type -> what makes its part."""
