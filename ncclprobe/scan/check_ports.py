@@ -6,8 +6,9 @@ by the ports of its kind on its own node.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 from ncclprobe.findings import Severity
@@ -41,7 +42,8 @@ def check_ports(nodes: Sequence[Node]) -> Iterator[Remark]:
     seen = [Seen(node, hca, port) for node in nodes for hca in node.host.hcas for port in hca.ports]
     yield from _states(seen)
     yield from _unknown_states(nodes)
-    rails = {node.label: chosen_rails(node, _layer(nodes)).rails for node in nodes}
+    layer = _layer(nodes)
+    rails = {node.label: chosen_rails(node, layer).rails for node in nodes}
     yield from _rates(nodes, rails)
     yield from _mtus(rails)
     yield from _firmware(nodes)
@@ -55,11 +57,44 @@ def _layer(nodes: Sequence[Node]) -> LinkLayer | None:
 # ---- states
 
 
+class _Likes:
+    """Ports that are alike, counted once for all of them that are DOWN."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.stated: Counter[str] = Counter()
+        """Those whose state is known, by node."""
+        self.active: Counter[str] = Counter()
+        """Those that are ACTIVE, by node."""
+
+    def add(self, one: Seen) -> None:
+        self.count += 1
+        if one.port.state is not None:
+            self.stated[one.node.label] += 1
+        if one.port.state is PortState.ACTIVE:
+            self.active[one.node.label] += 1
+
+    @functools.cached_property
+    def totals(self) -> tuple[int, int]:
+        """Return how many have a state, and how many are ACTIVE."""
+        return self.stated.total(), self.active.total()
+
+    @functools.cached_property
+    def where(self) -> str:
+        """Return the nodes of the ACTIVE ones, folded."""
+        return fold(self.active)
+
+    def elsewhere(self, node: str) -> str:
+        """Return the nodes of the ACTIVE ones but for one node, folded."""
+        return fold(name for name in self.active if name != node) if node in self.active else self.where
+
+
 def _states(seen: Sequence[Seen]) -> Iterator[Remark]:
-    by_name, by_kind = defaultdict(list), defaultdict(list)
+    by_name: dict[Hashable, _Likes] = defaultdict(_Likes)
+    by_kind: dict[Hashable, _Likes] = defaultdict(_Likes)
     for one in seen:
-        by_name[one.hca.name, one.port.port].append(one)
-        by_kind[one.node.label, one.kind].append(one)
+        by_name[one.hca.name, one.port.port].add(one)
+        by_kind[one.node.label, one.kind].add(one)
     for one in seen:
         if one.port.state is PortState.DOWN:
             yield _down(one, by_name[one.hca.name, one.port.port], by_kind[one.node.label, one.kind])
@@ -70,25 +105,20 @@ def _states(seen: Sequence[Seen]) -> Iterator[Remark]:
             yield one.remark(Severity.WARNING, "port-armed", message, "scan again; if it stays, look at opensm's log")
 
 
-def _down(one: Seen, same_name: Sequence[Seen], same_kind: Sequence[Seen]) -> Remark:
+def _down(one: Seen, same_name: _Likes, same_kind: _Likes) -> Remark:
     """Return a remark: an error where the port's likes are ACTIVE, else it may just be unused."""
     physical = f" ({one.port.phys_state})" if one.port.phys_state else ""
-    others = [other for other in same_name if other.node.label != one.node.label and other.port.state]
-    active = _count_active(others)
-    if others and 2 * active >= len(others):
-        where = fold(other.node.label for other in others if other.port.state is PortState.ACTIVE)
-        message = f"DOWN{physical}, while it is ACTIVE on {where}"
+    stated, active = same_name.totals
+    others, active = stated - same_name.stated[one.node.label], active - same_name.active[one.node.label]
+    if others and 2 * active >= others:
+        message = f"DOWN{physical}, while it is ACTIVE on {same_name.elsewhere(one.node.label)}"
         return one.remark(Severity.ERROR, "port-down", message, _down_hint(one.port))
-    active = _count_active(same_kind)
-    if not others and active >= 2 and 2 * active > len(same_kind):
-        message = f"DOWN{physical}, while {active} of the {len(same_kind)} ports of its kind are ACTIVE"
+    _, active = same_kind.totals
+    if not others and active >= 2 and 2 * active > same_kind.count:
+        message = f"DOWN{physical}, while {active} of the {same_kind.count} ports of its kind are ACTIVE"
         return one.remark(Severity.ERROR, "port-down", message, _down_hint(one.port))
     message = f"DOWN{physical}; it may be unused"
     return one.remark(Severity.INFO, "port-down", message, "nothing to do, unless a cable should be there")
-
-
-def _count_active(seen: Iterable[Seen]) -> int:
-    return sum(one.port.state is PortState.ACTIVE for one in seen)
 
 
 def _down_hint(port: Port) -> str:
@@ -198,10 +228,11 @@ def _firmware(nodes: Sequence[Node]) -> Iterator[Remark]:
     for node in nodes:
         for hca in node.host.hcas:
             versions[_model(hca)].update([hca.fw_version] if hca.fw_version else [])
+    common = {model: _most_common_version(counted) for model, counted in versions.items()}
     for node in nodes:
         odd = defaultdict(list)
         for hca in node.host.hcas:
-            expected = _most_common_version(versions[_model(hca)])
+            expected = common[_model(hca)]
             if hca.fw_version and hca.fw_version != expected:
                 odd[hca.fw_version, expected, hca.board_id or f"part {hca.vendor_part_id}"].append(hca.name)
         for (version, expected, board), names in odd.items():
@@ -238,20 +269,23 @@ def _managed(port: Port) -> bool:
     return port.link_layer is LinkLayer.INFINIBAND and port.state is PortState.ACTIVE
 
 
+def _by_lid(lids: dict[str, int]) -> list[tuple[int, list[str]]]:
+    """Return the names that have each LID, in its order."""
+    found: dict[int, list[str]] = defaultdict(list)
+    for name, lid in lids.items():
+        found[lid].append(name)
+    return sorted(found.items())
+
+
 def _several_subnets(label: str, managers: dict[str, int]) -> Remark:
-    shown = "; ".join(
-        f"LID {lid}: {listed([name for name, at in managers.items() if at == lid], 4)}"
-        for lid in sorted(set(managers.values()))
-    )
+    shown = "; ".join(f"LID {lid}: {listed(names, 4)}" for lid, names in _by_lid(managers))
     message = f"the rails belong to {len(set(managers.values()))} subnets, by their subnet manager's LID ({shown})"
     hint = "fine where rails are separate fabrics on every node; traffic must then stay on its rail (NCCL_CROSS_NIC=0)"
     return Remark(label, "", Severity.INFO, "several-subnets", message, hint)
 
 
 def _other_fabric(name: str, port: int, lids: dict[str, int]) -> Remark:
-    shown = "; ".join(
-        f"LID {lid} on {fold(label for label, at in lids.items() if at == lid)}" for lid in sorted(set(lids.values()))
-    )
+    shown = "; ".join(f"LID {lid} on {fold(labels)}" for lid, labels in _by_lid(lids))
     message = f"the subnet manager differs between nodes ({shown}), so this rail is not one fabric"
     hint = "check where it is cabled to, and that the HCAs are numbered alike on every node"
     return Remark("", f"{name}:{port}", Severity.WARNING, "rail-subnet-differs", message, hint)

@@ -13,7 +13,7 @@ from ncclprobe.records.scan import Gpu, Hca, Host
 from ncclprobe.scan.parsers import merge
 from ncclprobe.scan.parsers.recognise import Label, Sighting
 
-LOOK_BACK = 256
+LOOK_BACK = 64
 """So many hosts before it may be the one that a sighting without label and GUID is about."""
 
 
