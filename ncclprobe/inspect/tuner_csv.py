@@ -9,8 +9,8 @@ and an unknown protocol for simple, and sets 1 channel where no row matches.
 from __future__ import annotations
 
 import csv
-import itertools
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from ncclprobe.findings import Finding, warning
 from ncclprobe.inspect.source import Reading, Source
 from ncclprobe.names import Algo, Collective, Proto
 from ncclprobe.records.inspect import TunerCsv, TunerRow
+from ncclprobe.records.precedence import Precedence
 from ncclprobe.units import format_size
 
 FIELDS = (
@@ -162,7 +163,8 @@ def _skipped(source: str, lines: list[Line]) -> Iterator[Finding]:
 
 
 def _judge(source: str, rows: list[Numbered]) -> Iterator[Finding]:
-    for at, (line, row, fields, unknown) in enumerate(rows):
+    before = Precedence()
+    for line, row, fields, unknown in rows:
         where = f"{source}:{line}"
         if unknown:
             yield warning(
@@ -185,44 +187,37 @@ def _judge(source: str, rows: list[Numbered]) -> Iterator[Finding]:
                 f"min_bytes {row.min_bytes} exceeds max_bytes {row.max_bytes}: the row matches nothing",
                 "swap the two",
             )
-        earlier = next((other for other in rows[:at] if _hides(other.row, row)), None)
-        if earlier:
+        if (hiding := before.hiding(row)) is not None:
             yield warning(
                 "tuner-row-hidden",
                 where,
-                f"line {earlier.line} matches all that this row matches, and the first match wins",
+                f"line {rows[hiding].line} matches all that this row matches, and the first match wins",
                 "move the narrower row up, or take it out",
             )
-        else:
-            yield from _overlaps(where, row, rows[:at])
+        elif (contesting := before.contesting(row)) is not None:
+            yield _overlap(where, row, rows[contesting])
+        before.add(row)
     yield from _gaps(source, [row.row for row in rows])
 
 
-def _overlaps(where: str, row: TunerRow, earlier: Iterable[Numbered]) -> Iterator[Finding]:
-    """Yield a finding on the first row that takes some sizes from a later one."""
-    taken = ((other, sizes) for other in earlier if (sizes := other.row.contested(row)))
-    for other, (low, high) in itertools.islice(taken, 1):
-        yield warning(
-            "tuner-rows-overlap",
-            where,
-            f"line {other.line} matches this row's sizes {format_size(low)} to {format_size(high)}, too, and wins",
-            "let the ranges end where the next ones begin, so that the table says what runs",
-        )
-
-
-def _hides(first: TunerRow, later: TunerRow) -> bool:
-    """Return whether the earlier row matches whatever the later one does."""
-    covers = first.min_bytes <= later.min_bytes and later.max_bytes <= first.max_bytes
-    keys = ("nnodes", "nranks", "num_pipe_ops", "reg_buff")
-    matches = all(getattr(first, key) in (None, getattr(later, key)) for key in keys)
-    return first.collective == later.collective and covers and matches and later.min_bytes <= later.max_bytes
+def _overlap(where: str, row: TunerRow, earlier: Numbered) -> Finding:
+    low, high = max(row.min_bytes, earlier.row.min_bytes), min(row.max_bytes, earlier.row.max_bytes)
+    return warning(
+        "tuner-rows-overlap",
+        where,
+        f"line {earlier.line} matches this row's sizes {format_size(low)} to {format_size(high)}, too, and wins",
+        "let the ranges end where the next ones begin, so that the table says what runs",
+    )
 
 
 def _gaps(source: str, rows: list[TunerRow]) -> Iterator[Finding]:
     """Yield a finding for sizes between a collective's rows that none of them has."""
-    rows = [row for row in rows if row.min_bytes <= row.max_bytes]
-    for collective in dict.fromkeys(row.collective for row in rows):
-        ranges = sorted((row.min_bytes, row.max_bytes) for row in rows if row.collective == collective)
+    by_collective: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for row in rows:
+        if row.min_bytes <= row.max_bytes:
+            by_collective[row.collective].append((row.min_bytes, row.max_bytes))
+    for collective, ranges in by_collective.items():
+        ranges.sort()
         reached = ranges[0][1]
         for low, high in ranges[1:]:
             if low > reached + 1:

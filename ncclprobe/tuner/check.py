@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ from ncclprobe.findings import Finding, error, warning
 from ncclprobe.names import DEFAULT, Algo, Collective, Proto
 from ncclprobe.records.check import IN_FORCE, CheckedRow, CheckedSize, CheckedVariable, Outcome, Place
 from ncclprobe.records.inspect import TunerRow
+from ncclprobe.records.precedence import Precedence
 from ncclprobe.records.sweep import Cell
 from ncclprobe.records.tuner import AnswerSource, Recorded, RecordedAnswer
 from ncclprobe.units import format_size
@@ -250,9 +250,13 @@ def doubts(rows: Iterable[CheckedRow], variables: Iterable[CheckedVariable], nra
 
 def overlaps(rows: Sequence[TunerRow]) -> Iterator[Finding]:
     """Yield each row that an earlier one takes sizes from: the first that matches wins, without a word."""
-    for number, row in enumerate(rows):
-        taken = ((earlier, sizes) for earlier in rows[:number] if (sizes := earlier.contested(row)))
-        for earlier, (low, high) in itertools.islice(taken, 1):
+    before = Precedence()
+    for row in rows:
+        number = before.contesting(row)
+        before.add(row)
+        if number is not None:
+            earlier = rows[number]
+            low, high = max(row.min_bytes, earlier.min_bytes), min(row.max_bytes, earlier.max_bytes)
             yield warning(
                 "tuner-rows-overlap",
                 f"{span(row)} {setting(row)}",
