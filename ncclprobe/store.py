@@ -35,6 +35,8 @@ Options = TypeVar("Options", bound=Record)
 MANIFEST, JOURNAL, DOCUMENT = "manifest.json", "journal.jsonl", "document.json"
 PACKED = f"{JOURNAL}.gz"
 """A journal that somebody compressed to keep it: it is read, but never written."""
+MOST_NAMED = 6
+"""Kinds of documents that a message lists; more would bury what it says."""
 RESUMABLE = ("nodes", "sweep", "validate-e2e", "tune")
 """Commands that have --resume."""
 ENVIRONMENT_PREFIXES = (
@@ -318,14 +320,26 @@ def read_document(path: pathlib.Path, types: Iterable[type[Document]]) -> Docume
     try:
         content = from_json(file.read_bytes(), dict[str, Any])
         schema = str(content["schema"])
-    except (OSError, msgspec.DecodeError, KeyError, TypeError) as problem:
+    except FileNotFoundError as problem:
+        raise RunDirectoryError(_without_result(path)) from problem
+    except OSError as problem:
+        raise RunDirectoryError(f"cannot read {file}: {problem.strerror}") from problem
+    except (msgspec.DecodeError, KeyError, TypeError) as problem:
+        why = "it names no schema" if isinstance(problem, KeyError) else problem
         raise RunDirectoryError(
-            f"{path} holds no finished result ({problem}); an unfinished run goes on with --resume"
+            f"{file} is no document of ncclprobe ({why}); name a run directory, or what a command printed with --json"
         ) from problem
-    for kind in types:
-        if schema == schema_of(kind):
-            return _converted(content, kind, file)
-    raise RunDirectoryError(f"{path} holds {schema}, which does not serve here")
+    known = {schema_of(kind): kind for kind in types}
+    if schema not in known:
+        wanted = f"; it takes {', '.join(known)}" if len(known) < MOST_NAMED else ""
+        raise RunDirectoryError(f"{path} holds {schema}, which does not serve here{wanted}")
+    return _converted(content, known[schema], file)
+
+
+def _without_result(path: pathlib.Path) -> str:
+    if (path / MANIFEST).is_file():
+        return f"{path} holds no finished result; an unfinished run goes on with --resume {path}"
+    return f"{path} is no run directory: it holds neither {DOCUMENT} nor {MANIFEST}"
 
 
 def _converted(content: Any, kind: type[Document], file: pathlib.Path) -> Document:

@@ -151,8 +151,8 @@ def test_a_report_can_be_kept_and_reported(tmp_path: pathlib.Path, capsys: pytes
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("not json", "holds no finished result"),
-        ("{}", "holds no finished result"),
+        ("not json", "is no document of ncclprobe (JSON is malformed"),
+        ("{}", "is no document of ncclprobe (it names no schema); name a run directory"),
         ('{"schema": "ncclprobe.profile/9"}', "holds ncclprobe.profile/9, which does not serve here"),
         ('{"schema": "ncclprobe.scan/1", "hosts": 5}', "is no valid ncclprobe.scan/1"),
     ],
@@ -167,6 +167,6 @@ def test_what_cannot_be_read_is_one_message(
     assert said in text
 
 
-def test_an_unfinished_run_says_how_to_go_on(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status, text = run(capsys, tmp_path)
-    assert (status, "an unfinished run goes on with --resume" in text) == (1, True)
+def test_a_directory_of_something_else_is_told(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, text = run(capsys, tmp_path)
+    assert text == f"Error: {tmp_path} is no run directory: it holds neither document.json nor manifest.json\n"

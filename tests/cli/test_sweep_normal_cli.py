@@ -59,7 +59,7 @@ def test_a_node_that_the_scan_lacks(scan: pathlib.Path) -> None:
 
 
 def test_a_path_without_a_scan(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(RunDirectoryError, match="holds no finished result"):
+    with pytest.raises(RunDirectoryError, match="is no run directory"):
         seen_hardware(options(), tmp_path)
 
 

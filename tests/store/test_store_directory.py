@@ -180,17 +180,26 @@ def test_a_document_is_read_from_a_directory_or_a_file(tmp_path: pathlib.Path) -
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [DOCUMENT, JOURNAL, MANIFEST]
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", '{"version": "1"}', "not json"])
-def test_a_missing_result_is_said(tmp_path: pathlib.Path, content: str | None) -> None:
-    if content is not None:
-        (tmp_path / DOCUMENT).write_text(content)
-    with pytest.raises(RunDirectoryError, match=r"holds no finished result .* an unfinished run goes on with --resume"):
+@pytest.mark.parametrize("content", ["", "[]", '{"version": "1"}', "not json"])
+def test_a_file_of_something_else_is_said(tmp_path: pathlib.Path, content: str) -> None:
+    (tmp_path / DOCUMENT).write_text(content)
+    with pytest.raises(RunDirectoryError, match=r"document\.json is no document of ncclprobe \(.*; name a run dir"):
+        read_document(tmp_path, (ScanDocument,))
+
+
+def test_a_missing_result_is_said(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(RunDirectoryError, match=r"is no run directory: it holds neither document\.json nor manifest"):
+        read_document(tmp_path, (ScanDocument,))
+    (tmp_path / MANIFEST).write_text("{}")
+    with pytest.raises(RunDirectoryError, match=r"holds no finished result; an unfinished run goes on with --resume"):
         read_document(tmp_path, (ScanDocument,))
 
 
 def test_a_document_of_another_command_is_said(tmp_path: pathlib.Path) -> None:
     (tmp_path / "scan.json").write_bytes(msgspec.json.encode(ScanDocument()))
-    with pytest.raises(RunDirectoryError, match=r"holds ncclprobe\.scan/1, which does not serve here"):
+    with pytest.raises(
+        RunDirectoryError, match=r"holds ncclprobe\.scan/1, which does not serve here; it takes ncclpro"
+    ):
         read_document(tmp_path / "scan.json", (EnvDocument,))
 
 
