@@ -51,6 +51,16 @@ def arm_settings(texts: Iterable[str], table: pathlib.Path) -> ArmSettings:
     return ArmSettings(env=env, table=rows)
 
 
+def refuse_nothing(texts: Iterable[str], baseline: ArmSettings, candidate: ArmSettings | None) -> None:
+    """Raise UsageError where a run recommends nothing: hours of trials would compare an arm with itself."""
+    runs = [text for text in texts if not _is_variable(text)]
+    if runs and candidate == baseline:
+        raise UsageError(
+            f"{runs[-1]} recommends nothing to set, so both arms would be the same; name a run with a choice, or"
+            " --candidate NAME=VALUE"
+        )
+
+
 def measured_with(texts: Iterable[str]) -> str:
     """Return the library with which the settings of the last run among them were found, empty where none says."""
     paths = (pathlib.Path(text) for text in texts if not _is_variable(text))

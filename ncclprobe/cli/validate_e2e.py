@@ -17,6 +17,7 @@ from ncclprobe.cli.e2e_arms import (
     expectation_of,
     measured_by,
     measured_with,
+    refuse_nothing,
     split_variants,
     variable_of,
     with_layouts,
@@ -233,6 +234,7 @@ def _options(given: dict[str, Any], path: pathlib.Path) -> E2eOptions:
         raise UsageError("there is nothing to compare; name --candidate NAME=VALUE or --candidate RUN")
     baseline = ArmSettings(env=dict(variable_of(text) for text in given["baseline"]))
     candidate = arm_settings(given["candidate"], path / TABLE_FILE) if given["candidate"] else None
+    refuse_nothing(given["candidate"], baseline, candidate)
     expected = expectation_of(given["candidate"], (baseline, candidate)) if candidate else None
     if candidate and given["workload"] == "command":
         candidate = with_plugin(candidate)

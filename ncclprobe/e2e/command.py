@@ -43,7 +43,7 @@ class CommandWorkload:
         status = ended(self.command, environment, log, timeout_s, started)
         output = log.read_text(encoding="utf-8", errors="replace")
         if status is None:
-            return _failed(f"ended after {timeout_s:.0f} s", output, effective)
+            return _failed(f"ended after {timeout_s:g} s, the --timeout of a trial", output, effective)
         if status != 0:
             return _failed(f"exit status {status}" if status > 0 else f"ended by signal {-status}", output, effective)
         try:

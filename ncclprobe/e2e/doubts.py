@@ -13,6 +13,7 @@ from ncclprobe.e2e.results import alike, checksums
 from ncclprobe.e2e.telemetry_doubts import is_withheld, telemetry_doubts
 from ncclprobe.findings import Finding, error, info, warning
 from ncclprobe.records.e2e import (
+    IDENTICAL_ARMS,
     RESULT_DIFFERS,
     Arm,
     Comparison,
@@ -84,7 +85,7 @@ def _results(document: E2eDocument) -> Iterator[Finding]:
 def _arms(document: E2eDocument, options: E2eOptions) -> Iterator[Finding]:
     if options.baseline in list(options.arms.values())[1:]:
         yield info(
-            "identical-arms",
+            IDENTICAL_ARMS,
             document.workload,
             "Both arms have the same settings: the comparison shows the noise alone.",
             "Name what to compare with --candidate.",
@@ -103,6 +104,7 @@ def _arms(document: E2eDocument, options: E2eOptions) -> Iterator[Finding]:
 def _answer(document: E2eDocument, options: E2eOptions, one: Comparison, standing: Standing) -> Iterator[Finding]:
     subject = document.workload if one.arm == Arm.CANDIDATE else one.arm
     unclear = one.verdict is E2eVerdict.INCONCLUSIVE and not is_withheld(one, document.min_effect)
+    unclear = unclear and options.arms[one.arm] != options.baseline  # which no number of trials tells apart
     same = alike(checksums(document.trials, Arm.BASELINE, one.arm))
     if unclear and same and standing.step in (Stop.BUDGET, Stop.TRIALS, Stop.CLEAR):
         by_budget = standing.step is Stop.BUDGET

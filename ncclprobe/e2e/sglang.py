@@ -201,7 +201,7 @@ class SglangWorkload:
     def _ending(status: str | int | None, timeout_s: float) -> str:
         """Return why a trial failed, empty where it did not."""
         if status is None:
-            return f"ended after {timeout_s:.0f} s"
+            return f"ended after {timeout_s:g} s, the --timeout of a trial"
         if isinstance(status, str):
             return status
         return "" if status == 0 else f"exit status {status}" if status > 0 else f"ended by signal {-status}"

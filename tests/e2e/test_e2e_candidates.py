@@ -172,3 +172,13 @@ def test_a_table_of_another_librarys_algorithms_is_not_handed_to_a_command(tmp_p
 def test_a_plugin_of_ones_own_stays(tmp_path):
     settings = arm_settings((sweep(tmp_path / "sweep.json", {}), "NCCL_TUNER_PLUGIN=/mine.so"), tmp_path / "t.csv")
     assert with_plugin(settings) == settings
+
+
+def test_a_run_that_recommends_nothing_is_no_candidate(tmp_path):
+    kept = sweep(tmp_path / "kept.json", {}, table=(), verdict=Verdict.KEEP_DEFAULTS)
+    started = ["validate-e2e", "--workload", "command", "--metric", "(.)", "--candidate", kept, "--", "true"]
+    result = CliRunner().invoke(group, started, standalone_mode=False)
+    assert str(result.exception) == (
+        f"{kept} recommends nothing to set, so both arms would be the same; name a run with a choice, or --candidate"
+        " NAME=VALUE"
+    )

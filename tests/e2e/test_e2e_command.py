@@ -143,7 +143,7 @@ def test_a_trial_that_hangs_is_ended_with_its_children(tmp_path):
     finally:
         os.chdir(here)
     document = json.loads(result.stdout)
-    assert document["trials"][0]["message"].startswith("ended after 0")
+    assert document["trials"][0]["message"].startswith("ended after 0.3 s, the --timeout of a trial")
     assert result.return_value == 3
     wait_for(lambda: not alive(int((tmp_path / "child").read_text())))
 

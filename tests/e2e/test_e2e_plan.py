@@ -9,6 +9,7 @@ from ncclprobe.e2e.doubts import doubts, trials_needed
 from ncclprobe.e2e.plan import GIVE_UP_AFTER, Slot, Stop, next_step, schedule, standing
 from ncclprobe.e2e.summary import summarised
 from ncclprobe.records.e2e import Arm, ArmSettings, E2eOptions, E2eVerdict, Layout, Trial, TrialStatus
+from ncclprobe.report.text.next_step import next_step as said_next
 
 METRIC = "tok_s"
 
@@ -248,3 +249,13 @@ def test_intervals_of_several_arms_hold_together():
     among = judged(ratios, 10, 0.02, final=True, comparisons=3).ratio
     assert among.low < alone.low
     assert alone.high < among.high
+
+
+def test_more_trials_are_not_advised_for_arms_that_are_the_same():
+    asked = options(candidate=ArmSettings(), trials=4, warmups=0)
+    trials, _ = carried_out(asked, lambda arm, order: 100 + order % 3)
+    document = summarised(asked, METRIC, trials)
+    document = document.with_(findings=tuple(doubts(document, asked, standing(asked, METRIC, trials), 0)))
+    assert document.verdict is E2eVerdict.INCONCLUSIVE
+    assert [finding.code for finding in document.findings] == ["identical-arms"]
+    assert said_next(document) == "Next: name other settings with --candidate: both arms ran with the same."

@@ -12,7 +12,7 @@ from ncclprobe.names import DEFAULT
 from ncclprobe.nodesets import fold
 from ncclprobe.records.base import Document
 from ncclprobe.records.check import EnvCheckDocument
-from ncclprobe.records.e2e import E2eDocument, E2eVerdict, ProxyShape
+from ncclprobe.records.e2e import IDENTICAL_ARMS, E2eDocument, E2eVerdict, ProxyShape
 from ncclprobe.records.inspect import InspectDocument
 from ncclprobe.records.nodes import NodesDocument, NodeStatus
 from ncclprobe.records.profile import ProfileDocument
@@ -47,7 +47,7 @@ def next_step(document: Document, path: str = "") -> str:
 
 def _scan(document: ScanDocument, path: str) -> Step:
     if has_error(document.findings):
-        return "see to the errors above, the hints below each say how; then scan again.", ()
+        return "see to the errors above, the hint below each says how; then scan again.", ()
     if document.env and path:
         return "set these variables in jobs, then measure with them.", (f"ncclprobe env emit {path}", "ncclprobe sweep")
     return "measure whether any setting beats the defaults.", ("ncclprobe sweep",)
@@ -137,6 +137,8 @@ def _e2e(document: E2eDocument, path: str) -> Step:
         return "go on where it stopped, unless it still runs.", (f"ncclprobe validate-e2e --resume {path or 'DIR'}",)
     if has_error(document.findings):
         return "keep the baseline, and see to the errors above.", ()
+    if any(finding.code == IDENTICAL_ARMS for finding in document.findings):
+        return "name other settings with --candidate: both arms ran with the same.", ()
     table = " with a copy of its table; docs/tuner-plugin.md says how" if TABLE in document.candidate else ""
     sentences = {
         E2eVerdict.FASTER: f"set in jobs what the faster arm has, as shown above{table}.",
