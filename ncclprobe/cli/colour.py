@@ -44,7 +44,8 @@ def is_coloured(environment: Mapping[str, str], *, is_terminal: bool) -> bool:
 
 def painted(text: str) -> str:
     """Return the text with its most telling words in colour, where stdout is to have any."""
-    return with_colour(text) if is_coloured(os.environ, is_terminal=sys.stdout.isatty()) else text
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()  # None where it was closed, as some daemons have it
+    return with_colour(text) if is_coloured(os.environ, is_terminal=is_terminal) else text
 
 
 def with_colour(text: str) -> str:

@@ -26,6 +26,7 @@ from ncclprobe.nodesets import expand
 from ncclprobe.records.prediction import Workload
 from ncclprobe.records.sweep import Cell, SweepDocument
 from ncclprobe.report.text.sweep import sweep_text
+from ncclprobe.report.text.verdict import counted
 from ncclprobe.store import (
     Manifest,
     RunDirectory,
@@ -217,7 +218,8 @@ def swept(directory: RunDirectory) -> SweepDocument:
     backend, capabilities, plan = _plan(options)
     beside = f" in {1 + len(envs)} environments" if (envs := environments(options.env)) else ""
     who = f"{capabilities.library}, {capabilities.nranks} ranks"
-    note(f"{who}: {len(plan.cells)} cells at {len(plan.points)} sizes{beside}")
+    counts = f"{counted(len(plan.cells), 'cell')} at {counted(len(plan.points), 'size')}"
+    note(f"{who}: {counts}{beside}")
     race = race_of(plan, options.env, options.search)
     with contextlib.closing(backend):
         run_race(race, backend, directory, LaunchProgress(options.budget_s))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ncclprobe.backends.base import Capabilities
+from ncclprobe.backends.geometry import ITEM_BYTES
 from ncclprobe.errors import UsageError
 from ncclprobe.names import Collective
 from ncclprobe.records.base import Record
@@ -81,6 +82,8 @@ def planned_points(options: SweepOptions, offered: Sequence[Point]) -> tuple[Poi
     known = [point for point in offered if point.dtype == dtype]
     if offered and not known:
         raise UsageError(f"--dtype {dtype}: the backend has {', '.join(dtypes)} alone")
+    if not offered and dtype not in ITEM_BYTES:
+        raise UsageError(f"--dtype {dtype}: there is no such type; choose from {', '.join(ITEM_BYTES)}")
     if options.workload is not None:
         return _workload_points(options, options.workload, dtype)
     if options.sizes is None and known:

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from ncclprobe.cli import main, progress
-from ncclprobe.cli.colour import is_coloured, with_colour
+from ncclprobe.cli.colour import is_coloured, painted, with_colour
 from ncclprobe.findings import error
 from ncclprobe.records.base import Document, Interval
 from ncclprobe.records.e2e import E2eDocument, E2eVerdict
@@ -17,7 +17,10 @@ from ncclprobe.records.nodes import NodesCost, NodesDocument, NodeStatus, NodeVe
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import Choice, Cost, Ratio, SweepDocument, TableRow, Verdict
 from ncclprobe.records.watch import WatchDocument
+from ncclprobe.report.text.findings import findings_text
 from ncclprobe.report.text.next_step import next_step
+from ncclprobe.report.text.scan import scan_text
+from ncclprobe.report.text.verdict import verdict
 
 ROOT = pathlib.Path(__file__).parents[2]
 FABRIC = ROOT / "tests" / "data" / "terminal" / "fabric.toml"
@@ -186,3 +189,33 @@ def test_the_last_sentence_says_what_to_do_next(document: Document, said: str) -
     text = next_step(document, "a run")
     assert said in text
     assert all(len(line) <= 80 for line in text.splitlines() if not line.startswith("  ncclprobe "))
+
+
+# ---- what is said of little
+
+
+def test_a_scan_that_reached_nobody_recommends_nothing() -> None:
+    document = ScanDocument(findings=(BAD,))
+    assert verdict(document) == "No node was scanned."
+    assert scan_text(document).startswith("No node was scanned.\n\nerror port-down (n1)")
+
+
+def test_quoted_output_is_indented_below_its_finding() -> None:
+    said = error("arm-failed", "candidate", "the candidate failed: exit status 1\nfirst\nsecond", "Look.\nAgain.")
+    assert findings_text([said]).splitlines()[1:] == ["  first", "  second", "  Look.", "  Again."]
+
+
+def test_a_report_that_is_quiet_says_the_runs_answers(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, *SWEEP, "--out", tmp_path / "a", "--quiet")
+    _, alone, _ = run(capsys, "report", tmp_path / "a", "--quiet")
+    (tmp_path / "b.json").write_bytes((tmp_path / "a" / "document.json").read_bytes())
+    _, both, _ = run(capsys, "report", tmp_path / "a", tmp_path / "b.json", "--quiet")
+    assert alone.startswith("Change: 23.4 % faster")
+    assert both == f"{tmp_path}/a: {alone}{tmp_path}/b.json: {alone}"
+
+
+def test_a_closed_stdout_has_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    assert painted("Change: all") == "Change: all"

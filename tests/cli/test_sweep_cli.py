@@ -15,12 +15,14 @@ import sys
 import time
 
 import jsonschema
+import msgspec
 import pytest
 
 from ncclprobe.cli import main
 from ncclprobe.cli.schema import document_schema
 from ncclprobe.cli.sweep import command
-from ncclprobe.records.sweep import Status
+from ncclprobe.records.sweep import Status, SweepDocument
+from ncclprobe.report.text.sweep import verdict_sentence
 from ncclprobe.store import RunDirectory
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -274,6 +276,8 @@ def test_a_broken_default_is_an_error_and_no_choice(tmp_path, document, kind):
     found = document("--fabric", fabric(tmp_path, fault), "--seed", 1, status=3)
     assert codes(found) == {"default-broken": "error"}
     assert found["choice"]["verdict"] == "keep-defaults"
+    sentence = verdict_sentence(msgspec.convert(found, SweepDocument))
+    assert sentence.startswith("No answer: the library's own choice does not work, so nothing can be compared with it")
     assert found["launches"] == 1
     assert {c["status"] for c in found["cells"] if c["algo"] == "default"} == {
         "wrong" if kind == "wrong" else "timeout"

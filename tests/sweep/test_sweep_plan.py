@@ -70,6 +70,11 @@ def test_sizes_and_types_that_are_not_there(changes, message):
     assert message in str(caught.value)
 
 
+def test_a_type_that_nobody_has():
+    with pytest.raises(UsageError, match="--dtype float99: there is no such type; choose from float32, float64"):
+        planned_points(options(dtype="float99"), ())
+
+
 # ---- cells
 
 

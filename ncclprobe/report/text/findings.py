@@ -24,11 +24,11 @@ def _wrapped(text: str, indent: str) -> list[str]:
     """Return lines of at most ``WIDTH`` columns; a line of quoted output keeps its own."""
     return [
         part
-        for line in text.splitlines()
+        for number, line in enumerate(text.splitlines())
         for part in textwrap.wrap(
             line,
             WIDTH,
-            initial_indent=indent,
+            initial_indent=indent if number == 0 else indent or "  ",
             subsequent_indent=indent or "  ",
             break_long_words=False,
             break_on_hyphens=False,

@@ -25,7 +25,8 @@ def scan_text(document: ScanDocument, path: str = "") -> str:
         document: The result.
         path: Its run directory; empty for none.
     """
-    parts = [*_hosts(document.hosts), _variables(document), _findings(document.findings)]
+    found = [*_hosts(document.hosts), _variables(document)] if document.hosts else ["No node was scanned."]
+    parts = [*found, _findings(document.findings)]
     where = f"Run directory: {path}" if path else ""
     return "\n\n".join(part for part in (*parts, where) if part)
 

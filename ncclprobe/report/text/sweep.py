@@ -52,6 +52,8 @@ def verdict_sentence(document: SweepDocument) -> str:
     """Return the answer in a sentence."""
     choice = document.choice
     who = f"{document.library}, {document.nranks} ranks"
+    if any(_is_default(cell) and cell.status in (Status.WRONG, Status.TIMEOUT) for cell in document.cells):
+        return f"No answer: the library's own choice does not work, so nothing can be compared with it ({who})."
     if choice.verdict is Verdict.KEEP_DEFAULTS:
         return f"Keep the defaults: no setting beats them clearly at any size ({who})."
     ranges = "one range" if len(choice.table) == 1 else f"{len(choice.table)} ranges"
@@ -89,7 +91,7 @@ def _by_size(document: SweepDocument) -> Iterator[tuple[int, list[CellResult]]]:
 
 
 def _size_row(document: SweepDocument, size: int, cells: list[CellResult]) -> tuple[str, ...]:
-    default = next(cell for cell in cells if cell.algo == DEFAULT and not cell.env)
+    default = next(filter(_is_default, cells))
     numbers, env = environment_numbers(document), chosen_environment(document)
     chosen = next((row for row in document.choice.table if row.min_bytes <= size <= row.max_bytes), None)
     others = [cell for cell in cells if cell.vs_default and cell.status in (Status.OK, Status.ELIMINATED)]
@@ -103,6 +105,10 @@ def _size_row(document: SweepDocument, size: int, cells: list[CellResult]) -> tu
     against = f"{ratio.ratio:.3f} ({ratio.low:.3f}-{ratio.high:.3f})"
     label = _label(best) + (f" [{numbers[environment_key(best.env)]}]" if best.env else "")
     return (*start, label, _time(best), against, _CHANGE if chosen or env else "")
+
+
+def _is_default(cell: CellResult) -> bool:
+    return cell.algo == DEFAULT and not cell.env
 
 
 def _is(cell: CellResult, row: TableRow | None, env: dict[str, str]) -> bool:

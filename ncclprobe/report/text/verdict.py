@@ -31,6 +31,8 @@ def verdict(document: Document) -> str:
 
 def scan_verdict(document: ScanDocument) -> str:
     """Return what was found and what to set."""
+    if not document.hosts:
+        return "No node was scanned."
     hcas, gpus = (sum(len(getattr(host, what)) for host in document.hosts) for what in ("hcas", "gpus"))
     found = f"{counted(len(document.hosts), 'node')}, {counted(hcas, 'HCA')}, {counted(gpus, 'GPU')}"
     names = ", ".join(variable.name for variable in document.env)
@@ -74,6 +76,12 @@ def env_verdict(document: EnvDocument) -> str:
     return f"{counted(len(document.env), 'variable')} to set{rows}."
 
 
+def report_verdict(document: ReportDocument) -> str:
+    """Return the runs' answers, a line each, with their names where there are several."""
+    named = len(document.runs) > 1
+    return "\n".join(f"{run.source}: {run.verdict}" if named else run.verdict for run in document.runs)
+
+
 def counted(number: int, what: str) -> str:
     """Return ``3 nodes``, ``1 node``, ``no node``."""
     return f"{number or 'no'} {what}{'s' if number > 1 else ''}"
@@ -89,7 +97,7 @@ _VERDICTS: dict[type[Document], Callable[[Any], str]] = {
     E2eDocument: e2e_verdict,
     WatchDocument: watch_verdict,
     TuneDocument: lambda document: document.verdict,
-    ReportDocument: lambda document: f"{counted(len(document.runs), 'run')}.",
+    ReportDocument: report_verdict,
 }
 """Type -> what says its answer."""
 
