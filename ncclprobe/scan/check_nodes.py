@@ -177,11 +177,12 @@ def _unlike(nodes: Sequence[Node], code: str, field: Callable[[Hca], str | None]
     for node in nodes:
         for hca in node.host.hcas:
             counted.setdefault(hca.name, Counter()).update(filter(None, [field(hca)]))
+    usual = {name: values.most_common(1)[0][0] for name, values in counted.items() if values}
     for node in nodes:
         for hca in node.host.hcas:
-            value, common = field(hca), counted[hca.name].most_common(1)
-            if value and value != common[0][0]:
-                message = f"{value} where most nodes have {common[0][0]}: {meaning}"
+            value = field(hca)
+            if value and value != usual[hca.name]:
+                message = f"{value} where most nodes have {usual[hca.name]}: {meaning}"
                 hint = "compare with lspci; keep nodes of different hardware or numbering in jobs of their own"
                 yield Remark(node.label, hca.name, Severity.WARNING, code, message, hint)
 
@@ -225,8 +226,8 @@ def _odd_ones(
 ) -> Iterator[Remark]:
     """Yield the nodes whose value is not the most common one."""
     values = Counter(value for node in nodes if (value := value_of(node.host)))
+    usual = next((value for value, _ in values.most_common(1)), None)
     for node in nodes:
         value = value_of(node.host)
-        if value and value != values.most_common(1)[0][0]:
-            message = f"{value} where most nodes have {values.most_common(1)[0][0]}"
-            yield Remark(node.label, "", severity, code, message, hint)
+        if value and value != usual:
+            yield Remark(node.label, "", severity, code, f"{value} where most nodes have {usual}", hint)
