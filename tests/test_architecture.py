@@ -25,11 +25,12 @@ PURE = frozenset({
 PLUGIN = frozenset({"ncclprobe.tuner.build", "ncclprobe.tuner.compiling", "ncclprobe.tuner.live"})
 """The compiled plugin lies with the tuner, and the modules that reach it lie below the backends."""
 BELOW = {
-    "cli": FEATURES | {"backends", "launchers", "store", "processes", "plugin"} | PURE,
+    "cli": FEATURES | {"backends", "cache", "launchers", "store", "processes", "plugin"} | PURE,
     **{feature: frozenset({"backends", "launchers", "store", "processes", "plugin"}) | PURE for feature in FEATURES},
     "backends": frozenset({"launchers", "processes", "store", "plugin"}) | PURE,
-    "plugin": frozenset({"processes"}) | PURE,
+    "plugin": frozenset({"cache", "processes"}) | PURE,
     "launchers": frozenset({"processes"}) | PURE,
+    "cache": PURE,
     "processes": PURE,
     "store": PURE,
     "__main__": frozenset({"cli"}),
@@ -38,7 +39,7 @@ BELOW = {
 """Room -> the rooms that it may import from, beside itself."""
 
 STARRED = frozenset({
-    "processes", "store",
+    "cache", "processes", "store",
     "scan.collect", "scan.fleet", "scan.gpus", "scan.limits", "scan.source", "scan.sysfs",
     "nodes.hosts", "nodes.worker",
     "sweep.published", "sweep.run",

@@ -24,7 +24,13 @@ def test_what_has_no_logarithm_or_inverse_is_not_measured(value):
     assert is_measured(1e-9) and is_measured(1e9)
 
 
-@pytest.mark.parametrize("number", ["18446744073709551616", "-9223372036854775809", "9" * 4000, "1e101", "-1e200"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        "18446744073709551616", "-9223372036854775809", "9" * 4000, "1e101", "-1e200", "1E+101", "0.1e102",
+        "12345678901234567e85", "9" * 101 + ".0",
+    ],
+)  # fmt: skip
 def test_numbers_that_no_program_of_ours_writes_are_refused_wherever_they_stand(number):
     with pytest.raises(msgspec.DecodeError, match="is too large a number"):
         from_json(f'{{"a": [1, {{"b": {number}}}]}}', dict)

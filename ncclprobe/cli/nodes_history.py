@@ -2,34 +2,62 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
+import sys
 from collections.abc import Iterator
 
+from tqdm import tqdm
+
+from ncclprobe.cli.nodes_readings import KeptReadings
+from ncclprobe.cli.verbosity import is_quiet
 from ncclprobe.errors import UsageError
 from ncclprobe.nodes.csv import Results
+from ncclprobe.nodes.design import parse_time
 from ncclprobe.nodes.document import of_results
-from ncclprobe.nodes.history import PastRun, change_findings, changes, current, ordered
-from ncclprobe.nodes.level import level_findings
+from ncclprobe.nodes.history import Newest, PastRun, change_findings, changes
+from ncclprobe.nodes.level import Levels
 from ncclprobe.records.base import Record
 from ncclprobe.records.nodes import GroupValue, NodesDocument
 from ncclprobe.records.sweep import SweepDocument
 from ncclprobe.store import DOCUMENT, MANIFEST, Manifest, read_document, read_journal, read_manifest, stored_options
 
+MEASURING = ("nodes", "sweep")
+"""Commands whose runs say something of nodes."""
+
 
 def changed(path: pathlib.Path, threshold: float) -> NodesDocument:
     """Return the verdicts on every node by its values since it last changed, and when nodes changed.
 
+    Runs are read one by one, and nothing but their readings is held of the older ones.
+
     Raises:
         UsageError: There is no run that measured nodes.
     """
-    runs = ordered(past_run(manifest.parent) for manifest in sorted(path.rglob(MANIFEST)))
+    runs, levels, newest = [], Levels(), Newest()
+    with KeptReadings(path) as kept:
+        for run in _in_order(path):
+            runs.append(dataclasses.replace(run, values=(), readings=kept.of(run)))
+            levels.add(run)
+            newest.add(run)
     if not runs:
         raise UsageError(f"{path} holds no run of nodes, or of sweep on several hosts; name the folder that holds them")
     found = changes(runs, threshold)
-    results = Results(values=current(runs, found), bad_times=(), some_times=False)
+    results = Results(values=newest.values(found), bad_times=(), some_times=False)
     document = of_results(results, f"{len(runs)} runs in {path}", threshold)
-    told = (*change_findings(runs, found), *level_findings(runs, threshold))
+    told = (*change_findings(runs, found), *levels.findings(threshold))
     return document.with_(findings=(*document.findings, *told))
+
+
+def _in_order(folder: pathlib.Path) -> Iterator[PastRun]:
+    """Yield the runs that measured something, in order of time."""
+    when = ((read_manifest(file.parent), file.parent) for file in folder.rglob(MANIFEST))
+    paths = sorted((parse_time(run.created), str(path)) for run, path in when if run.command in MEASURING)
+    quiet = is_quiet() or not sys.stderr.isatty()
+    for _, path in tqdm(paths, unit="run", disable=quiet, leave=False, delay=1):
+        run = past_run(pathlib.Path(path))
+        if run.values:
+            yield run
 
 
 def past_run(path: pathlib.Path) -> PastRun:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import statistics
 from collections import defaultdict
@@ -14,6 +15,7 @@ from ncclprobe.findings import Finding, info, warning
 from ncclprobe.names import Collective
 from ncclprobe.nodes.history import PastRun, change_findings, changes, ordered
 from ncclprobe.nodes.level import LEAST_VALUES, level_findings
+from ncclprobe.nodes.readings import readings
 from ncclprobe.records.nodes import GroupValue
 from ncclprobe.records.sweep import Measurement, Point, Status, SweepDocument, Verdict
 from ncclprobe.records.watch import Check, CheckStatus
@@ -37,6 +39,7 @@ class History:
         good = [check for check in checks if check.status is CheckStatus.DONE][-MOST_RUNS:]
         for check in good:
             self._add(check)
+        self._read = {check.path: self._read[check.path] for check in good}
         runs = ordered(self._read[check.path] for check in good)
         found = changes(runs, self._threshold) if len(runs) > 1 else ()
         return (
@@ -50,9 +53,10 @@ class History:
             return
         path = self._folder / check.path
         try:
-            self._read[check.path], choice = _past(path)
+            run, choice = _past(path)
         except ProbeError:  # someone removed or damaged it; the others still count
-            self._read[check.path], choice = PastRun(time=check.started, source=str(path), values=()), None
+            run, choice = PastRun(time=check.started, source=str(path), values=()), None
+        self._read[check.path] = dataclasses.replace(run, readings=tuple(readings(run.values)))
         if choice is not None:
             self._choices[check.path] = choice
 

@@ -15,16 +15,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from ncclprobe.findings import Finding, info, warning
-from ncclprobe.nodes.design import Floats, Kind, make_design, parse_time
+from ncclprobe.nodes import readings as of_run
+from ncclprobe.nodes.design import MOST_EPOCHS, Floats, parse_time
 from ncclprobe.nodes.evidence import NAMED_FROM, slowdown
-from ncclprobe.nodes.intervals import estimates
-from ncclprobe.nodes.model import fit
 from ncclprobe.records.base import Interval
 from ncclprobe.records.nodes import GroupValue
 from ncclprobe.stats import t_quantile
@@ -32,14 +31,14 @@ from ncclprobe.stats import t_quantile
 ALPHA = 0.01
 """In a fleet in which nothing changed a change is found in at most 1 % of histories."""
 
-LEAST_VALUES = 3
-"""A run says something of a node from so many values on."""
-
 TIME_RATIO = 3.84 / 2
 """Log-likelihood that the time of a change may lose: chi-squared's 95 % quantile at one degree of freedom, halved."""
 
 LEAST_SPREAD = 0.003
 """Spread of a healthy node from run to run is never taken for less than 0.3 % (docs/performance.md)."""
+
+JUDGED_RUNS, JUDGED_NAMES = MOST_EPOCHS, 1_000_000
+"""The newest runs that nodes are judged by, and the names in their values: levels of more runs are not told apart."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +51,11 @@ class PastRun:
     """Its directory."""
     values: tuple[GroupValue, ...]
     """In order of time."""
+    readings: tuple[of_run.Reading, ...] | None = None
+    """What the values say of each node; None where that is still to be found."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Reading:
     """What one run says of one node."""
 
@@ -103,11 +104,12 @@ def changes(runs: Sequence[PastRun], threshold: float) -> tuple[Change, ...]:
     """Return when nodes changed, in order of time.
 
     Args:
-        runs: In order of time.
+        runs: In order of time; the values of one that has its readings are not needed.
         threshold: The smallest slowdown of interest; smaller changes are left out as smaller slowdowns are.
     """
-    units = sorted({value.unit for run in runs for value in run.values}, key=str)
-    found = [change for unit in units for change in _of_unit(runs, unit, threshold, len(units))]
+    of_units = _series(runs)
+    units = sorted(of_units, key=str)
+    found = [change for unit in units for change in _of_unit(of_units[unit], unit, threshold, len(units))]
     return tuple(sorted(_one_a_node(found), key=lambda change: (change.run, change.node)))
 
 
@@ -148,29 +150,52 @@ def _runs(number: int) -> str:
     return f"{number} run" if number == 1 else f"{number} runs"
 
 
-def current(runs: Sequence[PastRun], found: Iterable[Change]) -> tuple[GroupValue, ...]:
-    """Return the values since the last change of each of their nodes, with times in place of rounds.
+class Newest:
+    """Holds the values of the newest runs, and no more of them than nodes can be judged by."""
 
-    Args:
-        runs: In order of time.
-        found: What changed in them.
-    """
-    since: dict[str, int] = defaultdict(int)
-    for change in found:
-        since[change.node] = max(since[change.node], change.run)
-    return tuple(
-        value.with_(round=None, time=f"{parse_time(run.time) + (value.round or 0) / 1000:.3f}")
-        for number, run in enumerate(runs)
-        for value in run.values
-        if all(since[node] <= number for node in value.nodes)
-    )
+    def __init__(self) -> None:
+        self._runs: deque[PastRun] = deque()
+        self._names, self._first = 0, 0
+
+    def add(self, run: PastRun) -> None:
+        """Take the next run, and let go of the oldest ones."""
+        self._runs.append(run)
+        self._names += _names(run)
+        while len(self._runs) > JUDGED_RUNS or (len(self._runs) > 1 and self._names > JUDGED_NAMES):
+            self._names -= _names(self._runs.popleft())
+            self._first += 1
+
+    def values(self, found: Iterable[Change]) -> tuple[GroupValue, ...]:
+        """Return the values since the last change of each of their nodes, with times in place of rounds.
+
+        Args:
+            found: What changed in all the runs that were added.
+        """
+        since: dict[str, int] = defaultdict(int)
+        for change in found:
+            since[change.node] = max(since[change.node], change.run)
+        return tuple(
+            value.with_(round=None, time=f"{parse_time(run.time) + (value.round or 0) / 1000:.3f}")
+            for number, run in enumerate(self._runs, self._first)
+            for value in run.values
+            if all(since[node] <= number for node in value.nodes)
+        )
 
 
-def _of_unit(runs: Sequence[PastRun], unit: str | None, threshold: float, units: int) -> Iterator[Change]:
-    series: dict[str, list[Reading]] = defaultdict(list)
+def _names(run: PastRun) -> int:
+    return sum(len(value.nodes) for value in run.values)
+
+
+def _series(runs: Iterable[PastRun]) -> dict[str | None, dict[str, list[Reading]]]:
+    """Return each node's readings of a unit in order of time."""
+    of_units: dict[str | None, dict[str, list[Reading]]] = defaultdict(lambda: defaultdict(list))
     for number, run in enumerate(runs):
-        for node, reading in readings(number, [value for value in run.values if value.unit == unit]):
-            series[node].append(reading)
+        for node, unit, effect, deviation, df in of_run.readings(run.values) if run.readings is None else run.readings:
+            of_units[unit][node].append(Reading(number, effect, deviation, df))
+    return of_units
+
+
+def _of_unit(series: dict[str, list[Reading]], unit: str | None, threshold: float, units: int) -> Iterator[Change]:
     spread = _spread(series.values())
     splits = sum(len(readings) - 1 for readings in series.values())
     if splits:
@@ -180,21 +205,6 @@ def _of_unit(runs: Sequence[PastRun], unit: str | None, threshold: float, units:
         for node, whole in series.items():
             for left, right, near in _segments(whole, spread, needed, least):
                 yield _change(node, unit, (left, right), near, spread, needed)
-
-
-def readings(run: int, values: Sequence[GroupValue]) -> Iterator[tuple[str, Reading]]:
-    """Yield what one run's values of one unit say of each node."""
-    if sum(value.status == "ok" for value in values) < LEAST_VALUES:
-        return
-    found = fit(make_design(values, sorted({node for value in values for node in value.nodes})))
-    nodes = np.flatnonzero(found.design.kind_C == Kind.NODE)
-    effects, _ = estimates(found, nodes)
-    for node, effect in zip(nodes.tolist(), effects.tolist(), strict=True):
-        here = found.design.places(node)
-        spread = found.spread_P[here][found.limit_P[here] > effect]
-        if len(spread) >= LEAST_VALUES:
-            deviation = float(1 / math.sqrt(np.sum(spread**-2)))
-            yield found.design.components[node].names[0], Reading(run, effect, deviation, found.state.df)
 
 
 def _spread(series: Iterable[Sequence[Reading]]) -> float:

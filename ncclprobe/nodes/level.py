@@ -10,10 +10,10 @@ Source: Welch, Biometrika 34 (1947) 28 (two means of unequal variance); Student'
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from ncclprobe.nodes.evidence import slowdown
 from ncclprobe.nodes.history import PastRun
 from ncclprobe.nodes.sentences import percent
 from ncclprobe.records.base import Interval
-from ncclprobe.records.nodes import GroupValue
 from ncclprobe.stats import t_quantile
 
 ALPHA = 0.01
@@ -41,25 +40,72 @@ MEDIAN_EFFICIENCY = 0.37
 """Of the median absolute deviation as a measure of spread, beside the standard deviation. Source: Huber & Ronchetti,
 Robust Statistics (2009), section 5.1"""
 
-Key = tuple[str, ...]
+Groups = dict[tuple[str, ...], list[float]]
+"""The logarithms of each group's values in a run."""
 
 
-def level_findings(runs: Sequence[PastRun], threshold: float) -> Iterator[Finding]:
+class Step(NamedTuple):
+    """How much faster a run was than the one before it."""
+
+    time: str
+    """When the later one began."""
+    effect: float
+    """Logarithm of the ratio."""
+    error: float
+    """Its standard error."""
+    df: float
+    """Degrees of freedom of that."""
+
+    def interval(self, alpha: float) -> Interval:
+        """Return how much slower the later run was; the truth lies outside with probability ``alpha``."""
+        half = float(t_quantile(1 - alpha / 2, self.df)) * self.error
+        return slowdown(self.effect, self.effect - half, self.effect + half)
+
+
+class Levels:
+    """Compares each run with the one before it, and holds no more of a run than the next one needs."""
+
+    def __init__(self) -> None:
+        self._runs = 0
+        self._before: dict[str | None, Groups] = {}
+        self._steps: dict[str | None, list[Step]] = {}
+
+    def add(self, run: PastRun) -> None:
+        """Take the next run in order of time; its values are rates."""
+        after = _groups(run)
+        for unit in {value.unit for value in run.values}:
+            known = self._steps.setdefault(unit, [])
+            if unit in self._before and unit in after:
+                known.extend(_step(run.time, self._before[unit], after[unit]))
+        self._before = after
+        self._runs += 1
+
+    def findings(self, threshold: float) -> Iterator[Finding]:
+        """Yield where all that neighbouring runs have in common became slower or faster, by more than the threshold.
+
+        Args:
+            threshold: The smallest change of interest, as a share.
+        """
+        share = ALPHA / max(1, len(self._steps) * (self._runs - 1))
+        for unit in sorted(self._steps, key=str):
+            known = [(step.time, step.interval(share)) for step in self._steps[unit]]
+            least = max(threshold, _usual([change.estimate for _, change in known]))
+            for time, change in known:
+                if max(-change.high, change.low) >= least:
+                    yield _finding(change, time, unit)
+
+
+def level_findings(runs: Iterable[PastRun], threshold: float) -> Iterator[Finding]:
     """Yield where all that two neighbouring runs have in common became slower or faster, by more than the threshold.
 
     Args:
         runs: In order of time; values are rates.
         threshold: The smallest change of interest, as a share.
     """
-    units = sorted({value.unit for run in runs for value in run.values}, key=str)
-    share = ALPHA / max(1, len(units) * (len(runs) - 1))
-    for unit in units:
-        steps = [(after, _between(before, after, unit, share)) for before, after in itertools.pairwise(runs)]
-        known = [(after, change) for after, change in steps if change is not None]
-        least = max(threshold, _usual([change.estimate for _, change in known]))
-        for after, change in known:
-            if max(-change.high, change.low) >= least:
-                yield _finding(change, after, unit)
+    levels = Levels()
+    for run in runs:
+        levels.add(run)
+    yield from levels.findings(threshold)
 
 
 def _usual(changes: Sequence[float]) -> float:
@@ -71,36 +117,28 @@ def _usual(changes: Sequence[float]) -> float:
     return spread * float(t_quantile(1 - ALPHA / 2 / number, number * MEDIAN_EFFICIENCY))
 
 
-def _between(before: PastRun, after: PastRun, unit: str | None, alpha: float) -> Interval | None:
-    old, new = _groups(before, unit), _groups(after, unit)
-    return _change([(old[key], new[key]) for key in sorted(old.keys() & new.keys())], alpha)
-
-
-def _groups(run: PastRun, unit: str | None) -> dict[Key, list[float]]:
-    """Return the logarithms of each group's values in a run."""
-    found: dict[Key, list[float]] = defaultdict(list)
+def _groups(run: PastRun) -> dict[str | None, Groups]:
+    """Return each unit's groups in a run."""
+    found: dict[str | None, Groups] = defaultdict(lambda: defaultdict(list))
     for value in run.values:
-        if value.unit == unit and value.status == "ok" and value.value:
-            found[_key(value)].append(math.log(value.value))
+        if value.status == "ok" and value.value:
+            found[value.unit][*sorted(value.nodes), value.rail or ""].append(math.log(value.value))
     return found
 
 
-def _key(value: GroupValue) -> Key:
-    return (*sorted(value.nodes), value.rail or "")
-
-
-def _change(pairs: Sequence[tuple[list[float], list[float]]], alpha: float) -> Interval | None:
-    """Return how much slower the later values are, None where there are too few."""
+def _step(time: str, before: Groups, after: Groups) -> Iterator[Step]:
+    """Yield how much faster the later values are, nothing where too few groups or values are common."""
+    pairs = [(before[key], after[key]) for key in sorted(before.keys() & after.keys())]
     if len(pairs) >= SEVERAL:
         difference_G = np.array([np.median(new) - np.median(old) for old, new in pairs])
-        error, df = float(np.std(difference_G, ddof=1)) / math.sqrt(len(pairs)), float(len(pairs) - 1)
-        return _interval(float(np.mean(difference_G)), error, df, alpha)
+        error = float(np.std(difference_G, ddof=1)) / math.sqrt(len(pairs))
+        yield Step(time, float(np.mean(difference_G)), error, float(len(pairs) - 1))
+        return
     enough = [(np.array(old), np.array(new)) for old, new in pairs if min(len(old), len(new)) >= LEAST_VALUES]
-    if not enough:
-        return None
-    parts = [_welch(old, new) for old, new in enough]
-    variance = sum(v for _, v, _ in parts) / len(parts) ** 2
-    return _interval(sum(d for d, *_ in parts) / len(parts), math.sqrt(variance), min(df for *_, df in parts), alpha)
+    if enough:
+        parts = [_welch(old, new) for old, new in enough]
+        variance = sum(v for _, v, _ in parts) / len(parts) ** 2
+        yield Step(time, sum(d for d, *_ in parts) / len(parts), math.sqrt(variance), min(df for *_, df in parts))
 
 
 def _welch(old: Floats, new: Floats) -> tuple[float, float, float]:
@@ -110,19 +148,14 @@ def _welch(old: Floats, new: Floats) -> tuple[float, float, float]:
     return float(np.mean(new) - np.mean(old)), a + b, df
 
 
-def _interval(effect: float, error: float, df: float, alpha: float) -> Interval:
-    half = float(t_quantile(1 - alpha / 2, df)) * error
-    return slowdown(effect, effect - half, effect + half)
-
-
-def _finding(change: Interval, after: PastRun, unit: str | None) -> Finding:
+def _finding(change: Interval, time: str, unit: str | None) -> Finding:
     slower = change.estimate > 0
     low, high = sorted((abs(change.low), abs(change.high)))
     how = f"{percent(abs(change.estimate))} {'slower' if slower else 'faster'} ({percent(low)} to {percent(high)})"
     what = f"what this run and the one before both measured became {how}" + (f" ({unit})" if unit else "")
     return (warning if slower else info)(
         "level-changed",
-        after.time,
+        time,
         f"{what}; no node stands out by what all have in common",
         "see what changed for all: load, settings, drivers; a node's own checks in that run may name one",
     )

@@ -1,8 +1,8 @@
 """The tuner plugin's library: from the wheel, from the cache, or compiled now.
 
-The cache is ``ncclprobe`` in $XDG_CACHE_HOME or ~/.cache, the user's alone. A library is found there by a digest of
-its sources, the compiler and the C library, so that a changed source or another machine on the same home directory
-gets one of its own. Ranks that build at the same time end up with one and the same file.
+A library is found in the cache by a digest of its sources, the compiler and the C library, so that a changed source or
+another machine on the same home directory gets one of its own. Ranks that build at the same time end up with one and
+the same file.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import platform
 import shlex
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from ncclprobe import processes
+from ncclprobe.cache import cache_directory, trusted
 from ncclprobe.errors import MissingDependencyError, UsageError
 from ncclprobe.tuner.compiling import COMPILERS, LIBRARY, SOURCES, compilation
 
@@ -46,13 +47,13 @@ def plugin_path(environment: Mapping[str, str] | None = None) -> pathlib.Path:
 
 def _cached(environment: Mapping[str, str]) -> pathlib.Path:
     compiler = _compiler(environment)
-    directory = _cache(environment)
+    directory = cache_directory(environment)
     path = directory / f"tuner-{_digest(compiler)}.so"
     if not path.exists():
         with _scratch(directory) as scratch:
             _compile(compiler, scratch / LIBRARY)
             _keep(scratch / LIBRARY, path)
-    _trusted(path, stat.S_ISREG)
+    trusted(path, stat.S_ISREG)
     return path
 
 
@@ -86,32 +87,6 @@ def _c_library() -> str:
         return os.confstr("CS_GNU_LIBC_VERSION") or ""
     except (ValueError, OSError):
         return ""
-
-
-def _cache(environment: Mapping[str, str]) -> pathlib.Path:
-    """Return the cache directory, made where it is absent and refused where others could write to it."""
-    base = pathlib.Path(environment.get("XDG_CACHE_HOME", ""))
-    if not base.is_absolute():  # the XDG specification ignores a relative one
-        base = pathlib.Path(environment.get("HOME") or pathlib.Path.home()) / ".cache"
-    directory = base / "ncclprobe"
-    try:
-        base.mkdir(parents=True, exist_ok=True)
-        directory.mkdir(mode=0o700, exist_ok=True)
-    except OSError as problem:
-        raise UsageError(f"cannot make the cache {directory}: {problem.strerror}; set XDG_CACHE_HOME") from problem
-    _trusted(directory, stat.S_ISDIR)
-    return directory
-
-
-def _trusted(path: pathlib.Path, is_kind: Callable[[int], bool]) -> None:
-    """Refuse what others own or could have changed: its code runs in the user's jobs."""
-    status = path.lstat()
-    ours = status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    if not (ours and is_kind(status.st_mode)):
-        raise UsageError(
-            f"{path} is a link, belongs to someone else or can be written by others, so no library is loaded from "
-            "there; remove it, or set XDG_CACHE_HOME"
-        )
 
 
 @contextlib.contextmanager

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from ncclprobe.findings import Severity
-from ncclprobe.nodes.history import Change, PastRun, change_findings, changes, current, ordered, readings
+from ncclprobe.nodes.history import JUDGED_RUNS, Change, Newest, PastRun, change_findings, changes, ordered
+from ncclprobe.nodes.readings import digest, readings
 from ncclprobe.records.nodes import GroupValue
 
 NODES = tuple(f"dgx{i:03d}" for i in range(1, 9))
@@ -87,7 +88,10 @@ def test_changes_below_the_threshold_are_left_out():
 
 def test_the_current_values_are_those_since_the_last_change():
     runs = past([{}] * 5 + [{"dgx003": 0.85}] * 4)
-    values = current(runs, changes(runs, 0.05))
+    newest = Newest()
+    for run in runs:
+        newest.add(run)
+    values = newest.values(changes(runs, 0.05))
     assert sum("dgx003" in value.nodes for value in values) == 6 * 4
     assert len(values) == 9 * 24 - 5 * 6
     assert all(value.round is None and value.time is not None for value in values)
@@ -100,8 +104,34 @@ def test_runs_are_ordered_by_their_time_and_empty_ones_left_out():
 
 def test_a_run_with_too_few_values_says_nothing():
     runs = past([{}])
-    assert list(readings(0, runs[0].values[:2])) == []
-    assert [name for name, _ in readings(0, runs[0].values)] == list(NODES)
+    assert list(readings(runs[0].values[:2])) == []
+    assert [reading.node for reading in readings(runs[0].values)] == list(NODES)
+
+
+def test_readings_of_a_run_stand_for_its_values():
+    runs = past([{}] * 5 + [{"dgx003": 0.85}] * 4)
+    read = [dataclasses.replace(run, values=(), readings=tuple(readings(run.values))) for run in runs]
+    assert changes(read, 0.05) == changes(runs, 0.05) != ()
+
+
+def test_only_the_newest_runs_are_held_and_a_change_among_the_others_is_long_ago():
+    (run,) = past([{}])
+    newest, (change,) = Newest(), changes(past([{}] * 5 + [{"dgx003": 0.85}] * 4), 0.05)
+    for _ in range(JUDGED_RUNS + 10):
+        newest.add(run)
+    assert len(newest.values([change])) == JUDGED_RUNS * len(run.values)
+    late = dataclasses.replace(change, run=JUDGED_RUNS + 9)
+    assert sum("dgx003" in value.nodes for value in newest.values([late])) == 6
+
+
+@pytest.mark.parametrize(
+    "other", [{"value": 1.0}, {"nodes": ("a", "b")}, {"unit": "s"}, {"rail": "r"}, {"round": 9}, {"status": "failed"}]
+)
+def test_a_digest_tells_values_apart_by_all_that_readings_follow_from(other):
+    values = past([{}])[0].values
+    assert digest(values) == digest(tuple(value.with_(samples=(1.0,), seconds=2.0) for value in values))
+    assert digest(values) != digest((*values[:-1], values[-1].with_(**other)))
+    assert digest(values) != digest((*values[1:], values[0]))
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -1,14 +1,19 @@
+import ast
 import json
 import math
 import pathlib
+import sys
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from ncclprobe.cli import nodes_readings
 from ncclprobe.cli.nodes import command
 from ncclprobe.cli.nodes_history import past_run
 from ncclprobe.errors import UsageError
+from ncclprobe.nodes.readings import readings
 from ncclprobe.records.nodes import GroupValue
 from ncclprobe.store import Manifest, RunDirectory
 
@@ -28,6 +33,14 @@ def written(folder, days, slow_from, *, slow=0.8):
                     speed = slow if day >= slow_from and "dgx003" in (a, b) else 1.0
                     value = 40 * speed * math.exp(0.01 * rng.standard_normal())
                     directory.append(GroupValue(nodes=(a, b), value=value, unit="GB/s", round=round_), "group-value")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Return the cache directory of a test, not made yet."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder / "ncclprobe"
 
 
 def invoke(*tokens):
@@ -88,3 +101,105 @@ def test_a_folder_without_runs_is_refused(tmp_path):
 def test_history_contradicts_other_ways(tmp_path, others):
     with pytest.raises(UsageError):
         raise invoke("--history", str(tmp_path), *others).exception
+
+
+# ---- readings that are kept
+
+
+def fits(monkeypatch):
+    """Return a list to which the number of a run's values is added whenever its readings are looked for."""
+    looked = []
+    monkeypatch.setattr(nodes_readings, "readings", lambda values: looked.append(len(values)) or readings(values))
+    return looked
+
+
+def look(folder):
+    """Return what a history says, without the time at which it was asked."""
+    return {name: value for name, value in answer("--history", str(folder))[1].items() if name != "created"}
+
+
+def test_a_second_look_finds_the_same_and_works_out_new_runs_alone(tmp_path, cache, monkeypatch):
+    written(tmp_path / "runs", days=6, slow_from=4)
+    looked = fits(monkeypatch)
+    first = look(tmp_path / "runs")
+    assert look(tmp_path / "runs") == first
+    assert looked == [24] * 6
+    (kept,) = cache.iterdir()
+    assert len(kept.read_text().splitlines()) == 7
+    (tmp_path / "runs/day1/journal.jsonl").write_text((tmp_path / "runs/day2/journal.jsonl").read_text())
+    (tmp_path / "runs/day3/manifest.json").unlink()
+    look(tmp_path / "runs")
+    assert looked == [24] * 6, "a run with another's values has its readings; one that is gone needs none"
+    assert len(kept.read_text().splitlines()) == 5
+    last = tmp_path / "runs/day6/journal.jsonl"
+    last.write_text("".join(last.read_text().splitlines(keepends=True)[:-1]))
+    look(tmp_path / "runs")
+    assert looked == [*[24] * 6, 23]
+
+
+def test_readings_of_another_model_or_damaged_ones_are_found_anew(tmp_path, cache, monkeypatch):
+    written(tmp_path / "runs", days=3, slow_from=9)
+    looked, first = fits(monkeypatch), look(tmp_path / "runs")
+    (kept,) = cache.iterdir()
+    model, *lines = kept.read_text().splitlines()
+    for text in (
+        "\n".join(["0" * 64, *lines]),
+        "\n".join([model, *(line[:-9] for line in lines)]),
+        "\n".join([model, *(f"{line[:64]} {{}}" for line in lines)]),
+        "",
+        "\udcff",
+    ):
+        kept.write_bytes(text.encode("utf-8", "surrogateescape"))
+        assert look(tmp_path / "runs") == first
+    assert looked == [24] * 18
+    assert kept.read_text().splitlines() == [model, *lines]
+
+
+def test_readings_that_others_could_have_written_are_not_used(tmp_path, cache, monkeypatch):
+    written(tmp_path / "runs", days=3, slow_from=9)
+    looked, first = fits(monkeypatch), look(tmp_path / "runs")
+    cache.chmod(0o777)
+    assert look(tmp_path / "runs") == first
+    cache.chmod(0o700)
+    next(cache.iterdir()).chmod(0o666)
+    assert look(tmp_path / "runs") == first
+    assert looked == [24] * 9
+
+
+def test_without_a_cache_the_answer_is_the_same(tmp_path, monkeypatch):
+    written(tmp_path / "runs", days=3, slow_from=9)
+    first = look(tmp_path / "runs")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/nowhere")
+    assert look(tmp_path / "runs") == first
+
+
+def test_a_look_that_is_interrupted_keeps_what_it_has_found(tmp_path, cache, monkeypatch):
+    written(tmp_path / "runs", days=3, slow_from=9)
+    looked = []
+
+    def interrupted(values):
+        looked.append(len(values))
+        if len(looked) == 3:
+            raise KeyboardInterrupt
+        return readings(values)
+
+    monkeypatch.setattr(nodes_readings, "readings", interrupted)
+    assert isinstance(invoke("--history", str(tmp_path / "runs")).exception, click.exceptions.Abort | KeyboardInterrupt)
+    assert len(next(cache.iterdir()).read_text().splitlines()) == 3
+    look(tmp_path / "runs")
+    assert looked == [24] * 4
+
+
+def test_readings_are_kept_under_all_modules_that_they_follow_from():
+    known, left = set(), ["ncclprobe.nodes.readings"]
+    while left:
+        name = left.pop()
+        known.add(name)
+        tree = ast.parse(pathlib.Path(sys.modules[name].__file__).read_text())
+        named = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        left += [
+            module
+            for module in named - known
+            if module.startswith("ncclprobe.") and not module.startswith("ncclprobe.records")
+        ]
+    assert known == set(nodes_readings.MODEL)
