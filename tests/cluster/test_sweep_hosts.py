@@ -122,7 +122,16 @@ def test_a_cut_host_ends_a_sweep_that_names_it_and_goes_on_once_it_is_healed(
 
 
 @pytest.mark.slurm
-@pytest.mark.parametrize(("launcher", "before"), [("mpirun", ()), ("srun", (*SALLOC, *STEP))])
+@pytest.mark.parametrize(
+    ("launcher", "before"),
+    [
+        ("mpirun", ()),
+        pytest.param(
+            "srun", (*SALLOC, *STEP),
+            marks=pytest.mark.slow,  # the way is mpirun's; tests/launchers shows that an allocation's hosts are asked
+        ),
+    ],
+)  # fmt: skip
 def test_a_rank_that_is_stopped_on_another_host_is_named_and_no_cell_is_blamed(
     slurm_cluster: Cluster, launcher: str, before: tuple[str, ...]
 ) -> None:
