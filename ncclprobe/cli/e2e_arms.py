@@ -61,6 +61,16 @@ def refuse_nothing(texts: Iterable[str], baseline: ArmSettings, candidate: ArmSe
         )
 
 
+def refuse_foreign_table(candidate: ArmSettings) -> None:
+    """Raise UsageError where a table chooses NCCL's protocols: the proxy would run MPI's algorithms of like names."""
+    foreign = next((row for row in candidate.table if row.proto != DEFAULT or row.nchannels is not None), None)
+    if foreign:
+        raise UsageError(
+            f"the candidate's table is for NCCL ({foreign.algo}, {foreign.proto}), and the workload `proxy` runs on"
+            " MPI; use --workload sglang or command"
+        )
+
+
 def measured_with(texts: Iterable[str]) -> str:
     """Return the library with which the settings of the last run among them were found, empty where none says."""
     paths = (pathlib.Path(text) for text in texts if not _is_variable(text))

@@ -38,6 +38,11 @@ FILES = {
     Form.TUNER: "tuner.csv",
 }
 """What is emitted -> its file in the folder ``env``."""
+WITHOUT_WORKLOAD = {
+    "sim": "a simulated fabric runs no workload",
+    "nccl": "the proxy runs on processors over MPI and says nothing of NCCL; validate-e2e --workload sglang does",
+}
+"""Backend -> why no workload follows its sweep."""
 TRIALS = 20
 """An arm, at most; the budget usually ends the comparison."""
 TRIAL_TIMEOUT_S = 60.0
@@ -123,8 +128,8 @@ def emit(settings: Settings, directory: RunDirectory) -> EnvDocument:
 
 def validate(course: Course, path: pathlib.Path) -> Document | Skipped:
     """Compare the choice with the defaults by the proxy workload; an interrupted comparison goes on."""
-    if course.options.backend == "sim":
-        return Skipped("a simulated fabric runs no workload")
+    if course.options.backend in WITHOUT_WORKLOAD:
+        return Skipped(WITHOUT_WORKLOAD[course.options.backend])
     path = path.absolute()
     if (path / MANIFEST).exists():
         directory = RunDirectory.resume(path, StageName.VALIDATE)

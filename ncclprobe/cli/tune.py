@@ -49,7 +49,7 @@ WITH_RESUME = ("resume", "as_json")
     "--budget",
     type=Number(0, min_open=True),
     metavar="SECONDS",
-    help=f"Of all measuring; {SWEEP_SHARE:.0%} go to the sweep, the rest to the workload"
+    help=f"Of all measuring; with a workload {SWEEP_SHARE:.0%} go to the sweep, the rest to it"
     f"  [default: {BUDGET_S:g}; none for sim]",
 )
 @click.option("--resume", type=click.Path(path_type=pathlib.Path), metavar="DIR", help="Go on with this run.")
@@ -114,12 +114,19 @@ def tune_options(
         fabric=str(fabric.absolute()) if fabric else None,
         nranks=_uncrowded_ranks() if name == "mpi" and nranks is None else nranks,
         sizes=sizes,
-        sweep_budget_s=budget if name == "sim" else SWEEP_SHARE * (budget or BUDGET_S),
+        sweep_budget_s=sweep_budget_s(name, budget),
         e2e_budget_s=(1 - SWEEP_SHARE) * (budget or BUDGET_S),
         seed=drawn_seed(seed),
     )
     make_backend(name, BackendOptions(nranks=options.nranks, fabric=fabric, seed=options.seed))
     return options
+
+
+def sweep_budget_s(backend: str, budget_s: float | None) -> float | None:
+    """Return what of the budget is the sweep's: all of it where no workload follows; None for no limit."""
+    if backend == "sim":
+        return budget_s
+    return (1 if backend in stages.WITHOUT_WORKLOAD else SWEEP_SHARE) * (budget_s or BUDGET_S)
 
 
 def _uncrowded_ranks() -> int:
@@ -211,7 +218,8 @@ def _plan(options: TuneOptions) -> str:
     if options.backend == "sim":
         return f"Simulated fabric {options.fabric}"
     sweep, workload = format_seconds(options.sweep_budget_s or 0), format_seconds(options.e2e_budget_s)
-    return f"Backend {options.backend}; at most {sweep} of sweeping and {workload} of trials of the workload"
+    trials = "" if options.backend in stages.WITHOUT_WORKLOAD else f" and {workload} of trials of the workload"
+    return f"Backend {options.backend}; at most {sweep} of sweeping{trials}"
 
 
 def _skipped(course: Course) -> str:

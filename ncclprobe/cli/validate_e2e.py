@@ -17,6 +17,7 @@ from ncclprobe.cli.e2e_arms import (
     expectation_of,
     measured_by,
     measured_with,
+    refuse_foreign_table,
     refuse_nothing,
     split_variants,
     variable_of,
@@ -238,6 +239,8 @@ def _options(given: dict[str, Any], path: pathlib.Path) -> E2eOptions:
     expected = expectation_of(given["candidate"], (baseline, candidate)) if candidate else None
     if candidate and given["workload"] == "command":
         candidate = with_plugin(candidate)
+    if candidate and given["workload"] == "proxy":
+        refuse_foreign_table(candidate)
     further: dict[str, ArmSettings] = {}
     hosts = expand(given["hosts"]) if given["hosts"] else ()
     if is_sglang:

@@ -10,12 +10,13 @@ import pytest
 from ncclprobe.cli import main, progress
 from ncclprobe.cli.colour import is_coloured, painted, with_colour
 from ncclprobe.findings import error
-from ncclprobe.records.base import Document, Interval
+from ncclprobe.records.base import Document, EnvVariable, Interval
 from ncclprobe.records.e2e import E2eDocument, E2eVerdict
-from ncclprobe.records.inspect import InspectDocument
+from ncclprobe.records.inspect import InspectDocument, TunerRow
 from ncclprobe.records.nodes import NodesCost, NodesDocument, NodeStatus, NodeVerdict
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import Choice, Cost, Ratio, SweepDocument, TableRow, Verdict
+from ncclprobe.records.tune import TuneDocument
 from ncclprobe.records.watch import WatchDocument
 from ncclprobe.report.text.findings import findings_text
 from ncclprobe.report.text.next_step import next_step
@@ -219,3 +220,17 @@ def test_a_report_that_is_quiet_says_the_runs_answers(
 def test_a_closed_stdout_has_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", None)
     assert painted("Change: all") == "Change: all"
+
+
+def test_a_change_on_gpus_is_next_tried_by_sglang() -> None:
+    row = TunerRow(collective="all_reduce", min_bytes=1, max_bytes=2, algo="Ring", proto="LL", nnodes=1, nranks=8)
+    document = TuneDocument(
+        verdict="Change.", choice=Verdict.CHANGE, backend="nccl", stages=(), env=(), table=(row,), seed=1
+    )
+    assert next_step(document, "run").splitlines()[2:] == [
+        "  ncclprobe env check run",
+        "  ncclprobe validate-e2e --workload sglang --tp 8 --candidate run",
+        "  ls run/env",
+    ]
+    alone = document.with_(table=(), env=(EnvVariable(name="NCCL_ALGO", value="Ring", reason="measured"),))
+    assert next_step(alone, "run").splitlines()[-1] == "  ls run/env"

@@ -10,12 +10,13 @@ import jsonschema
 import pytest
 
 from ncclprobe.cli import main
-from ncclprobe.cli.course import Course
+from ncclprobe.cli.course import Course, Skipped
 from ncclprobe.cli.schema import document_schema
 from ncclprobe.cli.stages import STAGES, manifest
+from ncclprobe.cli.tune import created, sweep_budget_s
 from ncclprobe.records.base import Interval
 from ncclprobe.records.e2e import E2eDocument, E2eVerdict
-from ncclprobe.records.tune import StageName
+from ncclprobe.records.tune import StageName, TuneOptions
 from ncclprobe.store import RunDirectory
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -129,6 +130,25 @@ def test_a_change_that_slows_the_workload_is_withdrawn(
     assert "left out: the workload was slower" in (tmp_path / "run" / "env" / "settings.sh").read_text()
     assert status_of("env", "emit", tmp_path / "run", "--format", "tuner") == 0
     assert "No row: the library chooses at every size." in capsys.readouterr().out
+
+
+def test_on_gpus_no_proxy_judges_what_it_does_not_run(tmp_path: pathlib.Path) -> None:
+    options = TuneOptions(
+        backend="nccl", fabric=None, nranks=2, sizes=None, sweep_budget_s=75.0, e2e_budget_s=30.0, seed=1
+    )
+    with created(options, tmp_path / "run") as directory:
+        outcome = STAGES[StageName.VALIDATE](Course(directory), tmp_path / "run" / "validate-e2e")
+    assert isinstance(outcome, Skipped)
+    assert "says nothing of NCCL; validate-e2e --workload sglang does" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("backend", "budget", "sweeping"), [("sim", None, None), ("nccl", None, 75.0), ("nccl", 10, 10), ("mpi", 10, 6)]
+)
+def test_the_sweep_has_the_budget_that_no_workload_takes(
+    backend: str, budget: float | None, sweeping: float | None
+) -> None:
+    assert sweep_budget_s(backend, budget) == sweeping
 
 
 @pytest.mark.parametrize(

@@ -182,3 +182,13 @@ def test_a_run_that_recommends_nothing_is_no_candidate(tmp_path):
         f"{kept} recommends nothing to set, so both arms would be the same; name a run with a choice, or --candidate"
         " NAME=VALUE"
     )
+
+
+def test_the_proxy_takes_no_table_of_nccls(tmp_path):
+    row = RING.with_(proto="LL128", nchannels=24)
+    found = sweep(tmp_path / "nccl.json", {}, table=(row,))
+    result = CliRunner().invoke(group, ["validate-e2e", "--candidate", found], standalone_mode=False)
+    assert str(result.exception) == (
+        "the candidate's table is for NCCL (Ring, LL128), and the workload `proxy` runs on MPI; use --workload"
+        " sglang or command"
+    )

@@ -179,11 +179,21 @@ def _tune(document: TuneDocument, path: str) -> Step:
     if has_error(document.findings):
         return "see to the errors above before you change a setting.", ()
     if document.env or document.table:
-        real = bool(document.table) and document.backend == "nccl"
-        check = (f"ncclprobe env check {path}",) if real else ()
-        first = "read back that the table comes into force, then load" if real else "load"
-        return f"{first} what the folder env holds in jobs.", (*check, f"ls {path}/env") if path else ()
+        if document.backend == "nccl" and path:
+            return _tuned_gpus(document, path)
+        return "load what the folder env holds in jobs.", (f"ls {path}/env",) if path else ()
     return "set nothing; keep the run to compare a later one with.", (f"ncclprobe report {path}",) if path else ()
+
+
+def _tuned_gpus(document: TuneDocument, path: str) -> Step:
+    """Return how a change on GPUs is read back and tried by a workload, which ``tune`` does not run on these."""
+    load = f"ls {path}/env"
+    ranks = {row.nranks for row in document.table} - {None}
+    if len(ranks) != 1:
+        return "prove the change by validate-e2e --workload sglang, then load what the folder env holds.", (load,)
+    tried = f"ncclprobe validate-e2e --workload sglang --tp {ranks.pop()} --candidate {path}"
+    first = "read back that the table comes into force, prove it by the workload, then load"
+    return f"{first} what the folder env holds in jobs.", (f"ncclprobe env check {path}", tried, load)
 
 
 def _check(document: EnvCheckDocument, path: str) -> Step:
