@@ -70,3 +70,8 @@ class MeasurementTimeout(BackendError):
 
 class RankLostError(MeasurementTimeout):
     """A measurement did not end because a rank is gone or was stopped, not because of what it ran."""
+
+
+def reason(problem: Exception) -> str:
+    """Return why something cannot be read, without the number and the path that Python's own messages repeat."""
+    return (problem.strerror if isinstance(problem, OSError) else None) or str(problem)

@@ -26,7 +26,7 @@ import msgspec
 
 from ncclprobe import __version__
 from ncclprobe.decoding import from_json
-from ncclprobe.errors import ParseError, RunDirectoryError
+from ncclprobe.errors import ParseError, RunDirectoryError, reason
 from ncclprobe.records.base import Document, Record, now
 from ncclprobe.records.normal import Hardware
 from ncclprobe.secrecy import MASK, kept_json
@@ -253,7 +253,9 @@ def read_manifest(path: pathlib.Path) -> Manifest:
     try:
         return from_json((path / MANIFEST).read_bytes(), Manifest)
     except (OSError, msgspec.DecodeError) as problem:
-        raise RunDirectoryError(f"{path} is no run directory: {problem}; name one that holds {MANIFEST}") from problem
+        raise RunDirectoryError(
+            f"{path} is no run directory: {reason(problem)}; name one that holds {MANIFEST}"
+        ) from problem
 
 
 def stored_options(path: pathlib.Path, manifest: Manifest, kind: type[Options]) -> Options:

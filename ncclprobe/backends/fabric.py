@@ -21,7 +21,7 @@ import msgspec
 
 from ncclprobe.bandwidth import busbw_factor
 from ncclprobe.decoding import from_toml
-from ncclprobe.errors import ParseError, UsageError
+from ncclprobe.errors import ParseError, UsageError, reason
 from ncclprobe.names import DEFAULT, Collective
 from ncclprobe.records.base import Record
 from ncclprobe.records.sweep import Cell, Environment, Point
@@ -215,7 +215,7 @@ def _read(path: pathlib.Path) -> str:
             raise UsageError(f"{path} has more than {_MOST_BYTES >> 20} MiB; it describes no fabric")
         return content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
-        raise UsageError(f"cannot read {path}: {problem}") from problem
+        raise UsageError(f"cannot read {path}: {reason(problem)}") from problem
 
 
 def _section(content: dict[str, Any], name: str, source: object) -> dict[str, Any]:

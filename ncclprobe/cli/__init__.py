@@ -54,6 +54,20 @@ class _LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is named first, or say which name is near."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as problem:
+            import difflib  # a misspelt name is rare, and every start would pay for it
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if not near:
+                raise
+            raise click.UsageError(f"{problem.message.rstrip('.')}; is {near[0]!r} meant?", ctx) from problem
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return commands and options that begin so, without importing any command."""
         if incomplete.startswith("-"):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from ncclprobe.cli.reading import whole_file
 from ncclprobe.cli.settings import measured_library, measuring_manifest, run_settings, swept
 from ncclprobe.e2e.sglang_command import layout_of
-from ncclprobe.errors import UsageError
+from ncclprobe.errors import UsageError, reason
 from ncclprobe.names import DEFAULT, Algo
 from ncclprobe.records.e2e import Arm, ArmSettings, Layout
 from ncclprobe.records.foretold import Expectation
@@ -190,4 +190,4 @@ def _read_table(path: pathlib.Path) -> tuple[TunerRow, ...]:
     try:
         return parse_table(whole_file(path).decode(), str(path))
     except (OSError, UnicodeDecodeError) as problem:
-        raise UsageError(f"{TABLE_VARIABLE}: cannot read {path} ({problem}); name a tuner table") from problem
+        raise UsageError(f"{TABLE_VARIABLE}: cannot read {path} ({reason(problem)}); name a tuner table") from problem

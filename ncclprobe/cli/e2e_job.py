@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from ncclprobe.cli.numbers import Number
 from ncclprobe.cli.output import note
 from ncclprobe.cli.reading import whole_file
-from ncclprobe.errors import ProbeError, UsageError
+from ncclprobe.errors import ProbeError, UsageError, reason
 from ncclprobe.launchers.jobs import failure, has_job, settle, submit, submitted, watch
 from ncclprobe.launchers.schedulers import SCHEDULERS
 from ncclprobe.launchers.scripts import SCRIPTS, Batch
@@ -230,7 +230,7 @@ def _site(path: pathlib.Path | None) -> Site:
     try:
         return parse_site(whole_file(path).decode(), str(path))
     except (OSError, UnicodeDecodeError) as problem:
-        raise UsageError(f"cannot read --site {path}: {problem}") from problem
+        raise UsageError(f"cannot read --site {path}: {reason(problem)}") from problem
 
 
 def _is_given(context: click.Context, name: str) -> bool:

@@ -28,6 +28,8 @@ BACKENDS = ("auto", "nccl", "mpi")
 SIZES = {"nccl": "128M", "mpi": "8M"}
 ON_HOSTS = ("each", "hosts", "launcher", "backend", "size", "nranks_per_node", "timeout")
 """Options about real hosts."""
+ALONE = ("from", "history", "fabric")
+"""Options each of which says by itself what to judge."""
 TIMEOUT_S = 20.0
 
 
@@ -129,8 +131,13 @@ def command(
 def _refuse_contradictions(results: pathlib.Path | None, given: dict[str, Any], *, lower_is_better: bool) -> None:
     on_hosts = [f"--{name.replace('_', '-')}" for name in ON_HOSTS if given[name] is not None]
     past = results is not None or given["history"] is not None
-    ways = [results is not None, given["history"] is not None, given["fabric"] is not None, bool(on_hosts)]
-    if sum(ways) != 1:
+    alone = [f"--{name}" for name, way in (("from", results), *given.items()) if name in ALONE and way is not None]
+    if len(alone) > 1 or (alone and on_hosts):
+        raise UsageError(
+            f"{', '.join([*alone, *on_hosts])} exclude each other: --from and --history judge past results, --fabric a"
+            " simulation, the others measure real hosts"
+        )
+    if not alone and not on_hosts and not given["rails"]:
         raise UsageError(
             "say what to judge: --from CSV or --history DIR for past results, --hosts NODESET (or --launcher in a job)"
             " for real hosts, --each gpu for the GPUs of this one, or --fabric TOML for a simulated fabric"

@@ -12,7 +12,7 @@ import numpy as np
 from ncclprobe.backends.fabric import Fabric, read_fabric
 from ncclprobe.cli.output import note
 from ncclprobe.cli.reading import LOG_BYTES, whole_file
-from ncclprobe.errors import RunDirectoryError, UsageError
+from ncclprobe.errors import RunDirectoryError, UsageError, reason
 from ncclprobe.nodes.active import Plan, run
 from ncclprobe.nodes.csv import parse_results
 from ncclprobe.nodes.document import Inside, of_outcome, of_results
@@ -65,7 +65,7 @@ def judged(path: pathlib.Path, threshold: float, *, lower_is_better: bool) -> No
     try:
         text = whole_file(path, LOG_BYTES).decode()
     except (OSError, UnicodeDecodeError) as problem:
-        raise UsageError(f"cannot read {path} ({problem}); name a CSV in UTF-8") from problem
+        raise UsageError(f"cannot read {path} ({reason(problem)}); name a CSV in UTF-8") from problem
     return of_results(parse_results(text, str(path), lower_is_better=lower_is_better), str(path), threshold)
 
 

@@ -24,14 +24,14 @@ OUT_HELP = "Run directory  [default: ncclprobe-runs/<UTC time>-<command>]"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def shared_options(command: Command) -> Command:
+def shared_options(command: Command, out_help: str = OUT_HELP) -> Command:
     """Add ``--json``, ``--out``, ``--seed``, ``--quiet`` and ``--verbose`` to a command."""
     command = verbosity_options(command)
     for option in (
         click.option(
             "--seed", type=click.IntRange(0), help="Seed of every random order; drawn and recorded if absent."
         ),
-        click.option("--out", type=click.Path(path_type=pathlib.Path), help=OUT_HELP),
+        click.option("--out", type=click.Path(path_type=pathlib.Path), help=out_help),
         click.option(
             "--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else there."
         ),

@@ -168,6 +168,8 @@ def sweep_options(
     name = auto_backend(fabric) if backend == "auto" else backend
     if fabric is not None and name != "sim":
         raise UsageError(f"--fabric describes a simulated fabric; leave it away with --backend {name}")
+    if name == "sim" and (hosts or same["launcher"] != "local"):
+        raise UsageError("a simulated fabric starts no ranks; leave --hosts and --launcher away, or --fabric")
     axes = parse_axes(env, os.environ)
     workload = workload_of_profile(profile, collective, axes=bool(axes), sizes=same.get("sizes")) if profile else None
     check_search(axes, same["search"], exhaustive=same["exhaustive"])

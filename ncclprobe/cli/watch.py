@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import itertools
 import os
 import pathlib
@@ -64,7 +65,7 @@ def _duration(_context: click.Context, _option: click.Parameter, text: str) -> f
     "--prometheus", type=click.Path(dir_okay=False, path_type=pathlib.Path), metavar="FILE",
     help="Write metrics after each check, for node_exporter's textfile collector.",
 )  # fmt: skip
-@shared_options
+@functools.partial(shared_options, out_help=f"Where the history is kept, and gone on with  [default: {FOLDER}]")
 def command(
     tokens: tuple[str, ...],
     every: float,

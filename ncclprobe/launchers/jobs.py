@@ -19,7 +19,7 @@ import msgspec
 
 from ncclprobe import processes
 from ncclprobe.decoding import from_json
-from ncclprobe.errors import LaunchError, MissingDependencyError, RunDirectoryError, UsageError
+from ncclprobe.errors import LaunchError, MissingDependencyError, RunDirectoryError, UsageError, reason
 from ncclprobe.launchers.schedulers import SCHEDULERS, Answer, JobState, Scheduler, Stage
 from ncclprobe.launchers.scripts import JOB_ID, OUTPUT, STATUS
 from ncclprobe.records.base import Record, now
@@ -147,7 +147,7 @@ def submitted(directory: pathlib.Path) -> Submission:
     try:
         submission = from_json((directory / SUBMISSION).read_bytes(), Submission)
     except (OSError, msgspec.DecodeError) as problem:
-        raise RunDirectoryError(f"cannot read {directory / SUBMISSION}: {problem}") from problem
+        raise RunDirectoryError(f"cannot read {directory / SUBMISSION}: {reason(problem)}") from problem
     ran = _text(directory / JOB_ID).strip()
     known = submission.job if not ran or submission.job.partition(";")[0] == ran else ran
     job = known or _found(submission)

@@ -234,3 +234,29 @@ def test_a_change_on_gpus_is_next_tried_by_sglang() -> None:
     ]
     alone = document.with_(table=(), env=(EnvVariable(name="NCCL_ALGO", value="Ring", reason="measured"),))
     assert next_step(alone, "run").splitlines()[-1] == "  ls run/env"
+
+
+# ---- usage
+
+
+def test_a_misspelt_command_is_told_the_near_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "swep")[2].splitlines()[-1] == "Error: No such command 'swep'; is 'sweep' meant?"
+    assert run(capsys, "zzz")[2].splitlines()[-1] == "Error: No such command 'zzz'."
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("nodes --from a.csv --fabric b.toml", "--from, --fabric exclude each other: "),
+        ("nodes --fabric b.toml --hosts a,b --size 8M", "--fabric, --hosts, --size exclude each other: "),
+        ("nodes --rails mlx5_0", "--rails is about the network between real hosts; "),
+        ("nodes --fabric b.toml", "cannot read b.toml: No such file or directory\n"),
+        (f"sweep --fabric {FABRIC} --launcher mpirun", "a simulated fabric starts no ranks; "),
+        (f"sweep --fabric {FABRIC} --hosts a,b", "a simulated fabric starts no ranks; "),
+    ],
+)
+def test_options_that_contradict_each_other_are_named(
+    capsys: pytest.CaptureFixture[str], words: str, said: str
+) -> None:
+    status, _, err = run(capsys, *words.split())
+    assert (status, err.startswith(f"Error: {said}")) == (2, True), err

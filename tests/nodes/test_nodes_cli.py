@@ -129,7 +129,7 @@ def test_passive_runs_keep_a_directory_only_if_asked(tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         ((), "--from CSV"),
-        (("--from", "x.csv", "--fabric", "y.toml"), "--from CSV"),
+        (("--from", "x.csv", "--fabric", "y.toml"), "--from, --fabric exclude each other"),
         (("--from", "x.csv", "--rounds", "3"), "leave --rounds"),
         (("--fabric", "y.toml", "--lower-is-better"), "--lower-is-better"),
         (("--from", "nowhere.csv"), "cannot read"),

@@ -119,7 +119,7 @@ def test_fewer_than_two_gpus_are_refused(monkeypatch, number, message):
         (("--backend", "mpi"), "leave --backend mpi away"),
         (("--nranks-per-node", "2"), "leave --nranks-per-node away"),
         (("--launcher", "local", "--hosts", "dgx[1-2]"), "the launcher `local` measures the GPUs of this host"),
-        (("--fabric", "fabric.toml"), "say what to judge"),
+        (("--fabric", "fabric.toml"), "--fabric, --each exclude each other"),
     ],
 )
 def test_what_does_not_go_with_gpus_is_refused(arguments, message):

@@ -189,8 +189,8 @@ def invoke(*arguments: object):
     ("arguments", "message"),
     [
         (("--hosts", "n1"), "two hosts or more"),
-        (("--hosts", "n[1-2]", "--from", "x.csv"), "say what to judge"),
-        (("--hosts", "n[1-2]", "--fabric", "x.toml"), "say what to judge"),
+        (("--hosts", "n[1-2]", "--from", "x.csv"), "--from, --hosts exclude each other"),
+        (("--hosts", "n[1-2]", "--fabric", "x.toml"), "--fabric, --hosts exclude each other"),
         (("--hosts", "n[1-2]", "--size", "much"), "no size"),
         (("--launcher", "pbs"), "PBS_NODEFILE"),
         (("--resume", "x", "--hosts", "n[1-2]"), "leave --hosts away"),
