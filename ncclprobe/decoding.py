@@ -9,7 +9,6 @@ Source: msgspec 0.20, Python 3.11 (``sys.set_int_max_str_digits``, ``RecursionEr
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from typing import Any, TypeVar
 
@@ -20,9 +19,6 @@ SMALLEST, LARGEST = 1e-100, 1e100
 """Of numbers that are read: nothing that a program measures lies beyond, and their products and ratios are finite."""
 LONGEST_NUMBER = 18
 """Digits of a whole number that is read: as many as fit into 64 bits whatever they are."""
-_LONG = re.compile(r"(?<![.\d])\d{19}|\d[eE]\+?\d\d")
-_LONG_BYTES = re.compile(_LONG.pattern.encode())
-"""What a number over the largest is written with, and hardly any other: a search costs less than a look at each."""
 
 
 def from_json(content: bytes | str, kind: type[Kind]) -> Kind:
@@ -33,8 +29,6 @@ def from_json(content: bytes | str, kind: type[Kind]) -> Kind:
             where it is JSON of another kind.
     """
     try:
-        if not (_LONG.search(content) if isinstance(content, str) else _LONG_BYTES.search(content)):
-            return msgspec.json.decode(content, type=kind)
         found = msgspec.json.decode(content)
         if (number := _out_of_range(found)) is not None:
             raise msgspec.DecodeError(f"{str(number)[:40]} is too large a number")
