@@ -84,9 +84,11 @@ def _lines(document: SweepDocument, cells: Sequence[CellResult]) -> tuple[Line, 
 
 
 def _best(document: SweepDocument, cells: Sequence[CellResult]) -> Iterator[CellResult]:
-    for size in dict.fromkeys(cell.size_bytes for cell in cells):
-        found = best_other(document, [cell for cell in cells if cell.size_bytes == size])
-        if found is not None:
+    by_size: dict[int, list[CellResult]] = defaultdict(list)
+    for cell in cells:
+        by_size[cell.size_bytes].append(cell)
+    for same_size in by_size.values():
+        if (found := best_other(document, same_size)) is not None:
             yield found
 
 
