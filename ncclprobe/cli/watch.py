@@ -91,6 +91,8 @@ def command(
     tokens = tokens or DEFAULT_CHECK
     if tokens[0] not in CHECKS:
         raise UsageError(f"{tokens[0]!r} is no check; repeat one of {', '.join(CHECKS)} after --")
+    if prometheus is not None and not prometheus.absolute().parent.is_dir():
+        raise UsageError(f"--prometheus {prometheus}: there is no such folder; make it, or name another file")
     path, drawn = out or FOLDER, drawn_seed(seed)
     with _opened(path, drawn) as directory:
         watch = Watch(directory, tokens, every, threshold, prometheus)

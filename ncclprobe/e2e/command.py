@@ -95,6 +95,8 @@ def metric_pattern(text: str) -> re.Pattern[str]:
     Raises:
         UsageError: It is none, or has no group.
     """
+    if not text:
+        raise UsageError("the workload 'command' needs a --metric, such as --metric 'tok/s: ([0-9.]+)'")
     try:
         pattern = re.compile(text, re.MULTILINE)
     except re.error as problem:
@@ -118,7 +120,7 @@ def metric_values(pattern: re.Pattern[str], output: str) -> dict[str, float]:
     """
     matches = collections.deque(pattern.finditer(output), maxlen=1)
     if not matches:
-        raise ValueError(f"the output has no match of {pattern.pattern!r}")
+        raise ValueError(f"the output has no match of '{pattern.pattern}'")
     value = _number("metric", matches[0][1])
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"the metric {matches[0][1]!r} is not a positive, finite number")

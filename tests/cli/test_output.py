@@ -253,6 +253,11 @@ def test_a_misspelt_command_is_told_the_near_one(capsys: pytest.CaptureFixture[s
         ("nodes --fabric b.toml", "cannot read b.toml: No such file or directory\n"),
         (f"sweep --fabric {FABRIC} --launcher mpirun", "a simulated fabric starts no ranks; "),
         (f"sweep --fabric {FABRIC} --hosts a,b", "a simulated fabric starts no ranks; "),
+        ("watch --prometheus /no/such/x.prom", "--prometheus /no/such/x.prom: there is no such folder; "),
+        (
+            "validate-e2e --workload command --candidate X=1 -- true",
+            "the workload 'command' needs a --metric, such as ",
+        ),
     ],
 )
 def test_options_that_contradict_each_other_are_named(

@@ -111,6 +111,12 @@ def test_local_does_not_take_hosts() -> None:
         LocalLauncher("mpiexec", Flavour.HYDRA).command(SPREAD)
 
 
+def test_local_does_not_take_a_clusters_ranks() -> None:
+    LocalLauncher("mpiexec", Flavour.HYDRA).command(PLAIN.with_(nranks=1024))
+    with pytest.raises(UsageError, match="1025 ranks on this machine alone; it takes at most 1024"):
+        LocalLauncher("mpiexec", Flavour.HYDRA).command(PLAIN.with_(nranks=1025))
+
+
 def test_pbs_takes_its_own_hosts_only() -> None:
     with pytest.raises(UsageError, match="a is not among this PBS job's hosts: n1"):
         PbsLauncher("mpiexec", Flavour.HYDRA, ("n1",)).command(SPREAD)

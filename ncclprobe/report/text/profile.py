@@ -89,7 +89,7 @@ def _message(one: Message, total: int) -> tuple[str, ...]:
 
 
 def _kernels(document: ProfileDocument) -> str:
-    rows = list(_kernel_rows(document.kernels[:_SHOWN]))
+    rows = list(dict.fromkeys(_kernel_rows(document.kernels[:_SHOWN])))  # two sources may tell of the same
     if not rows:
         return ""
     table = tabulate(rows, headers=("collective", "type", "algo", "proto", "count", "time", "each"),
