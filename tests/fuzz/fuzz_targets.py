@@ -297,6 +297,7 @@ TARGETS: dict[str, Target] = {
     "telemetry": Target(_telemetry, lambda: _journals("e2e_telemetry_2cores_202611/**/telemetry*.jsonl*")),
 }  # fmt: skip
 
+
 def _journals(*patterns: str) -> list[bytes]:
     """Return the first lines of journals, unpacked."""
     paths = sorted(path for pattern in patterns for path in RUNS.glob(pattern))
