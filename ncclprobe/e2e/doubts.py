@@ -13,6 +13,7 @@ from ncclprobe.e2e.results import alike, checksums
 from ncclprobe.e2e.telemetry_doubts import is_withheld, telemetry_doubts
 from ncclprobe.findings import Finding, error, info, warning
 from ncclprobe.records.e2e import (
+    ARM_FAILED,
     IDENTICAL_ARMS,
     RESULT_DIFFERS,
     Arm,
@@ -56,7 +57,7 @@ def _failures(document: E2eDocument, options: E2eOptions, given_up: Sequence[str
                 else "it was left out"
             )
             yield error(
-                "arm-failed",
+                ARM_FAILED,
                 arm,
                 f"The {arm} failed {GIVE_UP_AFTER} times in a row, so {ended}: {failed[-1].message}",
                 "Run the workload by hand with these settings; the output is in the run directory's trials/. Once "
@@ -112,7 +113,7 @@ def _answer(document: E2eDocument, options: E2eOptions, one: Comparison, standin
         yield warning(
             "inconclusive",
             subject,
-            f"With {one.trials} trials an arm, {ended} before the answer was clear.",
+            f"With {one.trials} trial{'s' * (one.trials != 1)} an arm, {ended} before the answer was clear.",
             _more(one, document.min_effect),
         )
     if one.verdict in (E2eVerdict.FASTER, E2eVerdict.SLOWER) and _is_small(one, document.min_effect):

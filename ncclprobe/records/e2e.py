@@ -15,6 +15,8 @@ TELEMETRY_S = 0.5
 
 RESULT_DIFFERS = "result-differs"
 """The finding that takes every recommendation away: trials did not compute the same."""
+ARM_FAILED = "arm-failed"
+"""The finding that an arm failed too often for a comparison."""
 IDENTICAL_ARMS = "identical-arms"
 """The finding that a comparison shows the noise alone."""
 OWN_TIME = ("total_latency", "duration")

@@ -10,6 +10,7 @@ from ncclprobe.e2e.plan import GIVE_UP_AFTER, Slot, Stop, next_step, schedule, s
 from ncclprobe.e2e.summary import summarised
 from ncclprobe.records.e2e import Arm, ArmSettings, E2eOptions, E2eVerdict, Layout, Trial, TrialStatus
 from ncclprobe.report.text.next_step import next_step as said_next
+from ncclprobe.report.text.verdict import verdict
 
 METRIC = "tok_s"
 
@@ -123,6 +124,10 @@ def test_an_arm_that_always_fails_is_given_up():
     assert (stop, len(trials), document.verdict) == (Stop.FAILURES, 2 + GIVE_UP_AFTER, E2eVerdict.INCONCLUSIVE)
     (finding,) = doubts(document, asked, standing(asked, METRIC, trials), 0)
     assert (finding.code, finding.severity, finding.subject) == ("arm-failed", "error", trials[-1].arm)
+    assert (
+        verdict(document.with_(findings=(finding,)))
+        == f"{document.workload}: No answer: baseline failed too often to be compared."
+    )
 
 
 def test_a_comparison_that_failures_ended_goes_on_afresh():

@@ -38,8 +38,8 @@ nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: .75rem 0; }
   font-weight: 600; text-decoration: none; white-space: nowrap; }
 .badge.error { color: var(--bad); } .badge.warning { color: var(--warn); } .badge.info { color: var(--muted); }
 .findings { list-style: none; padding: 0; }
-.findings li { border-left: 4px solid var(--line); padding: .25rem 0 .25rem .75rem; margin: 0 0 .75rem; white-space: pre-line;
-  overflow-wrap: anywhere; }
+.findings li { border-left: 4px solid var(--line); padding: .25rem 0 .25rem .75rem; margin: 0 0 .75rem;
+  overflow-wrap: anywhere; white-space: pre-line; }
 .findings li.error { border-color: var(--bad); } .findings li.warning { border-color: var(--warn); }
 .hint { color: var(--muted); margin: .15rem 0 0; }
 .scroll { overflow-x: auto; margin: .75rem 0; }

@@ -6,7 +6,7 @@ import statistics
 
 from tabulate import tabulate
 
-from ncclprobe.records.e2e import Arm, Comparison, E2eDocument, E2eVerdict, Layout, TrialStatus
+from ncclprobe.records.e2e import ARM_FAILED, Arm, Comparison, E2eDocument, E2eVerdict, Layout, TrialStatus
 from ncclprobe.report.text.beside import beside_text
 from ncclprobe.report.text.e2e_in_force import in_force_text
 from ncclprobe.report.text.e2e_times import times_text
@@ -20,6 +20,14 @@ ANSWERS = {
     E2eVerdict.NO_DIFFERENCE: "There is no difference that matters.",
     E2eVerdict.INCONCLUSIVE: "Inconclusive: the trials cannot tell.",
 }
+
+
+def answer_sentence(document: E2eDocument) -> str:
+    """Return the answer in a sentence; an arm that failed too often left none."""
+    failed = [finding.subject for finding in document.findings if finding.code == ARM_FAILED]
+    if failed and document.ratio is None:
+        return f"No answer: {', '.join(failed)} failed too often to be compared."
+    return ANSWERS[document.verdict]
 
 
 def e2e_text(document: E2eDocument, path: str = "") -> str:
@@ -39,12 +47,12 @@ def e2e_text(document: E2eDocument, path: str = "") -> str:
 def _answer(document: E2eDocument) -> str:
     chief = _chief(document)
     so_far = "" if document.finished else "unfinished, so far: "
-    lines = [f"{so_far}{document.verdict}  {ANSWERS[document.verdict].replace('candidate', chief)}"]
+    lines = [f"{so_far}{document.verdict}  {answer_sentence(document).replace('candidate', chief)}"]
     ratio = document.ratio
     if ratio is not None:
         lines.append(
             f"{chief} / baseline throughput: {ratio.estimate:.3f} (95 %: {ratio.low:.3f} to {ratio.high:.3f}), "
-            f"{document.trials_per_arm} pairs"
+            f"{document.trials_per_arm} pair{'s' * (document.trials_per_arm != 1)}"
         )
     return "\n".join(lines)
 

@@ -20,7 +20,7 @@ from ncclprobe.records.tune import TuneDocument
 from ncclprobe.records.watch import WatchDocument
 from ncclprobe.report.text.profile import profile_verdict
 from ncclprobe.report.text.sweep import verdict_sentence
-from ncclprobe.report.text.validate_e2e import ANSWERS
+from ncclprobe.report.text.validate_e2e import answer_sentence
 from ncclprobe.report.text.watch import watch_verdict
 
 
@@ -54,7 +54,7 @@ def nodes_verdict(document: NodesDocument) -> str:
 def e2e_verdict(document: E2eDocument) -> str:
     """Return which arm is faster, by how much."""
     so_far = "" if document.finished else "unfinished, so far: "
-    answer = f"{document.workload}: {so_far}{ANSWERS[document.verdict]}"
+    answer = f"{document.workload}: {so_far}{answer_sentence(document)}"
     if document.ratio is None:
         return answer
     ratio = document.ratio
