@@ -1,19 +1,24 @@
 """How time and memory grow with ten times more nodes, cells or past runs.
 
-    scripts/scale_benchmark.py [--only TEXT] [--largest] >table.txt
+    scripts/scale_benchmark.py [--only TEXT]… >table.txt
 
-Each step runs in a process of its own; time is the processor's, user and system, memory the peak of resident memory.
-The ratios are to the step before, which is ten times smaller; ``base`` is what the process needs for next to nothing,
-taken off before. Simulated fabrics, captured outputs written anew for each host, and run directories of simulated runs:
-nothing is measured on a network. ``--largest`` adds the last step of each.
+Each step runs in a process of its own; time is the processor's, user and system, memory the peak of resident memory,
+each the least of up to three runs, which take SPENT_S at most together unless one does. The first step of a part is
+next to nothing: the interpreter, imports, and what is done but once. "10x" is the ratio of the whole cost to that of
+the step before, which is ten times smaller; "10x beyond" that of what exceeds the first step, where the smaller step
+exceeds it by a tenth or more: less may as well lie hidden in what imports had taken and given back. Simulated fabrics,
+captured outputs written anew for each host, and run directories of simulated runs: nothing is measured on a network.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
+import math
 import os
 import pathlib
+import random
 import resource
 import shutil
 import sys
@@ -33,6 +38,17 @@ cv = 0.03
 [slow_nodes]
 node{slow} = 0.8
 """
+SPENT_S = 20.0
+FIRST = datetime.datetime(2025, 1, 1, tzinfo=datetime.UTC)
+"""When the first of past runs began."""
+MEASURED = """
+import atexit, os, pathlib, re, runpy, sys
+says = int(sys.argv.pop(1))
+peak = lambda: re.search(r"VmHWM:\\s*(\\d+) kB", pathlib.Path("/proc/self/status").read_text())[1]
+atexit.register(lambda: os.write(says, peak().encode()))
+runpy.run_module("ncclprobe", run_name="__main__", alter_sys=True)
+"""
+"""Runs ncclprobe and tells its peak of memory: what wait4 tells holds what this program had when it forked."""
 TIMES = "collective,dtype,size_bytes,algo,proto,nchannels,time_us\n"
 
 
@@ -74,6 +90,12 @@ def report(number: int, folder: pathlib.Path) -> list[str]:
 
 def scan(number: int, folder: pathlib.Path) -> list[str]:
     hosts = folder / f"hosts-{number}"
+    if not hosts.exists():
+        write_hosts(number, hosts)
+    return ["scan", "--from", str(hosts), "--out", str(folder / f"scan-{number}")]
+
+
+def write_hosts(number: int, hosts: pathlib.Path) -> None:
     texts = {path.name: path.read_text() for path in CAPTURED.iterdir()}
     for host in range(number):
         place = hosts / f"dgx{host:05d}"
@@ -84,7 +106,6 @@ def scan(number: int, folder: pathlib.Path) -> list[str]:
                     "a088:c203:00", f"a088:{host >> 8:04x}:{host & 255:02x}"
                 )
             )
-    return ["scan", "--from", str(hosts), "--out", str(folder / f"scan-{number}")]
 
 
 def sweep(number: int, folder: pathlib.Path) -> list[str]:
@@ -109,29 +130,60 @@ def sweep(number: int, folder: pathlib.Path) -> list[str]:
     ]  # fmt: skip
 
 
+def cells_report(number: int, folder: pathlib.Path) -> list[str]:
+    run = folder / f"sweep-{number}"
+    if not run.exists():
+        took(sweep(number, folder))
+    return ["report", str(run), "--html", str(folder / f"cells-{number}.html")]
+
+
 def history(number: int, folder: pathlib.Path) -> list[str]:
-    """Return a look through so many past runs of four nodes each."""
-    template = folder / "past"
-    if not template.exists():
-        took(["nodes", "--fabric", fabric(folder, 4), "--seed", "1", "--out", str(template)])
+    """Return a look through so many past runs of four nodes each, an hour apart, that nobody has looked at."""
+    shutil.rmtree(cache(number, folder), ignore_errors=True)
     runs = folder / f"history-{number}"
-    document = json.loads((template / "document.json").read_text())
-    for run in range(number):
-        place = runs / f"run-{run:06d}"
-        shutil.copytree(template, place)
-        document["created"] = (
-            f"2026-{1 + run // 28 % 12:02d}-{1 + run % 28:02d}T{run // 336 % 24:02d}:{run % 60:02d}:00Z"
-        )
-        (place / "document.json").write_text(json.dumps(document))
+    if not runs.exists():
+        write_runs(number, runs, folder)
     return ["nodes", "--history", str(runs), "--out", str(folder / f"told-{number}")]
 
 
+def later_history(number: int, folder: pathlib.Path) -> list[str]:
+    """Return a look through past runs that were looked at before."""
+    if not cache(number, folder).exists():
+        took(history(number, folder))
+    return ["nodes", "--history", str(folder / f"history-{number}"), "--out", str(folder / f"again-{number}")]
+
+
+def cache(number: int, folder: pathlib.Path) -> pathlib.Path:
+    """Return the cache directory of a history, and let ncclprobe use it."""
+    os.environ["XDG_CACHE_HOME"] = str(folder / f"cache-{number}")
+    return folder / f"cache-{number}"
+
+
+def write_runs(number: int, runs: pathlib.Path, folder: pathlib.Path) -> None:
+    """Write past runs: one that was simulated, each value of it being 1 % off at random in each of them."""
+    template, draw = folder / "past", random.Random(1)
+    if not template.exists():
+        took(["nodes", "--fabric", fabric(folder, 4), "--seed", "1", "--out", str(template)])
+    manifest, document = (json.loads((template / name).read_text()) for name in ("manifest.json", "document.json"))
+    lines = [json.loads(line) for line in (template / "journal.jsonl").read_text().splitlines()]
+    for run in range(number):
+        place, moment = runs / f"run-{run:06d}", FIRST + datetime.timedelta(hours=run)
+        place.mkdir(parents=True)
+        manifest["created"] = document["created"] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        off = [{**line, "value": line["value"] * math.exp(draw.gauss(0, 0.01))} for line in lines]
+        (place / "manifest.json").write_text(json.dumps(manifest))
+        (place / "document.json").write_text(json.dumps(document))
+        (place / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in off))
+
+
 PARTS = (
-    Part("scan: hosts", (4, 40, 400, 4000), scan),
-    Part("nodes: nodes", (4, 40, 400, 4000), nodes),
-    Part("report: nodes", (4, 40, 400, 4000), report),
+    Part("scan: hosts", (1, 410, 4_096), scan),
+    Part("nodes: nodes", (4, 410, 4_096, 40_960), nodes),
+    Part("report: nodes", (4, 410, 4_096, 40_960), report),
     Part("sweep: cells", (20, 1_000, 10_000, 100_000), sweep),
-    Part("history: runs", (10, 100, 1_000, 10_000), history),
+    Part("report: cells", (20, 1_000, 10_000, 100_000), cells_report),
+    Part("history: runs, first look", (1, 100, 1_000, 10_000), history),
+    Part("history: runs, later look", (1, 100, 1_000, 10_000), later_history),
 )
 
 
@@ -141,49 +193,63 @@ def took(arguments: list[str]) -> Cost:
     Raises:
         SystemExit: It failed.
     """
+    quiet = ["--quiet"] if arguments[0] in ("scan", "nodes", "sweep") else []
+    hears, says = os.pipe()
+    os.set_inheritable(says, True)
     child = os.fork()
     if not child:
         with pathlib.Path(os.devnull).open("w") as nothing:
             os.dup2(nothing.fileno(), 1)
-        os.execv(
-            sys.executable,
-            [sys.executable, "-m", "ncclprobe", *arguments, *(["--quiet"] if "report" not in arguments else [])],
-        )
+        os.execv(sys.executable, [sys.executable, "-c", MEASURED, str(says), *arguments, *quiet])
+    os.close(says)
+    with os.fdopen(hears) as heard:
+        peak_kib = heard.read()
     _, status, usage = os.wait4(child, 0)
     if os.waitstatus_to_exitcode(status) not in (0, 3):
         raise SystemExit(f"ncclprobe {' '.join(arguments)[:200]} ended with {os.waitstatus_to_exitcode(status)}")
-    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return Cost(usage.ru_utime + usage.ru_stime, int(peak_kib) / 1024)
 
 
-def rows(part: Part, *, largest: bool) -> Iterator[list[object]]:
+def least(part: Part, size: int, folder: pathlib.Path) -> Cost:
+    """Return the least of what some runs of a step take."""
+    costs: list[Cost] = []
+    while not costs or (len(costs) < 3 and sum(cost.seconds for cost in costs) + costs[-1].seconds < SPENT_S):
+        arguments = part.command(size, folder)
+        if "--out" in arguments:
+            shutil.rmtree(arguments[-1], ignore_errors=True)
+        costs.append(took(arguments))
+    return Cost(min(cost.seconds for cost in costs), min(cost.megabytes for cost in costs))
+
+
+def rows(part: Part, folder: pathlib.Path) -> Iterator[list[str]]:
     """Yield a line for each step."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        first, *steps = part.sizes if largest else part.sizes[:-1]
-        base = took(part.command(first, folder))
-        yield [part.name, first, f"{base.seconds:.2f}", f"{base.megabytes:.0f}", "base", "base"]
-        before: Cost | None = None
-        for size in steps:
-            cost = took(part.command(size, folder))
-            beyond = Cost(max(0.01, cost.seconds - base.seconds), max(1.0, cost.megabytes - base.megabytes))
-            ratios = [f"{now / then:.1f}" for now, then in zip(beyond, before, strict=True)] if before else ["", ""]
-            yield [part.name, size, f"{cost.seconds:.2f}", f"{cost.megabytes:.0f}", *ratios]
-            before = beyond
+    first, *steps = part.sizes
+    base = before = least(part, first, folder)
+    yield [part.name, f"{first:,}", f"{base.seconds:.2f}", f"{base.megabytes:.0f}"]
+    for size in steps:
+        cost = least(part, size, folder)
+        compared = list(zip(cost, before, base, strict=True)) if before is not base else []
+        whole = [f"{now / then:.1f}" for now, then, _ in compared]
+        beyond = [f"{(now - own) / (then - own):.1f}" if then > 1.1 * own else "–" for now, then, own in compared]
+        yield [part.name, f"{size:,}", f"{cost.seconds:.2f}", f"{cost.megabytes:.0f}", *whole, *beyond]
+        before = cost
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="parts whose name holds this")
-    parser.add_argument("--largest", action="store_true", help="the last step of each as well")
+    parser.add_argument("--only", action="append", help="parts whose name holds this or another one named")
     asked = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     table = []
-    for part in PARTS:
-        if asked.only in part.name:
-            for row in rows(part, largest=asked.largest):
+    with tempfile.TemporaryDirectory() as name:
+        start = min(took(["--version"]) for _ in range(5))
+        for part in (part for part in PARTS if any(text in part.name for text in asked.only or [""])):
+            for row in rows(part, pathlib.Path(name)):
                 print(row, file=sys.stderr, flush=True)
                 table.append(row)
-    print(tabulate(table, ["part", "size", "s", "MiB", "time, x", "memory, x"], disable_numparse=True))
+    heads = ["part", "size", "s", "MiB", "s, 10x", "MiB, 10x", "s, 10x beyond", "MiB, 10x beyond"]
+    print(tabulate(table, heads, disable_numparse=True))
+    print(f"\nThe interpreter and `ncclprobe --version` alone: {start.seconds:.2f} s, {start.megabytes:.0f} MiB")
 
 
 if __name__ == "__main__":
