@@ -239,7 +239,20 @@ def test_validate_e2e_counts_its_trials_operations_for_the_prediction(tmp_path, 
     here = ("--backend", "sim", "--fabric", FABRIC, "--out", tmp_path / "sweep", "--seed", 1)
     command("sweep", *here, "--profile", tmp_path / "profile.json", "--algo", "Ring", "--proto", "LL128,Simple")
     through = ("--disable-custom-all-reduce", "--enforce-disable-flashinfer-allreduce-fusion")
-    asked = ("--tp", 2, "--candidate", tmp_path / "sweep", "--trials", 2, "--warmup", 0, "--telemetry", 0)
+    asked = (
+        "--tp",
+        2,
+        "--baseline",
+        "OTHER=1",
+        "--candidate",
+        tmp_path / "sweep",
+        "--trials",
+        2,
+        "--warmup",
+        0,
+        "--telemetry",
+        0,
+    )
     run = tmp_path / "run"
     text = command("validate-e2e", "--workload", "sglang", "--out", run, *asked, "--", *through)
     document = msgspec.json.decode((run / "document.json").read_bytes(), type=E2eDocument)
