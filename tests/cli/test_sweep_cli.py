@@ -552,8 +552,9 @@ def test_five_kills_lose_nothing_but_what_was_in_flight(tmp_path):
 
 def test_ctrl_c_ends_it_at_once_and_says_what_is_kept(tmp_path):
     (tmp_path / "loud.toml").write_text(LOUD)
+    sizes = "1K:1G:2"  # some ten thousands of lines: it surely runs when the signal comes
     running = process(
-        "--fabric", "loud.toml", "--sizes", "1K:1M:32", "--seed", 1, "--exhaustive", "--out", "run", cwd=tmp_path
+        "--fabric", "loud.toml", "--sizes", sizes, "--seed", 1, "--exhaustive", "--out", "run", cwd=tmp_path
     )
     deadline = time.monotonic() + 60
     while lines_in(tmp_path / "run" / "journal.jsonl") < 50 and time.monotonic() < deadline:
