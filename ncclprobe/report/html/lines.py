@@ -30,6 +30,14 @@ class Family(Record, frozen=True, kw_only=True):
         """Return every size, ascending."""
         return sorted({cell.size_bytes for line in self.lines for cell in line.cells})
 
+    def by_size(self) -> dict[int, list[CellResult]]:
+        """Return the cells of every size, ascending."""
+        found: dict[int, list[CellResult]] = {size: [] for size in self.sizes}
+        for line in self.lines:
+            for cell in line.cells:
+                found[cell.size_bytes].append(cell)
+        return found
+
 
 class Line(Record, frozen=True, kw_only=True):
     """One setting at all its sizes."""

@@ -88,13 +88,12 @@ def _sizes(document: SweepDocument, family: Family) -> Markup:
         "× default",
         "choice",
     ]
-    rows = (_size(document, family, size, limits) for size in family.sizes)
+    rows = (_size(document, size, cells, limits) for size, cells in family.by_size().items())
     numbers = "rrr" + "r" * bool(limits) + "lrrl"
     return table(columns, rows, caption=f"By size, {family.collective} {family.dtype}", numbers=numbers)
 
 
-def _size(document: SweepDocument, family: Family, size: int, limits: dict[int, str]) -> list[str]:
-    cells = [cell for line in family.lines for cell in line.cells if cell.size_bytes == size]
+def _size(document: SweepDocument, size: int, cells: list[CellResult], limits: dict[int, str]) -> list[str]:
     default = next(cell for cell in cells if cell.algo == DEFAULT and not cell.env)
     start = [format_size(size), time_text(default), _busbw(default), *([limits.get(size, "-")] if limits else [])]
     best = best_other(document, cells)

@@ -117,12 +117,7 @@ def _published(family: Family, normal: Normality | None) -> list[dict[str, Any]]
 
 def gain_figure(key: str, document: SweepDocument, family: Family) -> Figure:
     """Return what the best other setting gives at each size."""
-    cells = [cell for line in family.lines for cell in line.cells]
-    best = [
-        found
-        for size in family.sizes
-        if (found := best_other(document, [cell for cell in cells if cell.size_bytes == size])) is not None
-    ]
+    best = [found for cells in family.by_size().values() if (found := best_other(document, cells)) is not None]
     kinds = (("chosen", _CHOSEN, True), ("default stays", _KEPT, False))
     traces = [
         _gain(name, shown, [cell for cell in best if is_chosen(document, cell) is wanted])
