@@ -19,7 +19,8 @@ _SRUN = re.compile(r"srun: error: (?P<host>\S+): tasks? (?P<rank>[\d,-]+): (?P<h
 _BOILERPLATE = re.compile(r"=|\s*$|YOUR APPLICATION TERMINATED|This typically refers|Please see the FAQ|-{20}|\*{10}")
 
 
-_INTERNAL = re.compile(r"\[(?:proxy:|mpiexec@)\S+ (?:HYD|main )")
+_INTERNAL = re.compile(r"\[(?:proxy:|mpiexec@)\S+ \w+ \(\S+\.c:\d+\): ")
+"""A line of hydra's stack: function, file and line. Source: MPICH 5.0, hydra, HYDU_error_printf"""
 
 
 def telling(output: Iterable[str], most: int = 8) -> list[str]:

@@ -262,6 +262,11 @@ def test_hydras_stack_is_told_only_where_nothing_else_is() -> None:
     assert telling([*stack, "a rank says why"]) == ["a rank says why"]
 
 
+def test_what_ssh_says_is_told_rather_than_that_hydras_proxy_failed() -> None:
+    why = "ssh: Could not resolve hostname n9: Name or service not known"
+    assert telling([why, "[mpiexec@a] ui_cmd_cb (/mpich/src/pmiserv_pmci.c:51): Launch proxy failed."]) == [why]
+
+
 @given(st.binary().filter(lambda b: b"\n" not in b and b"\x1e" not in b and not b.endswith(b"\r")), st.text("ab \t|:"))
 def test_records_are_found_behind_anything(payload: bytes, noise: str) -> None:
     assert unframe(noise.encode() + frame(payload)) == payload
