@@ -157,13 +157,13 @@ def _inseparable(judgement: Judgement) -> Iterator[Finding]:
 def reading_findings(judgement: Judgement, values: Sequence[GroupValue], nodes: Collection[str]) -> Iterator[Finding]:
     """Yield what limits the verdicts: units apart, too few values, nodes that only ever appear together."""
     if len(judgement.units) + len(judgement.short_units) > 1:
-        units = ", ".join(unit or "none" for unit in (*judgement.units, *judgement.short_units))
+        units = ", ".join(unit or "no unit" for unit in (*judgement.units, *judgement.short_units))
         message = f"the values have different units ({units}); each is judged apart, and a node's worst verdict counts"
         yield info("mixed-units", units, message, "give one unit a file if their verdicts are wanted apart")
-    if judgement.short_units:
-        units = ", ".join(unit or "none" for unit in judgement.short_units)
-        message = f"fewer than {LEAST_ROWS} values of the unit {units}: nothing can be said from them"
-        yield info("too-few-values", units, message, "add more results of these groups")
+    for unit in judgement.short_units:
+        which = f"of the unit {unit}" if unit else "without a unit"
+        message = f"fewer than {LEAST_ROWS} values {which}: nothing can be said from them"
+        yield info("too-few-values", unit or "no unit", message, "add more results of these groups")
     yield from _rare(values, nodes)
     yield from _together(judgement, values)
 

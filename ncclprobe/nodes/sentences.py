@@ -21,7 +21,7 @@ def sentence(evidence: Evidence) -> str:
 
 def percent(share: float) -> str:
     """Return a share as percent, with a decimal below 10 %."""
-    return f"{100 * share:.0f} %" if abs(share) >= 0.0995 else f"{100 * share:.1f} %"
+    return f"{100 * share:.0f} %" if abs(share) >= 0.0995 else f"{100 * share:z.1f} %"
 
 
 def _peers(kind: Kind) -> str:

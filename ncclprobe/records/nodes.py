@@ -66,7 +66,7 @@ class NodeVerdict(Record, frozen=True, kw_only=True):
     node: str
     """Its name."""
     status: NodeStatus
-    """``suspect`` where the budget ended before the interval was clear."""
+    """``suspect`` where it looks slow and the values cannot say; ``ok`` where nothing slow was seen, however few."""
     slowdown: Interval | None
     """0.15 means 15 % below a healthy node, at 95 %; None only for an unreachable node."""
     evidence: str

@@ -94,6 +94,16 @@ def test_what_limits_the_verdicts_is_told(tmp_path):
     assert codes == {"mixed-units", "too-few-values", "not-separable", "time-not-used"}
 
 
+def test_values_without_a_unit_are_called_so_and_no_slowdown_is_below_zero_by_nothing(tmp_path):
+    path = tmp_path / "few.csv"
+    path.write_text("nodes,value\na,10\nb,10.1\n")
+    said = {finding["subject"]: finding["message"] for finding in document_of("--from", path)[1]["findings"]}
+    assert said["no unit"] == "fewer than 3 values without a unit: nothing can be said from them"
+    path.write_text("nodes,value\na,10\nb,10.1\nc,10.2\nd,8\n")
+    text = invoke("--from", path).stdout
+    assert "b   ok        0.0 %       0.0 to 100.0 %" in text.splitlines()
+
+
 def test_a_fabric_is_measured_journalled_and_kept(fabric, tmp_path):
     out = tmp_path / "run"
     status, document = document_of("--fabric", fabric, "--seed", 4, "--out", out)

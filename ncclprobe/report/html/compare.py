@@ -221,7 +221,7 @@ def _node_text(nodes: Mapping[str, NodeVerdict], name: str) -> str:
     node = nodes.get(name)
     if node is None or node.slowdown is None:
         return "-" if node is None else str(node.status)
-    return f"{node.status}, {100 * node.slowdown.estimate:.1f} % ({interval_text(node.slowdown)})"
+    return f"{node.status}, {100 * node.slowdown.estimate:z.1f} % ({interval_text(node.slowdown)})"
 
 
 # ---- workloads

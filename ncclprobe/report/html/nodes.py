@@ -64,14 +64,14 @@ def _table(verdicts: Iterable[Verdict], caption: str = "") -> Markup:
 
 def _row(verdict: Verdict) -> list[str]:
     slowdown = verdict.slowdown
-    figures = ["-", "-"] if slowdown is None else [f"{100 * slowdown.estimate:.1f} %", interval_text(slowdown)]
+    figures = ["-", "-"] if slowdown is None else [f"{100 * slowdown.estimate:z.1f} %", interval_text(slowdown)]
     cause = f" Cause: {verdict.cause}." if isinstance(verdict, NodeVerdict) and verdict.cause else ""
     return [name_of(verdict), str(verdict.status), *figures, verdict.evidence + cause]
 
 
 def interval_text(slowdown: Interval) -> str:
     """Return a slowdown's interval in percent."""
-    return f"{100 * slowdown.low:.1f} to {100 * slowdown.high:.1f} %"
+    return f"{100 * slowdown.low:z.1f} to {100 * slowdown.high:z.1f} %"
 
 
 def name_of(verdict: Verdict) -> str:
@@ -146,7 +146,7 @@ def _trace(status: NodeStatus, ranked: Sequence[Verdict], places: dict[str, int]
 def _said(verdict: Verdict) -> Iterator[str]:
     yield f"{name_of(verdict)}: {verdict.status}"
     if verdict.slowdown is not None:
-        yield f"{100 * verdict.slowdown.estimate:.1f} % ({interval_text(verdict.slowdown)})"
+        yield f"{100 * verdict.slowdown.estimate:z.1f} % ({interval_text(verdict.slowdown)})"
 
 
 def _percent(slowdown: Interval | None) -> tuple[float, float, float]:
@@ -159,7 +159,7 @@ def _checks(document: NodesDocument) -> Markup:
     """Return what the nodes measured of themselves."""
     rows = [
         [node.node, str(check.check), "-" if check.gpu is None else str(check.gpu), f"{check.value:.4g} {check.unit}",
-         f"{100 * check.slowdown.estimate:.1f} %", interval_text(check.slowdown), str(check.status)]
+         f"{100 * check.slowdown.estimate:z.1f} %", interval_text(check.slowdown), str(check.status)]
         for node in document.nodes
         for check in node.checks
     ]  # fmt: skip

@@ -91,11 +91,11 @@ def _row(verdict: Verdict) -> list[str]:
     slowdown = verdict.slowdown
     if slowdown is None:
         return [_label(verdict), str(verdict.status), "-", "-"]
-    return [_label(verdict), str(verdict.status), f"{100 * slowdown.estimate:.1f} %", _interval(slowdown)]
+    return [_label(verdict), str(verdict.status), f"{100 * slowdown.estimate:z.1f} %", _interval(slowdown)]
 
 
 def _interval(slowdown: Interval) -> str:
-    return f"{100 * slowdown.low:.1f} to {100 * slowdown.high:.1f} %"
+    return f"{100 * slowdown.low:z.1f} to {100 * slowdown.high:z.1f} %"
 
 
 def _evidence(document: NodesDocument) -> str:
