@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import pathlib
 import tempfile
@@ -22,7 +23,7 @@ from ncclprobe.cli.verbosity import is_quiet, note, verbosity_options
 from ncclprobe.errors import ProbeError, UsageError
 from ncclprobe.findings import Finding, has_error
 from ncclprobe.launchers import LAUNCHERS
-from ncclprobe.names import Collective
+from ncclprobe.names import DEFAULT, Algo, Collective, Proto
 from ncclprobe.nodesets import expand
 from ncclprobe.records.check import EnvCheckDocument
 from ncclprobe.records.inspect import TunerRow
@@ -146,6 +147,8 @@ def _folder(out: pathlib.Path | None, launcher: str) -> Iterator[pathlib.Path]:
 
 def _mpi(source: str, settings: Settings, env: Mapping[str, str], options: BackendOptions) -> EnvCheckDocument:
     if not any(name.startswith(PREFIXES) for name in env):
+        if misspelt := _misspelt(settings.rows):
+            raise UsageError(f"{source}: {misspelt}")
         raise UsageError(
             f"{source} chooses an MPI library's algorithms by message size, which no MPI library reads from a table; "
             "there is nothing to load, so nothing to check"
@@ -159,6 +162,17 @@ def _mpi(source: str, settings: Settings, env: Mapping[str, str], options: Backe
         source=source, library=library, nranks=nranks, nnodes=None, env=dict(env), variables=variables,
         findings=findings,
     )  # fmt: skip
+
+
+def _misspelt(rows: tuple[TunerRow, ...]) -> str:
+    """Return which word is none of NCCL's but like one, empty where there is none such."""
+    algos, protos = [algo.csv for algo in Algo], [proto.csv for proto in Proto]
+    words = [("algorithm", row.algo, algos) for row in rows if Algo.parse(row.algo) is None]
+    words += [("protocol", row.proto, protos) for row in rows if Proto.parse(row.proto) is None]
+    for kind, word, known in words:
+        if word != DEFAULT and (near := difflib.get_close_matches(word.lower(), known, n=1)):
+            return f"NCCL has no {kind} {word}; write {near[0]}, or one of {', '.join(known)}"
+    return ""
 
 
 class Trial:

@@ -69,20 +69,19 @@ def explained(name: str, catalog: Catalog) -> Explanation:
     """Return what is known of a name.
 
     Args:
-        name: Of a variable, with or without ``NCCL_``.
+        name: Of a variable, as programs read it.
         catalog: All known names.
     """
-    full = name.upper() if is_sglang(name.upper()) or name.upper().startswith("NCCL_") else f"NCCL_{name.upper()}"
-    if full in catalog.nccl:
-        return _of_nccl(catalog.nccl[full])
-    if is_sglang(full) and known_to_sglang(full, catalog):
-        return _of_sglang(full, catalog)
-    if full in TORCH:
-        return _other(full, f"PyTorch's own; called TORCH_{full} since PyTorch 2.2. NCCL does not read it.")
-    if full in BUILDS:
-        return _other(full, "Tells builds and scripts where NCCL is, or which version. NCCL does not read it.")
-    names = catalog.sglang if is_sglang(full) else catalog.nccl
-    return _unknown(full, nearest(full, names))
+    if name in catalog.nccl:
+        return _of_nccl(catalog.nccl[name])
+    if is_sglang(name) and known_to_sglang(name, catalog):
+        return _of_sglang(name, catalog)
+    if name in TORCH:
+        return _other(name, f"PyTorch's own; called TORCH_{name} since PyTorch 2.2. NCCL does not read it.")
+    if name in BUILDS:
+        return _other(name, "Tells builds and scripts where NCCL is, or which version. NCCL does not read it.")
+    names = catalog.sglang if is_sglang(name.upper()) else catalog.nccl
+    return _unknown(name, nearest(name.upper(), names))
 
 
 def _of_nccl(variable: Variable) -> Explanation:

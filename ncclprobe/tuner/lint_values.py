@@ -104,8 +104,23 @@ def _subsystems(variable: Variable, value: str) -> Iterator[Complaint]:
         yield Severity.WARNING, "value-invalid", message, f"known are {', '.join(known)}"
 
 
+def _device_list(variable: Variable, value: str) -> Iterator[Complaint]:
+    """Yield names with blanks, which no device has; NCCL keeps them (src/misc/utils.cc, ``parseStringList``)."""
+    blank = [name for name, _ in parse_selection(value).items if re.search(r"\s", name)]
+    if blank:
+        message = (
+            f"{variable.name}={value}: NCCL takes the blanks for parts of the names, so {blank[0]!r} names nothing"
+        )
+        yield Severity.ERROR, "value-invalid", message, f"write {variable.name}={_without_blanks(value)}"
+
+
+def _without_blanks(value: str) -> str:
+    return "".join(value.split())
+
+
 _CHECKS = {
     "int": _number, "bool": _number, "switch": _switch, "enum": _word, "level": _level, "subsys": _subsystems,
+    "hca": _device_list, "ifname": _device_list,
 }  # fmt: skip
 
 
@@ -113,7 +128,7 @@ def _hca_lists(case: Case) -> Iterator[Doubt]:
     """Yield names in NCCL_IB_HCA that also take others."""
     for setting, _variable, value in case.known():
         if setting.name == "NCCL_IB_HCA":
-            yield from _prefixes(setting, value)
+            yield from _prefixes(setting, _without_blanks(value))
 
 
 def _prefixes(setting: Setting, value: str) -> Iterator[Doubt]:

@@ -116,6 +116,8 @@ def test_defaults_need_no_check(tmp_path: pathlib.Path) -> None:
     [
         ("allreduce,0,64,tree,ll,-1,1,2\nallreduce,0,64,ring,ll,-1,1,4\n", UsageError, "the rows are for 2, 4 ranks"),
         ("allreduce,0,64,recursive_doubling,-1,-1,1,2\n", UsageError, "which no MPI library reads from a table"),
+        ("allreduce,0,64,tre,ll,-1,1,2\n", UsageError, "table.csv: NCCL has no algorithm tre; write tree, or one of"),
+        ("allreduce,0,64,tree,ll182,-1,1,2\n", UsageError, "has no protocol ll182; write ll128, or one of ll, ll128"),
         ("allreduce,0\n", ParseError, "table.csv:1: a row has the fields"),
         ("allreduce,0,64,tree,ll,65,1,2\n", ParseError, "channels"),
     ],

@@ -47,6 +47,10 @@ RUN = "\n./train\n"
         ("export NCCL_DEBUG_SUBSYS=^NET,INIT", []),
         ("export NCCL_IB_HCA=mlx5_0,mlx5_3", []),
         ("export NCCL_IB_HCA=mlx5", []),
+        ("export NCCL_IB_HCA='=mlx5_0, mlx5_1'", [(1, "error", "value-invalid")]),
+        ("export NCCL_IB_HCA='^ mlx5_0'", [(1, "error", "value-invalid")]),
+        ("export NCCL_IB_HCA='=mlx5_0: 1'", []),
+        ("export NCCL_SOCKET_IFNAME='eth0 ,eth1'", [(1, "error", "value-invalid")]),
         ("export NCCL_IB_HCA==mlx5_1,mlx5_10", []),
         ("export NCCL_IB_HCA=mlx5_1", [(1, "info", "ib-hca-prefix")]),
         ("export NCCL_IB_HCA=mlx5_2,mlx5_20", [(1, "warning", "ib-hca-prefix")]),
@@ -229,6 +233,22 @@ def test_findings_inside_heredocs_commands_and_continued_lines_carry_their_own_l
     document = "cat > job.sh <<'EOF'\nexport NCCL_P2P_NVL_DISABLE=1\nEOF\n"
     text = f"{document}bash -c 'true\nNCCL_IBX_HCA=1 ./a'\nmpirun \\\n  -x NCCL_DEBUGG=1 ./a\n"
     assert [line for line, _, _ in codes(text)] == [2, 5, 7]
+
+
+def test_blanks_in_a_list_of_devices_are_parts_of_names():
+    found = lint(read_script("export NCCL_IB_HCA='mlx5_0, mlx5_1'\n", "job.sh"), catalog())
+    assert [(one.code, one.message, one.hint) for one in found] == [
+        (
+            "value-invalid",
+            "NCCL_IB_HCA=mlx5_0, mlx5_1: NCCL takes the blanks for parts of the names, so ' mlx5_1' names nothing",
+            "write NCCL_IB_HCA=mlx5_0,mlx5_1",
+        ),
+        (
+            "ib-hca-prefix",
+            "mlx5_1 is a prefix and takes mlx5_10 to mlx5_19 too, where a node has them",
+            "write NCCL_IB_HCA==mlx5_0,mlx5_1, whose names match exactly",
+        ),
+    ]
 
 
 def test_text_that_is_no_setting_is_left_alone():

@@ -114,12 +114,21 @@ def test_explanations_name_only_known_variables():
 
 
 def test_an_explanation():
-    variable = explained("nccl_p2p_level", catalog())
+    variable = explained("NCCL_P2P_LEVEL", catalog())
     assert variable.name == "NCCL_P2P_LEVEL"
     assert variable.values == "a distance: LOC, NVL, PIX, PXB, PHB, SYS"
     assert variable.since == "2.3.5"
     assert variable.documented == f"{DOCUMENTATION}#nccl-p2p-level"
     assert variable.overrides[0] == "NCCL_P2P_DISABLE=1 counts before it."
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("IB_HCA", ("NCCL_IB_HCA",)), ("nccl_ib_hca", ("NCCL_IB_HCA",)), ("PATH", ()), ("HOME", ()), ("LIB", ())],
+)
+def test_a_name_is_explained_as_it_stands_alone(name, near):
+    variable = explained(name, catalog())
+    assert (variable.name, variable.known, variable.nearest) == (name, False, near)
 
 
 def test_an_explanation_of_what_nobody_knows():
