@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pathlib
 import shutil
+import signal
 import sys
 from collections.abc import Generator
 
@@ -25,8 +26,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Look around before anything is started, in the process that starts the others where there are several."""
+    """Look around before anything is started, in the process that starts the others where there are several.
+
+    A background job of a shell ignores Ctrl-C, and so would all that the tests start and interrupt.
+    """
     if not hasattr(config, "workerinput"):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         config.stash[LEFTOVERS] = Leftovers()
 
 
