@@ -32,7 +32,17 @@ class Case(NamedTuple):
 
     def relevant(self) -> Iterator[Setting]:
         """Yield the settings of NCCL's and SGLang's variables."""
-        return (one for one in self.script.settings if one.name.startswith("NCCL_") or is_sglang(one.name))
+        return (
+            one
+            for one in self.script.settings
+            if one.name.startswith("NCCL_") or is_sglang(one.name) or self.in_capitals(one)
+        )
+
+    def in_capitals(self, setting: Setting) -> str:
+        """Return the known name that a setting has but for its letters' case; empty for a script's own variables."""
+        name = setting.name.upper()
+        own = setting.how is How.ASSIGN or setting.name in self.script.used
+        return name if name != setting.name and self.ours(name) and not own else ""
 
     def known(self) -> Iterator[tuple[Setting, Variable, str]]:
         """Yield settings of NCCL's variables whose value is known, with that value."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from ncclprobe.findings import Severity
 from ncclprobe.tuner.lint_case import Case, Doubt
 from ncclprobe.tuner.others import others_name
-from ncclprobe.tuner.script import Setting
+from ncclprobe.tuner.script import How, Setting
 from ncclprobe.tuner.variables import NEWEST, OLDEST, Variable, is_sglang, known_to_sglang, misspells, nearest, release
 
 MOST_COMPARED = 100
@@ -22,10 +22,22 @@ def check_names(case: Case) -> Iterator[Doubt]:
         variable = case.catalog.nccl.get(setting.name)
         if variable is not None:
             yield from _version(case, setting, variable)
+        elif name := case.in_capitals(setting):
+            message = f"names are read in capitals, so {setting.name} does nothing"
+            yield Doubt(setting.line, Severity.ERROR, "unknown-variable", message, f"write {name}")
         elif not _read_elsewhere(case, setting.name):
             if setting.name not in like:
                 like[setting.name] = nearest(setting.name, _names(case, setting)) if len(like) < MOST_COMPARED else None
             yield _unknown(case, setting, like[setting.name], newest)
+
+
+def check_blanks(case: Case) -> Iterator[Doubt]:
+    """Yield what a shell takes for no assignment because of blanks around ``=``."""
+    for setting in case.script.spaced:
+        if setting.name.upper().startswith("NCCL_") or case.ours(setting.name.upper()):
+            message = f"the blanks around = make this no assignment, so {setting.name} is not set to {setting.value}"
+            hint = f"write {'export ' if setting.how is How.EXPORT else ''}{setting.name}={setting.value}"
+            yield Doubt(setting.line, Severity.ERROR, "assignment-syntax", message, hint)
 
 
 def _read_elsewhere(case: Case, name: str) -> bool:

@@ -108,6 +108,9 @@ class Script(NamedTuple):
     exported: frozenset[str] = frozenset()
     """Names that the script exports, at whatever place."""
 
+    spaced: tuple[Setting, ...] = ()
+    """What has blanks around its ``=`` and so is no assignment to a shell."""
+
     def subject(self, line: int) -> str:
         """Return ``job.sh:12``, or the source alone where there are no lines."""
         return f"{self.source}:{line}" if line else self.source

@@ -15,6 +15,8 @@ from ncclprobe.tuner.shell_words import NAME, NAMES_IN, Comment, HereDocument, K
 ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=")
 DIRECTIVE = re.compile(r"#(SBATCH|PBS|BSUB|SGE|\$)\s+(.*)")
 EXPORTING = frozenset({"export", "declare", "typeset", "setenv", "ENV", "readonly", "local"})
+NO_NAME = re.compile(r"[^-A-Za-z_]")
+"""How what export takes for no name and no option begins."""
 WRAPPERS = frozenset({
     "exec", "nohup", "command", "builtin", "sudo", "nice", "ionice", "stdbuf", "xargs", "eval", "env", "timeout",
 })  # fmt: skip
@@ -54,6 +56,7 @@ def shell_script(text: str, source: str, line: int = 1) -> Script:
         allexport=reader.allexport,
         unset=frozenset(reader.unsettings),
         exported=frozenset(reader.exported),
+        spaced=tuple(reader.spaced),
     )
 
 
@@ -68,6 +71,7 @@ class _Reader:
         self.within: dict[tuple[str, tuple[int, ...]], list[int]] = defaultdict(list)
         """Places of the settings of a name in a block and in those inside it."""
         self.launches: list[Launch] = []
+        self.spaced: list[Setting] = []
         self.used: set[str] = set()
         self.directives: list[str] = []
         self.exported: set[str] = set()
@@ -161,7 +165,9 @@ class _Reader:
                 break
             words = self.unwrapped(_base(words[0]), words[1:], command)
         program = _base(words[0]) if words else ":"
-        if program in EXPORTING:
+        if spaced := [one for one in _spaced(words[:3], How.ASSIGN) if one.name == words[0].literal]:
+            self.spaced += spaced
+        elif program in EXPORTING:
             self.exporting(program, words[1:], command.scope)
         elif program == "set":
             options = [word.literal for word in words[1:]]
@@ -199,6 +205,7 @@ class _Reader:
                 values = [self.value(word) for word in words[1:2]]
                 self.add(name, values[0] if values else "", words[0].line, how, scope)
             return
+        self.spaced += _spaced(words, how)
         for word in words:
             if match := ASSIGNMENT.match(word.start):
                 self.assign(match, word, how, scope)
@@ -247,6 +254,17 @@ class _Reader:
                 yield text, word.line
         if program == "ssh" and words and (text := words[-1].literal) and words[-1].quoted:
             yield text, words[-1].line
+
+
+def _spaced(words: Sequence[Word], how: How) -> Iterator[Setting]:
+    """Yield what would be assigned, were there no blanks around ``=``: ``A = 1``, ``A =1``, ``export A= 1``."""
+    texts = [word.literal or "" for word in words]
+    for at, (name, after) in enumerate(itertools.pairwise(texts)):
+        if NAME.fullmatch(name) and after.startswith("="):
+            value = after[1:] or " ".join(texts[at + 2 : at + 3])
+            yield Setting(name, value, words[at].line, how)
+        elif how is How.EXPORT and NAME.fullmatch(name.removesuffix("=")) and NO_NAME.match(after) and name[-1] == "=":
+            yield Setting(name[:-1], after, words[at].line, how)
 
 
 def _base(word: Word) -> str:

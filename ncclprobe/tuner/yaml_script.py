@@ -54,6 +54,7 @@ def yaml_script(text: str, source: str) -> Script:
         launches=tuple(one for block in blocks for one in block.launches),
         used=frozenset[str]().union(*(block.used for block in blocks)),
         exported=frozenset[str]().union(*(block.exported for block in blocks)),
+        spaced=tuple(one for block in blocks for one in block.spaced),
     )
 
 

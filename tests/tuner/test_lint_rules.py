@@ -23,6 +23,19 @@ RUN = "\n./train\n"
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
+        ("export nccl_debug=INFO", [(1, "error", "unknown-variable")]),
+        ("Nccl_Debug=INFO ./a", [(1, "error", "unknown-variable")]),
+        ("nccl_debug=INFO", []),
+        ("export nccl_debug=INFO; export NCCL_DEBUG=$nccl_debug", []),
+        ("export nccl_mine=1", []),
+        ("NCCL_ALGO = Ring", [(1, "error", "assignment-syntax")]),
+        ("NCCL_ALGO =Ring", [(1, "error", "assignment-syntax")]),
+        ("export NCCL_ALGO = Ring", [(1, "error", "assignment-syntax")]),
+        ("export NCCL_IB_DISABLE= 1", [(1, "error", "assignment-syntax")]),
+        ("export NCCL_DEBUG= NCCL_ALGO=Ring", []),
+        ("export NCCL_DEBUG NCCL_ALGO", []),
+        ("[ $NCCL_ALGO = Ring ] && test NCCL_ALGO = Ring", []),
+        ("MINE = 1", []),
         ("export NCCL_P2P_NVL_DISABLE=0", [(1, "error", "unknown-variable")]),
         ("export NCCL_QUANTUM=1", [(1, "warning", "unknown-variable")]),
         ("export NCCL_HOME=/opt/nccl", []),
@@ -233,6 +246,27 @@ def test_findings_inside_heredocs_commands_and_continued_lines_carry_their_own_l
     document = "cat > job.sh <<'EOF'\nexport NCCL_P2P_NVL_DISABLE=1\nEOF\n"
     text = f"{document}bash -c 'true\nNCCL_IBX_HCA=1 ./a'\nmpirun \\\n  -x NCCL_DEBUGG=1 ./a\n"
     assert [line for line, _, _ in codes(text)] == [2, 5, 7]
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "hint"),
+    [
+        ("export nccl_debug=INFO", "names are read in capitals, so nccl_debug does nothing", "write NCCL_DEBUG"),
+        (
+            "NCCL_ALGO = Ring",
+            "the blanks around = make this no assignment, so NCCL_ALGO is not set to Ring",
+            "write NCCL_ALGO=Ring",
+        ),
+        (
+            "export NCCL_IB_DISABLE= 1",
+            "the blanks around = make this no assignment, so NCCL_IB_DISABLE is not set to 1",
+            "write export NCCL_IB_DISABLE=1",
+        ),
+    ],
+)
+def test_what_looks_like_a_setting_gets_its_right_form(line, message, hint):
+    found = lint(read_script(line + RUN, "job.sh"), catalog())
+    assert [(one.message, one.hint) for one in found] == [(message, hint)]
 
 
 def test_blanks_in_a_list_of_devices_are_parts_of_names():
