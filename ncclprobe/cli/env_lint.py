@@ -99,7 +99,8 @@ def _text(path: pathlib.Path) -> str:
 def _settings(script: Script) -> list[LintedSetting]:
     return [
         LintedSetting(source=script.source, line=one.line or None, name=one.name, value=one.value, how=one.how)
-        for one in Case(script, catalog(), "").relevant()
+        for part in script.parts()
+        for one in Case(part, catalog(), "").relevant()
     ]
 
 
@@ -109,7 +110,8 @@ def _findings(script: Script, version: str, scan: ScanDocument | None) -> list[F
         return list(found)
     seen = [
         _placed(finding, script.subject(setting.line))
-        for setting in script.settings
+        for part in script.parts()
+        for setting in part.settings
         if setting.value
         for finding in check_settings(setting.name, setting.value, scan.hosts)
     ]

@@ -31,8 +31,8 @@ def lint(script: Script, catalog: Catalog, version: str = "") -> tuple[Finding, 
         catalog: All known names.
         version: Of the NCCL that will read it; empty where that isn't known.
     """
-    case = Case(script, catalog, version)
-    doubts = sorted(_doubts(case), key=lambda doubt: (doubt.line, -list(Severity).index(doubt.severity)))
+    found = (doubt for part in script.parts() for doubt in _doubts(Case(part, catalog, version)))
+    doubts = sorted(found, key=lambda doubt: (doubt.line, -list(Severity).index(doubt.severity)))
     misread = {doubt.line for doubt in doubts if doubt.code == MISREAD}  # their values are not what was meant
     return tuple(
         Finding(

@@ -110,6 +110,12 @@ class Script(NamedTuple):
 
     spaced: tuple[Setting, ...] = ()
     """What has blanks around its ``=`` and so is no assignment to a shell."""
+    written: tuple[Script, ...] = ()
+    """Texts of nccl.conf that a script writes, with its own line numbers."""
+
+    def parts(self) -> tuple[Script, ...]:
+        """Return the script and the texts that it writes."""
+        return self, *self.written
 
     def subject(self, line: int) -> str:
         """Return ``job.sh:12``, or the source alone where there are no lines."""

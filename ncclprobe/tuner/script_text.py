@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import PurePath
 
+from ncclprobe.tuner.conf_script import NAME, conf_script
 from ncclprobe.tuner.python_script import python_script
 from ncclprobe.tuner.script import Dialect, How, Script, Setting
 from ncclprobe.tuner.shell_script import shell_script
@@ -26,7 +27,10 @@ def read_script(text: str, source: str) -> Script:
         text: Of the file.
         source: Its name, as findings call it; tells nccl.conf and YAML apart.
     """
-    return _read(text, source)._replace(programs=frozenset(PROGRAM.findall(re.sub(r"(?m)^[ \t]*#.*$", "", text))))
+    programs = frozenset(PROGRAM.findall(re.sub(r"(?m)^[ \t]*#.*$", "", text)))
+    script = _read(text, source)
+    written = tuple(one._replace(programs=programs) for one in script.written)
+    return script._replace(programs=programs, written=written)
 
 
 def _read(text: str, source: str) -> Script:
@@ -38,14 +42,14 @@ def _read(text: str, source: str) -> Script:
     if dialect is Dialect.YAML:
         return yaml_script(text, source)
     if dialect is Dialect.NCCL_CONF:
-        return _nccl_conf(text, source)
+        return conf_script(text, source)
     return _entries(text, source)
 
 
 def dialect_of(text: str, source: str) -> Dialect:
     """Return what a text is, by its file's name or else by its content."""
     name = PurePath(source).name
-    if name.endswith("nccl.conf"):
+    if name.endswith(NAME):
         return Dialect.NCCL_CONF
     if name.endswith(".py") or SHEBANG.match(text):
         return Dialect.PYTHON
@@ -76,16 +80,3 @@ def _entries(text: str, source: str) -> Script:
                 value = value[1:-1]
             settings.append(Setting(match[1], None if "$" in value else value, number, How.ENTRY, order=number))
     return Script(source=source, dialect=Dialect.ENTRIES, settings=tuple(settings))
-
-
-def _nccl_conf(text: str, source: str) -> Script:
-    lines = tuple(enumerate(text.splitlines(), 1))
-    return Script(source=source, dialect=Dialect.NCCL_CONF, settings=tuple(_conf_settings(lines)), raw=lines)
-
-
-def _conf_settings(lines: tuple[tuple[int, str], ...]) -> Iterator[Setting]:
-    """Yield what NCCL takes from its file: the name up to the first ``=``, the value as it stands behind it."""
-    for number, line in lines:
-        name, equals, value = line.partition("=")
-        if equals and not line.startswith("#") and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            yield Setting(name, value, number, How.ENTRY, order=number)

@@ -14,6 +14,7 @@ CLOSING = frozenset({"fi", "done", "esac", "}"})
 PASSED_OVER = frozenset({"!", "time", "coproc"})
 DEEPEST = 32
 """Blocks within each other that are told apart; what is deeper counts as one block, so that no line takes long."""
+INTO_FILES = frozenset({">", ">>", ">|", "&>", "&>>"})
 REDIRECTIONS = frozenset({">", ">>", "<", ">&", "<&", "&>", "&>>", ">|", "<>", "<<<", "<<", "<<-"})
 
 
@@ -26,6 +27,8 @@ class Command(NamedTuple):
     documents: tuple[HereDocument, ...] = ()
     background: bool = False
     """Whether it ends in ``&``."""
+    target: Word | None = None
+    """The file that its output goes into."""
 
     @property
     def line(self) -> int:
@@ -57,6 +60,7 @@ class _Assembler:
         self.alternative: int | None = None
         """A branch of its own behind ``&&`` and ``||``, up to the line's end."""
         self.function = False
+        self.target: Word | None = None
 
     def run(self, tokens: Sequence[Token]) -> Iterator[Command | Loop | Comment]:
         skip = False
@@ -72,11 +76,17 @@ class _Assembler:
             elif token.text in REDIRECTIONS:
                 following = tokens[index + 1] if index + 1 < len(tokens) else None
                 skip = isinstance(following, Word) and token.text not in ("<<", "<<-")
+                if isinstance(following, Word) and token.text in INTO_FILES and not self.of_errors():
+                    self.target = following
             elif token.text == "\n" and index + 1 < len(tokens) and isinstance(tokens[index + 1], HereDocument):
                 yield from self.with_documents(tokens[after] for after in range(index + 1, len(tokens)))
             else:
                 yield from self.operator(token)
         yield from self.flush()
+
+    def of_errors(self) -> bool:
+        """Return whether a redirection is of another stream than the output: ``2>``."""
+        return bool(self.words) and self.words[-1].literal in ("2", "0")
 
     def with_documents(self, following: Iterable[Token]) -> Iterator[Command | Loop]:
         rest = itertools.takewhile(lambda token: isinstance(token, HereDocument), following)
@@ -157,10 +167,11 @@ class _Assembler:
 
     def flush(self, *, background: bool = False) -> Iterator[Command | Loop]:
         words, self.words = tuple(self.words), []
+        target, self.target = self.target, None
         head, self.head = self.head, False
         if head and self.function:
             return
         if words and head:
             yield Loop(words, self.scope())
         elif words and not (self.stack and self.stack[-1][0] == "array"):
-            yield Command(words, self.scope(), background=background)
+            yield Command(words, self.scope(), background=background, target=target)

@@ -7,6 +7,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from ncclprobe.tuner.conf_script import NAME as CONF
+from ncclprobe.tuner.conf_script import conf_script
 from ncclprobe.tuner.launch_words import kind_of, launched
 from ncclprobe.tuner.script import Dialect, How, Launch, LaunchKind, Script, Setting
 from ncclprobe.tuner.shell_commands import Command, Loop, commands
@@ -32,8 +34,12 @@ NEUTRAL = frozenset({
 })  # fmt: skip
 """Commands that no setting of NCCL's concerns."""
 SHELLS = frozenset({"bash", "sh", "zsh", "dash", "ksh"})
-RECEIVERS = SHELLS | {"cat", "tee", "sbatch", "qsub", "ssh", "srun"}
+RECEIVERS = SHELLS | {"sbatch", "qsub", "ssh", "srun"}
 """Commands whose here-document is a script."""
+COPIERS = frozenset({"cat", "tee"})
+"""Commands whose here-document is a script where the file that it goes into is one."""
+SCRIPT_FILE = re.compile(r"(\.(sh|bash|zsh|ksh|sbatch|slurm|pbs|lsf|sge|sub|job|batch)|rc|profile)\Z")
+SHELL_LINE = re.compile(r"#![^\n]{0,80}\b(ba|z|da|k)?sh\b")
 
 
 def shell_script(text: str, source: str, line: int = 1) -> Script:
@@ -44,7 +50,7 @@ def shell_script(text: str, source: str, line: int = 1) -> Script:
         source: What findings call it.
         line: The number of its first line.
     """
-    reader = _Reader()
+    reader = _Reader(source)
     reader.read(text, line, ())
     return Script(
         source=source,
@@ -57,13 +63,16 @@ def shell_script(text: str, source: str, line: int = 1) -> Script:
         unset=frozenset(reader.unsettings),
         exported=frozenset(reader.exported),
         spaced=tuple(reader.spaced),
+        written=tuple(reader.written),
     )
 
 
 class _Reader:
     """Follows a script from its first command to its last."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.written: list[Script] = []
         self.settings: list[Setting | None] = []
         """None in the place of one that was unset."""
         self.assigned: dict[str, list[int]] = defaultdict(list)
@@ -236,24 +245,37 @@ class _Reader:
                 shown=tuple(word.shown for word in words),
             )
         )
-        for text, line in self.nested(program, words, command.documents):
+        for text, line in self.nested(program, words, command):
             self.read(text, line, (*command.scope, -self.order))
 
-    def nested(
-        self, program: str, words: Sequence[Word], documents: Sequence[HereDocument]
-    ) -> Iterator[tuple[str, int]]:
+    def nested(self, program: str, words: Sequence[Word], command: Command) -> Iterator[tuple[str, int]]:
         """Yield scripts inside a command: of ``bash -c``, of ssh, of a here-document."""
         if self.depth > 3:
             return
-        if program in RECEIVERS:
-            for document in documents:
-                self.used.update(NAMES_IN.findall(document.text) if document.expanded else ())
+        targets = [word.shown for word in (*words, *filter(None, [command.target]))]
+        for document in command.documents:
+            self.used.update(NAMES_IN.findall(document.text) if document.expanded else ())
+            if any(_is_conf(target) for target in targets):
+                conf = conf_script(document.text, self.source, document.line, expanded=document.expanded)
+                self.written.append(conf)
+            elif _is_script(program, document, targets):
                 yield document.text, document.line
         for before, word in itertools.pairwise(words):
             if before.literal in ("-c", "-lc", "-ic") and (text := word.literal) and word.quoted:
                 yield text, word.line
         if program == "ssh" and words and (text := words[-1].literal) and words[-1].quoted:
             yield text, words[-1].line
+
+
+def _is_conf(target: str) -> bool:
+    """Return whether a word, or the end of a remote command, names nccl.conf."""
+    return target.endswith(CONF) and "=" not in target.split()[-1]
+
+
+def _is_script(program: str, document: HereDocument, targets: Sequence[str]) -> bool:
+    """Return whether a shell reads a here-document, at once or as a file."""
+    named = any(SCRIPT_FILE.search(target) for target in targets) or SHELL_LINE.match(document.text)
+    return program in RECEIVERS or (program in COPIERS and bool(named))
 
 
 def _spaced(words: Sequence[Word], how: How) -> Iterator[Setting]:

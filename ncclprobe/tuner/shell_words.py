@@ -166,7 +166,8 @@ class _Reader:
                 end = self.end_of_line()
                 line = self.text[self.at : end]
                 self.at, self.line = end + 1, self.line + 1
-                if (line.lstrip("\t") if strip else line) == delimiter:
+                line = line.lstrip("\t") if strip else line
+                if line == delimiter:
                     break
                 lines.append(line)
             self.found.append(HereDocument("\n".join(lines), first, expanded))

@@ -55,6 +55,7 @@ def yaml_script(text: str, source: str) -> Script:
         used=frozenset[str]().union(*(block.used for block in blocks)),
         exported=frozenset[str]().union(*(block.exported for block in blocks)),
         spaced=tuple(one for block in blocks for one in block.spaced),
+        written=tuple(one for block in blocks for one in block.written),
     )
 
 

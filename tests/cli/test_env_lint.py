@@ -49,6 +49,11 @@ def test_standard_input_and_strict():
     assert run("lint", "--strict", "-", text="export NCCL_IB_HCA=mlx5_1\n").return_value == 0
 
 
+def test_a_conf_file_within_a_script_counts_as_settings():
+    found, _ = document("lint", "-", text="cat > nccl.conf <<EOF\nNCCL_DEBUG=WARN\nEOF\n")
+    assert [(one["name"], one["line"], one["how"]) for one in found["settings"]] == [("NCCL_DEBUG", 2, "entry")]
+
+
 def test_the_live_environment():
     found, status = document("lint", "--environ", env={"NCCL_IB_DISABLE": "true"})
     wrong = [(one["subject"], one["code"]) for one in found["findings"]]

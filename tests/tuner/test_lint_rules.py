@@ -285,6 +285,39 @@ def test_blanks_in_a_list_of_devices_are_parts_of_names():
     ]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cat > nccl.conf <<EOF", "cat <<-'EOF' >> $HOME/.nccl.conf", "cat <<EOF > /etc/nccl.conf 2> log",
+        "cat <<EOF | sudo tee /etc/nccl.conf > /dev/null", "ssh node1 'cat > /etc/nccl.conf' <<EOF",
+    ],
+)  # fmt: skip
+def test_a_heredoc_that_goes_into_nccl_conf_is_read_as_one(command):
+    text = f"#!/bin/bash\n{command}\nNCCL_ALGO=foo\n\nexport NCCL_IB_TC=1\nNCCL_DEBUG=WARN\nNCCL_DEBUG=INFO\nEOF\n./a\n"
+    assert codes(text) == [
+        (3, "error", "value-invalid"), (5, "error", "conf-syntax"), (7, "warning", "setting-overridden"),
+    ]  # fmt: skip
+
+
+def test_what_a_shell_puts_into_a_conf_file_is_not_judged():
+    document = 'NCCL_IB_HCA="$HCAS"\n$(settings)\nEOF\n./a\n'
+    assert codes(f"cat > nccl.conf <<EOF\n{document}") == []
+    assert codes(f"cat > nccl.conf <<'EOF'\n{document}") == [(2, "error", "conf-syntax"), (3, "error", "conf-syntax")]
+
+
+def test_a_shell_that_is_told_of_a_conf_file_reads_its_heredoc_itself():
+    text = "ssh n NCCL_CONF_FILE=/etc/nccl.conf bash <<EOF\nexport NCCL_ALGO=foo\nEOF\n"
+    assert codes(text) == [(2, "error", "value-invalid")]
+
+
+def test_a_conf_file_of_a_script_that_tests_one_collective_needs_no_name():
+    assert codes("cat > nccl.conf <<EOF\nNCCL_ALGO=Tree\nEOF\n./all_reduce_perf\n") == []
+
+
+def test_text_of_a_heredoc_that_no_shell_reads_is_left_alone():
+    assert codes("cat <<EOF\nexport NCCL_ALGO=foo\nEOF\ncat > notes.txt <<EOF\nNCCL_ALGO=foo\nEOF\n./a\n") == []
+
+
 def test_text_that_is_no_setting_is_left_alone():
     assert codes("# export NCCL_FOO=1\necho NCCL_FOO=1\ngrep NCCL_FOO=1 log\necho 'export NCCL_FOO=1'\n") == []
 

@@ -29,7 +29,7 @@ def test_words(text, expected):
 
 def test_a_here_document_ends_at_its_delimiter():
     found = tokens("cat <<-'E' > f\n\ta $B\n\tE\nnext\n")
-    assert [token for token in found if isinstance(token, HereDocument)] == [HereDocument("\ta $B", 2, expanded=False)]
+    assert [token for token in found if isinstance(token, HereDocument)] == [HereDocument("a $B", 2, expanded=False)]
     assert [token.text for token in found if isinstance(token, Operator)] == ["<<-", ">", "\n", "\n"]
 
 
@@ -82,7 +82,13 @@ def settings(text):
         ("#PBS -v A=1,B=2", [("A", "1", 1, "directive"), ("B", "2", 1, "directive")]),
         ("qsub -v A=1 job", [("A", "1", 1, "launcher")]),
         ("A+=1", [("A", None, 1, "assign")]),
-        ("cat <<E\nexport A=1\nE\n", [("A", "1", 2, "export")]),
+        ("bash <<E\nexport A=1\nE\n", [("A", "1", 2, "export")]),
+        ("cat <<E | ssh h bash\nexport A=1\nE\n", [("A", "1", 2, "export")]),
+        ("cat > a.sh 2> b <<E\nexport A=1\nE\n", [("A", "1", 2, "export")]),
+        ("tee $X.pbs <<E\nexport A=1\nE\n", [("A", "1", 2, "export")]),
+        ("cat > $X <<E\n#!/bin/sh\nexport A=1\nE\n", [("A", "1", 3, "export")]),
+        ("cat <<E\nexport A=1\nE\n", []),
+        ("cat > a.txt <<E\nexport A=1\nE\n", []),
         ("python <<E\nexport A=1\nE\n", []),
         ("ssh h 'A=1 run'", [("A", "1", 1, "prefix")]),
         ("if x; then export A=1; fi", [("A", "1", 1, "export")]),
