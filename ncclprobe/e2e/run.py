@@ -137,7 +137,7 @@ def trial_of(slot: Slot, order: int, outcome: Outcome, began: str, seconds: floa
 def progress(trial: Trial, metric: str) -> str:
     """Return a line for people."""
     what = f"{trial.metrics[metric]:g}" if metric in trial.metrics else trial.message.splitlines()[0]
-    return f"trial {trial.order + 1}, {trial.arm}, {trial.status}: {what} ({trial.seconds:.1f} s)"
+    return f"trial {trial.number}, {trial.arm}, {trial.status}: {what} ({trial.seconds:.1f} s)"
 
 
 def file_name(arm: str) -> str:

@@ -43,7 +43,7 @@ def _untimed(document: SweepDocument) -> str:
 def _without_metric(document: E2eDocument) -> str:
     good = [trial for trial in document.trials if trial.status is TrialStatus.OK]
     lacking = [trial for trial in good if document.metric not in trial.metrics]
-    return f"trial {lacking[0].order} has no {document.metric!r}" if lacking else ""
+    return f"trial {lacking[0].number} has no {document.metric!r}" if lacking else ""
 
 
 def _unmeasured(document: E2eDocument) -> str:
@@ -51,11 +51,11 @@ def _unmeasured(document: E2eDocument) -> str:
     for trial in document.trials:
         values = [run.get(document.metric) for run in (trial.metrics, *trial.repeats)]
         if trial.status is TrialStatus.OK and not all(value is not None and is_measured(value) for value in values):
-            return f"trial {trial.order} has a {document.metric!r} of 0 or less, or a repeat without it"
+            return f"trial {trial.number} has a {document.metric!r} of 0 or less, or a repeat without it"
         try:
             msgspec.convert(trial.effective.get("in_force", {"logs": 0}), InForce)
         except msgspec.ValidationError as problem:
-            return f"in_force of trial {trial.order}: {problem}"
+            return f"in_force of trial {trial.number}: {problem}"
     compared = (document.ratio, *(one.ratio for one in document.comparisons), *_foretold(document))
     ends = (end for one in compared if one is not None for end in (one.low, one.estimate, one.high))
     return "" if all(end > 0 for end in ends) else "a ratio of throughputs is 0 or less"

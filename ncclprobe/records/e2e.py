@@ -232,6 +232,11 @@ class Trial(Record, frozen=True, kw_only=True):
     afresh: bool = False
     """Whether ``--resume`` began with it after failures had ended the comparison: those before it end it no more."""
 
+    @property
+    def number(self) -> int:
+        """Return its position as people count, from 1."""
+        return self.order + 1
+
 
 class Comparison(Record, frozen=True, kw_only=True):
     """One arm against the baseline."""

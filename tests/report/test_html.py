@@ -101,8 +101,24 @@ def test_lines_differ_without_colours() -> None:
 
 def test_trials_stand_in_the_order_of_time_and_warm_ups_are_hollow() -> None:
     baseline, candidate = figures(paged(e2e()))["run-0-0-trials"]["traces"]
-    assert (baseline["x"], baseline["y"], candidate["x"]) == ([0, 1], [100.0, 101.0], [2])
+    assert (baseline["x"], baseline["y"], candidate["x"]) == ([1, 2], [100.0, 101.0], [3])
     assert baseline["marker"]["symbol"] == ["circle-open", "circle"]
+
+
+def test_trials_are_counted_from_1_everywhere() -> None:
+    text = paged(e2e())
+    rows = re.findall(r'<th scope="row" class="right">(\d+)</th><td class="left">(?:baseline|candidate)', text)
+    assert rows == ["1", "2", "3"]
+    said = [one for trace in figures(text)["run-0-0-trials"]["traces"] for one in trace["customdata"]]
+    assert [one.partition(":")[0] for one in said] == ["1", "2", "3"]
+
+
+def test_warm_ups_are_spoken_of_where_there_are_some() -> None:
+    document = e2e()
+    assert "More is better; hollow is a warm-up." in paged(document)
+    text = paged(document.with_(trials=document.trials[1:]))
+    assert "More is better." in text
+    assert "hollow" not in text
 
 
 def test_effective_settings_and_telemetry_stand_beside_each_other() -> None:

@@ -40,7 +40,7 @@ def test_gpus_have_plots_in_the_order_of_time() -> None:
         "GPU busy, %", "power, W", "throttled, %",
     ]  # fmt: skip
     baseline, candidate = drawn[keys[1]]["traces"]
-    assert (baseline["x"], baseline["y"], candidate["x"]) == ([0, 1], [500.0, 500.0], [2])
+    assert (baseline["x"], baseline["y"], candidate["x"]) == ([1, 2], [500.0, 500.0], [3])
     assert (baseline["error_y"]["array"], baseline["error_y"]["arrayminus"]) == ([110.0] * 2, [200.0] * 2)
     assert (baseline["meta"], candidate["meta"]) == ("arm-0", "arm-1")
 
@@ -57,7 +57,7 @@ def test_hover_says_all_that_is_known() -> None:
         "NVLink 2.0 GB",
     ]  # fmt: skip
     shown = figures(paged(with_telemetry(host(gpu(0, 400.0)))))["run-0-0-trials"]["traces"][0]["customdata"][0]
-    assert shown.startswith("0: baseline, warm-up\ntok_s 100\n2026-11-22T00:00:00Z\nGPU busy 50 %")
+    assert shown.startswith("1: baseline, warm-up\ntok_s 100\n2026-11-22T00:00:00Z\nGPU busy 50 %")
 
 
 def test_cpus_are_shown_where_there_is_no_gpu() -> None:

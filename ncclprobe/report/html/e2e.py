@@ -97,10 +97,11 @@ def trials_figure(key: str, document: E2eDocument) -> Figure:
         for at, (arm, shown) in enumerate(_looks(document).items())
     ]
     sense = "Less" if document.lower_is_better else "More"
+    warm_ups = any(trial.status is TrialStatus.WARM_UP for trial in document.trials)
     return Figure(
         key=key,
         title="Trials in the order of time",
-        description=f"{document.metric} of {document.workload}. {sense} is better; hollow is a warm-up.",
+        description=f"{document.metric} of {document.workload}. {sense} is better{'; hollow is a warm-up' * warm_ups}.",
         traces=tuple(traces),
         layout={"xaxis": {"title": {"text": "trial"}}, "yaxis": {"title": {"text": plain(document.metric)}}},
     )
@@ -116,7 +117,7 @@ def _trial_trace(document: E2eDocument, arm: str, shown: Look) -> dict[str, Any]
         "marker": {**style["marker"], "symbol": symbols},
         "mode": "markers",
         "name": plain(arm),
-        "x": [trial.order for trial in trials],
+        "x": [trial.number for trial in trials],
         "y": [trial.metrics[document.metric] for trial in trials],
         "customdata": [broken(_said(document, trial)) for trial in trials],
     }
@@ -124,7 +125,7 @@ def _trial_trace(document: E2eDocument, arm: str, shown: Look) -> dict[str, Any]
 
 def _said(document: E2eDocument, trial: Trial) -> str:
     value = trial.metrics[document.metric]
-    first = (f"{trial.order}: {trial.arm}, {trial.status}", f"{document.metric} {value:.5g}", trial.started)
+    first = (f"{trial.number}: {trial.arm}, {trial.status}", f"{document.metric} {value:.5g}", trial.started)
     return "\n".join([*first, *sampled(trial)])
 
 
@@ -202,7 +203,7 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 def _every_trial(document: E2eDocument) -> Markup:
     rows = [
-        [str(trial.order), trial.arm, str(trial.status), _value(trial, document.metric), format_seconds(trial.seconds),
+        [str(trial.number), trial.arm, str(trial.status), _value(trial, document.metric), format_seconds(trial.seconds),
          _itself(document, trial), trial.started, trial.message]
         for trial in document.trials
     ]  # fmt: skip

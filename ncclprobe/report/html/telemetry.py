@@ -51,10 +51,10 @@ def _trace(quantity: Quantity, trials: list[Trial], shown: Look) -> dict[str, An
         **styled(shown),
         "mode": "markers",
         "name": plain(trials[0].arm) if trials else "",
-        "x": [trial.order for trial, _ in known],
+        "x": [trial.number for trial, _ in known],
         "y": means,
         "error_y": bars(means, [found.min for _, found in known], [found.max for _, found in known]),
-        "customdata": [broken("\n".join([f"{trial.order}: {trial.arm}", *sampled(trial)])) for trial, _ in known],
+        "customdata": [broken("\n".join([f"{trial.number}: {trial.arm}", *sampled(trial)])) for trial, _ in known],
     }
 
 
