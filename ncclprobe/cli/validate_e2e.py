@@ -28,6 +28,7 @@ from ncclprobe.cli.e2e_job import collected, emit, is_job, job_options, job_scri
 from ncclprobe.cli.e2e_run import run_trials, surroundings
 from ncclprobe.cli.numbers import Number
 from ncclprobe.cli.output import drawn_seed, finish, shared_options
+from ncclprobe.e2e.command import refuse_absent
 from ncclprobe.e2e.gpus import gpu_bytes
 from ncclprobe.e2e.workload import WORKLOADS, make_workload
 from ncclprobe.errors import UsageError
@@ -209,6 +210,8 @@ def _created(context: click.Context, given: dict[str, Any]) -> RunDirectory:
     path = (given["out"] or default_directory(NAME)).absolute()
     options = _options(given, path)
     make_workload(options, surroundings(path))
+    if options.workload == "command":
+        refuse_absent(options.command, options.arms.values(), os.environ)
     manifest = Manifest(
         command=NAME,
         argv=command_line(),

@@ -7,12 +7,13 @@ import math
 import os
 import pathlib
 import re
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ncclprobe.e2e.results import CHECKSUM
 from ncclprobe.e2e.workload import Outcome, Surroundings
-from ncclprobe.errors import UsageError
+from ncclprobe.errors import MissingDependencyError, UsageError
 from ncclprobe.findings import Finding
 from ncclprobe.processes import Process, TimedOut, kill_group, start
 from ncclprobe.records.e2e import ArmSettings, E2eOptions, Trial
@@ -58,6 +59,23 @@ class CommandWorkload:
     def doubts(self, _trials: Sequence[Trial]) -> tuple[Finding, ...]:
         """Return nothing: what a command ran with is its own."""
         return ()
+
+
+def refuse_absent(command: Sequence[str], arms: Iterable[ArmSettings], inherited: Mapping[str, str]) -> None:
+    """Return if every arm finds the command's program, so that no run begins that could never go on.
+
+    Args:
+        command: Its tokens.
+        arms: Each may set a PATH of its own.
+        inherited: The environment that the arms add to.
+
+    Raises:
+        MissingDependencyError: An arm finds none, or one that may not be executed.
+    """
+    for arm in arms:
+        if shutil.which(command[0], path={**inherited, **arm.env}.get("PATH")) is None:
+            where = "no file that may be executed" if os.sep in command[0] else "not installed or not on PATH"
+            raise MissingDependencyError(f"{command[0]!r} is {where}; nothing was run and nothing kept")
 
 
 def _failed(why: str, output: str, effective: dict[str, Any]) -> Outcome:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from ncclprobe.cli import group
 from ncclprobe.cli.schema import document_schema
 from ncclprobe.e2e.command import metric_name, metric_pattern, metric_values
-from ncclprobe.errors import RunDirectoryError, UsageError
+from ncclprobe.errors import MissingDependencyError, RunDirectoryError, UsageError
 from ncclprobe.records.e2e import Trial
 from ncclprobe.store import read_journal
 
@@ -110,6 +110,30 @@ def test_identical_arms_show_no_difference(tmp_path, program):
     document = json.loads(command(tmp_path / "run", *options, "--json", tokens=program).stdout)
     assert document["verdict"] == "no-difference"
     assert document["ratio"]["low"] < 1 < document["ratio"]["high"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [("no-such-program", "not installed or not on PATH"), ("./workload.py", "no file that may be executed")],
+)
+def test_a_program_that_cannot_be_started_leaves_the_directory_to_the_corrected_command(
+    tmp_path, program, monkeypatch, given, message
+):
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "run"
+    options = ("--candidate", "SPEED=1.2", "--trials", 1, "--warmup", 0)
+    refused = command(out, *options, tokens=[given])
+    assert isinstance(refused.exception, MissingDependencyError)
+    assert str(refused.exception) == f"{given!r} is {message}; nothing was run and nothing kept"
+    assert not out.exists()
+    assert command(out, *options, "--json", tokens=program).exception is None
+
+
+def test_the_program_is_looked_for_where_each_arm_looks(tmp_path, program):
+    options = ("--candidate", f"PATH={tmp_path}", "--trials", 1)
+    refused = command(tmp_path / "run", *options, tokens=["env", *program])
+    assert isinstance(refused.exception, MissingDependencyError)
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_token_reaches_a_shell(tmp_path):
