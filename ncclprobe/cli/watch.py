@@ -97,7 +97,7 @@ def command(
     with _opened(path, drawn) as directory:
         watch = Watch(directory, tokens, every, threshold, prometheus)
         for number in _schedule(every, count):
-            watch.check(drawn + number, timeout)
+            watch.check(drawn + number, timeout, is_first=number == 0)
         document = watch.document
     return finish(document, lambda: watch_text(document, str(path)), as_json=as_json, path=str(path))
 
@@ -138,10 +138,26 @@ class Watch:
         self._changes = self._history.changes(self._checks)
         self.document = self._document()
 
-    def check(self, seed: int, timeout_s: float) -> None:
-        """Run one check, keep what became of it, and say what changed; nothing that goes wrong in it ends the watch."""
+    def check(self, seed: int, timeout_s: float, *, is_first: bool) -> None:
+        """Run one check, keep what became of it, and say what changed; what goes wrong in it later ends no watch.
+
+        Args:
+            seed: Of the check.
+            timeout_s: After which it is ended.
+            is_first: Whether this watch has run none before it.
+
+        Raises:
+            UsageError: The first check refused its options, as every other would; a new history doesn't count it.
+        """
         detail(f"check {len(self._checks) + 1}: ncclprobe {shlex.join(self._tokens)}")
         check = checked(self._tokens, self._directory.path, len(self._checks) + 1, seed, timeout_s)
+        is_refused = is_first and check.exit_status == UsageError.exit_status
+        if self._checks or not is_refused:
+            self._keep(check)
+        if is_refused:
+            raise UsageError(check.message)
+
+    def _keep(self, check: Check) -> None:
         self._directory.append(check, JOURNALLED)
         self._checks.append(check)
         known, self._changes = _keyed(self._changes), self._history.changes(self._checks)

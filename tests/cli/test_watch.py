@@ -117,6 +117,7 @@ def test_another_answer_of_the_sweep_is_noticed(tmp_path: pathlib.Path) -> None:
 
 def test_a_failed_check_is_counted_and_the_next_one_runs(tmp_path: pathlib.Path) -> None:
     check = ("--prometheus", "n.prom", "--", "nodes", "--fabric", "f.toml")
+    (tmp_path / "f.toml").write_text("nodes = eight\n")
     status, document, _ = watch(tmp_path, *check, count=2)
     assert (status, codes(document)) == (3, ["check-failed"])
     assert [check["status"] for check in document["checks"]] == ["failed", "failed"]
@@ -125,6 +126,22 @@ def test_a_failed_check_is_counted_and_the_next_one_runs(tmp_path: pathlib.Path)
     status, document, _ = watch(tmp_path, *check)
     assert (status, [finding["severity"] for finding in document["findings"]]) == (0, ["warning"])
     assert 'ncclprobe_watch_failed_checks_total{check="nodes"} 2.0\n' in (tmp_path / "n.prom").read_text()
+
+
+def test_a_first_check_that_refuses_its_options_ends_the_watch_with_its_error(tmp_path: pathlib.Path) -> None:
+    check = ("--", "nodes", "--fabric", "f.toml")
+    status, document, said = watch(tmp_path, *check, count=2)
+    assert (status, document) == (2, {})
+    assert said.splitlines()[-1].startswith("Error: ")
+    assert "f.toml" in said.splitlines()[-1]
+    (tmp_path / "f.toml").write_text(NODES)
+    status, document, _ = watch(tmp_path, *check)
+    assert (status, codes(document), len(document["checks"])) == (0, [], 1), "a new history doesn't count it"
+    (tmp_path / "f.toml").unlink()
+    assert watch(tmp_path, *check, count=2)[0] == 2
+    (tmp_path / "f.toml").write_text(NODES)
+    _, document, _ = watch(tmp_path, *check)
+    assert [one["status"] for one in document["checks"]] == ["done", "failed", "done"]
 
 
 def test_a_check_that_takes_too_long_is_ended(tmp_path: pathlib.Path) -> None:
