@@ -20,7 +20,8 @@ NAME = "0000-baseline"
 def trial(tmp_path: pathlib.Path) -> pathlib.Path:
     with tarfile.open(TRIALS) as archive:
         members = [one for one in archive if one.name.startswith(f"trials/{NAME}/")]
-        archive.extractall(tmp_path, members, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.2 has none
+        archive.extractall(tmp_path, members)
     return tmp_path / "trials" / NAME
 
 
