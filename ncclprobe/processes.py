@@ -69,11 +69,11 @@ def run(command: Sequence[str], *, timeout_s: float, env: Mapping[str, str] | No
         stdout, stderr = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         timed_out = process.poll() is None  # else it left its output to one that goes on, such as ssh's ControlPersist
-        kill_group(process)
+        _kill_trees([process])
         stdout, stderr = _rest(process)
     finally:
         if process.poll() is None:  # interrupted: nothing that we started outlives us
-            kill_group(process)
+            _kill_trees([process])
             _reap(process)
     return Completed(
         returncode=-signal.SIGKILL if process.returncode is None else process.returncode,
@@ -116,9 +116,7 @@ def end_all() -> None:
 def _end_late() -> None:
     deadline = time.monotonic() + END_S
     while (running := _running_commands()) and time.monotonic() < deadline:
-        for process in running:
-            if process in _TOOLS:  # also one that was being started just now
-                kill_group(process)
+        _kill_trees([process for process in running if process in _TOOLS])  # also one that was being started just now
         time.sleep(0.02)
     for process in running:
         end_tree(process, 0.0)
@@ -169,6 +167,15 @@ def kill_group(process: subprocess.Popen[bytes], with_signal: int = signal.SIGKI
         return
 
 
+def _kill_trees(started: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Kill started commands with their children, also those that a launcher put into sessions of their own."""
+    tree = descendants(*(process.pid for process in started if process.returncode is None))
+    for process in started:
+        kill_group(process)
+    for pid in _running(tree):
+        _kill(pid)
+
+
 def end_tree(process: subprocess.Popen[bytes], grace_s: float = 2.0) -> None:
     """End a started command with everything that it started, also what went to sessions of its own; reap it.
 
@@ -195,8 +202,8 @@ def end_tree(process: subprocess.Popen[bytes], grace_s: float = 2.0) -> None:
         time.sleep(0.002)
 
 
-def descendants(pid: int) -> dict[int, int]:
-    """Return the processes that a process started, directly or not, with their start times in clock ticks.
+def descendants(*pids: int) -> dict[int, int]:
+    """Return the processes that some processes started, directly or not, with their start times in clock ticks.
 
     Empty where the system has no /proc. The start time tells a process from a later one of the same number.
 
@@ -206,7 +213,7 @@ def descendants(pid: int) -> dict[int, int]:
         return {}
     known = {number: _parent_and_start(number) for number in _numbers()}
     found: dict[int, int] = {}
-    parents = {pid}
+    parents = set(pids)
     while parents:
         children = {child: start for child, (parent, start) in known.items() if parent in parents}
         found |= children

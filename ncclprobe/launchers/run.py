@@ -168,7 +168,7 @@ class _Ranks:
 
     def __init__(self, job: Job, launcher: Launcher) -> None:
         self._job, self._launcher = job, launcher
-        self._pending, self._asked = b"", False
+        self._pending, self._asked, self._heard = b"", False, False
         self._mark, self._scratch = secrets.token_hex(8), contextlib.ExitStack()
         environment = {**os.environ, **launcher.environment(job), **dict(job.inherited), **self._own()}
         try:
@@ -204,6 +204,7 @@ class _Ranks:
         while self._selector.get_map():
             events = self._selector.select(max(0.0, deadline - time.monotonic()))
             received = [record for key, _ in events for record in self._serve(key)]
+            self._heard |= bool(received)
             if b"" in received:
                 self._asked = True
                 self._send_chunk()
@@ -214,8 +215,8 @@ class _Ranks:
         return None
 
     def _silent(self, limit_s: float) -> MeasurementTimeout:
-        """Return what silence means: ranks that were stopped are named, on whatever host."""
-        if names := self.stopped():
+        """Return what silence means: ranks that were stopped are named, on whatever host, if any ever spoke."""
+        if self._heard and (names := self.stopped()):
             verb = "are" if len(names) > 1 else "is"
             return RankLostError(f"{', '.join(names)} {verb} stopped by a signal; {self._what} were ended")
         return MeasurementTimeout(

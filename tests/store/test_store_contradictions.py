@@ -37,9 +37,9 @@ def test_a_cell_without_a_time_is_refused(tmp_path, end, value):
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        (("trials", 0, "metrics", "total_throughput"), 0.0, "trial 0 has a 'total_throughput' of 0 or less"),
-        (("trials", 0, "repeats"), [{}, {}], "trial 0 has a 'total_throughput' of 0 or less, or a repeat without it"),
-        (("trials", 0, "effective"), {"in_force": {"logs": 1, "spans": [{}]}}, "in_force of trial 0: Object missing"),
+        (("trials", 0, "metrics", "total_throughput"), 0.0, "trial 1 has a 'total_throughput' of 0 or less"),
+        (("trials", 0, "repeats"), [{}, {}], "trial 1 has a 'total_throughput' of 0 or less, or a repeat without it"),
+        (("trials", 0, "effective"), {"in_force": {"logs": 1, "spans": [{}]}}, "in_force of trial 1: Object missing"),
         (("ratio", "low"), 0.0, "a ratio of throughputs is 0 or less"),
         (("trials", 0, "seconds"), 10**30, "is too large a number"),
     ],
