@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ncclprobe.errors import LaunchError, MissingDependencyError
 from ncclprobe.records.base import Record
@@ -31,6 +31,7 @@ END_S = 6.0
 _STARTED: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
 _ENDING = threading.Event()
 _TOOLS: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
+_ON_KILL: weakref.WeakKeyDictionary[subprocess.Popen[bytes], Callable[[], object]] = weakref.WeakKeyDictionary()
 
 
 class Completed(Record, frozen=True, kw_only=True):
@@ -51,19 +52,28 @@ def which(program: str) -> str | None:
     return shutil.which(program)
 
 
-def run(command: Sequence[str], *, timeout_s: float, env: Mapping[str, str] | None = None) -> Completed:
+def run(
+    command: Sequence[str],
+    *,
+    timeout_s: float,
+    env: Mapping[str, str] | None = None,
+    on_kill: Callable[[], object] | None = None,
+    at_the_end: bool = False,
+) -> Completed:
     """Run a command to its end, and end it with all its children where it takes too long.
 
     Args:
         command: Tokens; the first is the program.
         timeout_s: After which it is killed and ``timed_out`` is set.
         env: Its whole environment; None inherits ours.
+        on_kill: As of ``start``.
+        at_the_end: As of ``start``.
 
     Raises:
         MissingDependencyError: The program is absent.
         LaunchError: It could not be started.
     """
-    process, timed_out = start(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE), False
+    process, timed_out = start(command, env=env, on_kill=on_kill, at_the_end=at_the_end), False
     _TOOLS.add(process)
     try:
         stdout, stderr = process.communicate(timeout=timeout_s)
@@ -133,14 +143,25 @@ def start(
     stdin: int = subprocess.DEVNULL,
     stdout: int | None = subprocess.PIPE,
     stderr: int | None = subprocess.PIPE,
+    on_kill: Callable[[], object] | None = None,
+    at_the_end: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a command in a process group of its own.
+
+    Args:
+        command: Tokens; the first is the program.
+        env: Its whole environment; None inherits ours.
+        stdin: A descriptor, PIPE or DEVNULL.
+        stdout: Likewise; None inherits ours.
+        stderr: Likewise.
+        on_kill: Called once where the command has to be killed: it ends what that leaves to others, a scheduler say.
+        at_the_end: Whether it is started even while everything is being ended.
 
     Raises:
         MissingDependencyError: The program is absent.
         LaunchError: It could not be started, or everything is being ended.
     """
-    if _ENDING.is_set():
+    if _ENDING.is_set() and not at_the_end:
         raise LaunchError(f"{command[0]!r} is not started any more: this run was interrupted")
     try:
         process = subprocess.Popen(
@@ -156,6 +177,8 @@ def start(
     except (OSError, ValueError) as problem:
         raise LaunchError(f"cannot start {command[0]!r}: {problem}") from problem
     _STARTED.add(process)
+    if on_kill is not None:
+        _ON_KILL[process] = on_kill
     return process
 
 
@@ -174,6 +197,14 @@ def _kill_trees(started: Sequence[subprocess.Popen[bytes]]) -> None:
         kill_group(process)
     for pid in _running(tree):
         _kill(pid)
+    for process in started:
+        _was_killed(process)
+
+
+def _was_killed(process: subprocess.Popen[bytes]) -> None:
+    """End what a killed command leaves to others."""
+    if (on_kill := _ON_KILL.pop(process, None)) is not None:
+        on_kill()
 
 
 def end_tree(process: subprocess.Popen[bytes], grace_s: float = 2.0) -> None:
@@ -193,6 +224,7 @@ def end_tree(process: subprocess.Popen[bytes], grace_s: float = 2.0) -> None:
             process.wait(grace_s)
         except subprocess.TimeoutExpired:
             tree |= descendants(process.pid)
+    killed = process.returncode is None or process.returncode < 0
     kill_group(process)
     for pid in _running(tree):
         _kill(pid)
@@ -200,6 +232,8 @@ def end_tree(process: subprocess.Popen[bytes], grace_s: float = 2.0) -> None:
     deadline = time.monotonic() + _KILL_S
     while _running(tree) and time.monotonic() < deadline:
         time.sleep(0.002)
+    if killed:
+        _was_killed(process)
 
 
 def descendants(*pids: int) -> dict[int, int]:

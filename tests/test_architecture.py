@@ -51,8 +51,8 @@ STARRED = frozenset({
     "backends.mpi_settings_rank", "backends.mpit",
     "backends.nccl", "backends.nccl_device", "backends.nccl_fleet", "backends.nccl_library",
     "backends.nccl_log", "backends.nccl_ranks",
-    "launchers.base", "launchers.channel", "launchers.gang", "launchers.jobs", "launchers.mpirun", "launchers.pbs",
-    "launchers.run", "launchers.spawn", "launchers.srun",
+    "launchers.allocation", "launchers.base", "launchers.channel", "launchers.gang", "launchers.jobs",
+    "launchers.mpirun", "launchers.pbs", "launchers.run", "launchers.slurm", "launchers.spawn", "launchers.srun",
     "launchers.stopped",
 })  # fmt: skip
 """The modules that do I/O, ``cli`` aside."""

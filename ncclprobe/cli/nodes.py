@@ -16,7 +16,7 @@ from ncclprobe.cli.output import drawn_seed, finish, refuse_options_with_resume,
 from ncclprobe.errors import UsageError
 from ncclprobe.launchers import LAUNCHERS
 from ncclprobe.nodes.gpus import measurable
-from ncclprobe.nodes.hosts import FleetOptions, Hosts, allocated_hosts
+from ncclprobe.nodes.hosts import FleetOptions, Hosts, hosts_here
 from ncclprobe.nodes.rails import parse_rails
 from ncclprobe.nodesets import expand
 from ncclprobe.report.text.nodes import nodes_text
@@ -170,7 +170,7 @@ def fleet_options(
         _refuse_other_than_gpus(backend, nranks_per_node)
         return _gpu_fleet(hosts, launcher, size, timeout or TIMEOUT_S)
     name = launcher or ("srun" if "SLURM_JOB_ID" in os.environ and not hosts else "mpirun")
-    nodes = expand(hosts) if hosts else allocated_hosts(name, os.environ)
+    nodes = expand(hosts) if hosts else hosts_here(name, os.environ)
     if len(nodes) < 2:
         raise UsageError(f"{nodes[0]} alone can be compared with nothing; name two hosts or more with --hosts")
     return FleetOptions(
@@ -201,7 +201,7 @@ def _gpu_fleet(hosts: str | None, launcher: str | None, size: str | None, timeou
     if launcher == "local" and not here:
         raise UsageError(f"the launcher `local` measures the GPUs of this host, not of {hosts}; use mpirun or srun")
     name = "local" if here else launcher or "mpirun"
-    names = (platform.node(),) if here else names or allocated_hosts(name, os.environ)
+    names = (platform.node(),) if here else names or hosts_here(name, os.environ)
     options = FleetOptions(
         backend="nccl",
         launcher=name,

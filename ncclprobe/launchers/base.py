@@ -28,6 +28,9 @@ class Job(Record, frozen=True, kw_only=True):
     inherited: tuple[tuple[str, str], ...] = ()
     """Further ones that no command line shows: the launcher has them, and hands its environment on."""
 
+    name: str = ""
+    """By which a scheduler's users see it, and by which what a killed launcher leaves there is found."""
+
     @property
     def per_host(self) -> int:
         """Return how many ranks a host gets: ``ranks_per_host``, else an even share rounded up."""

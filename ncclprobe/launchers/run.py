@@ -18,6 +18,7 @@ from ncclprobe.errors import LaunchError, MeasurementTimeout, ProbeError, RankLo
 from ncclprobe.launchers.base import Job, Launcher
 from ncclprobe.launchers.channel import CHUNK_BYTES, SCRATCH, unframe
 from ncclprobe.launchers.endings import describe_end, telling
+from ncclprobe.launchers.slurm import canceller
 from ncclprobe.launchers.stopped import marked, stopped_ranks
 from ncclprobe.nodesets import fold
 from ncclprobe.units import format_seconds
@@ -172,8 +173,10 @@ class _Ranks:
         self._mark, self._scratch = secrets.token_hex(8), contextlib.ExitStack()
         environment = {**os.environ, **launcher.environment(job), **dict(job.inherited), **self._own()}
         try:
-            command = launcher.command(marked(job, self._mark))
-            self._process = processes.start(command, env=environment, stdin=processes.PIPE)
+            own = marked(job, self._mark)
+            on_kill = canceller(launcher.name, own.name)
+            command = launcher.command(own)
+            self._process = processes.start(command, env=environment, stdin=processes.PIPE, on_kill=on_kill)
         except ProbeError:
             self._scratch.close()
             raise

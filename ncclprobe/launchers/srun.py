@@ -44,7 +44,7 @@ class SrunLauncher:
         Source: Slurm 22.05, srun(1)
         """
         tokens = [self._program, "--ntasks", str(job.nranks), "--kill-on-bad-exit=1", "--input=0", "--unbuffered"]
-        tokens += ["--distribution", "block"]
+        tokens += ["--distribution", "block", *(["--job-name", job.name] if job.name else [])]
         if self._mpi is not None:
             tokens.append(f"--mpi={self._mpi}")
         if job.hosts:

@@ -13,9 +13,10 @@ import msgspec
 
 from ncclprobe import processes
 from ncclprobe.errors import LaunchError
+from ncclprobe.launchers.allocation import hosts_of
 from ncclprobe.launchers.base import Job, Launcher, python_job
 from ncclprobe.launchers.channel import Channel, unframe
-from ncclprobe.nodesets import expand
+from ncclprobe.launchers.slurm import canceller, unique_name
 from ncclprobe.ranks import rank_from
 
 ASK_S = 10.0
@@ -32,7 +33,7 @@ def stopped_ranks(mark: str, job: Job, launcher: Launcher) -> list[str]:
         job: Which they run.
         launcher: What started them.
     """
-    hosts = job.hosts or _allocated(launcher)
+    hosts = hosts_of(job, launcher.name)
     if not hosts:
         return _here(mark)
     pool = ThreadPoolExecutor(min(AT_ONCE, len(hosts)))
@@ -44,17 +45,8 @@ def stopped_ranks(mark: str, job: Job, launcher: Launcher) -> list[str]:
 
 
 def marked(job: Job, mark: str) -> Job:
-    """Return the job with the mark among its variables, which reach every host whatever the launcher."""
-    return job.with_(env=(*job.env, (processes.MARK, mark)))
-
-
-def _allocated(launcher: Launcher) -> tuple[str, ...]:
-    """Return the hosts of Slurm's allocation that this process is in: ranks whose hosts nobody names are there.
-
-    Source: Slurm 22.05, srun(1), SLURM_JOB_NODELIST
-    """
-    nodes = os.environ.get("SLURM_JOB_NODELIST", "")
-    return expand(nodes) if nodes and launcher.name != "local" else ()
+    """Return the job with the mark in its name and among its variables, which reach every host by any launcher."""
+    return job.with_(env=(*job.env, (processes.MARK, mark)), name=f"ncclprobe-{mark}")
 
 
 def _here(mark: str) -> list[str]:
@@ -68,10 +60,12 @@ def _rank_name(pid: int) -> str:
 
 
 def _on(host: str, mark: str, launcher: Launcher) -> list[str]:
-    job = python_job(__name__, (mark,), nranks=1, hosts=(host,), ranks_per_host=1)
+    asked = python_job(__name__, (mark,), nranks=1, hosts=(host,), ranks_per_host=1)
+    job = asked.with_(name=unique_name())
     environment = {**os.environ, **launcher.environment(job)}
     try:
-        said = processes.run(launcher.command(job), timeout_s=ASK_S, env=environment).stdout
+        on_kill = canceller(launcher.name, job.name)
+        said = processes.run(launcher.command(job), timeout_s=ASK_S, env=environment, on_kill=on_kill).stdout
     except LaunchError:
         return []
     records = [record for line in said.split("\n") if (record := unframe(line.encode())) is not None]

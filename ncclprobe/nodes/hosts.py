@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
@@ -13,15 +12,15 @@ from ncclprobe.backends.mpi import giving_way
 from ncclprobe.backends.nccl_settings import NODES_VARIABLE, passed_on
 from ncclprobe.errors import LaunchError, MeasurementTimeout, UsageError
 from ncclprobe.launchers import make_launcher
+from ncclprobe.launchers.allocation import allocated_hosts
 from ncclprobe.launchers.base import Job, Launcher, python_job
 from ncclprobe.launchers.gang import Meeting
-from ncclprobe.launchers.pbs import PbsLauncher
 from ncclprobe.launchers.run import run_ranks
+from ncclprobe.launchers.slurm import is_queued, state_of_silent
 from ncclprobe.launchers.spawn import SpawnLauncher
 from ncclprobe.nodes.gpus import gpu_names
 from ncclprobe.nodes.messages import Answered, FleetSettings, answer_in
 from ncclprobe.nodes.rails import rail_variables
-from ncclprobe.nodesets import expand
 from ncclprobe.records.base import Record
 
 WORKER = "ncclprobe.nodes.worker"
@@ -32,8 +31,6 @@ PROBES_AT_ONCE = 64
 """Hosts that are asked at the same time whether they answer."""
 QUEUE_PATIENCE = 4.0
 """A host for which the scheduler queues the question is asked a second time with so many times the limit."""
-_QUEUED = re.compile(r"queued and waiting for resources|step creation temporarily disabled", re.IGNORECASE)
-"""What Slurm says of hosts that it has not cleared of the last job yet. Source: Slurm 22.05 and 23.11, srun"""
 QUEUED = "the scheduler did not let a process start on it"
 
 
@@ -151,8 +148,9 @@ class Hosts:
                 run_ranks(job, make_launcher(self.options.launcher), timeout_s=limit_s, start_timeout_s=limit_s)
             )
         except MeasurementTimeout as problem:
-            if _QUEUED.search(str(problem)):
-                return f"{QUEUED} within {limit_s:g} s"
+            if is_queued(str(problem)):
+                state = state_of_silent(host)
+                return f"Slurm has it {state} and hears nothing of it" if state else f"{QUEUED} within {limit_s:g} s"
             return f"nothing was heard within {limit_s:g} s of a process started on it"
         except LaunchError as problem:
             return f"no process could be started on it: {str(problem).splitlines()[-1].strip()}"
@@ -176,21 +174,16 @@ def settled(options: FleetOptions, answers: Mapping[str, Answered]) -> FleetOpti
     return options.with_(backend=backend, ranks_per_node=ranks, size_bytes=options.size_bytes or SIZE_BYTES[backend])
 
 
-def allocated_hosts(launcher: str, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the hosts of the job that this process is part of.
+def hosts_here(launcher: str, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the hosts of the job that this process is part of, or this host's pretended ones.
 
     Raises:
-        UsageError: Its scheduler does not say which they are.
-
-    Source: Slurm 22.05, srun(1), SLURM_JOB_NODELIST
+        UsageError: Nobody says which they are.
     """
-    if launcher == "pbs":
-        return PbsLauncher.find().hosts
     if launcher == "local":
         pretended = int(environment.get(NODES_VARIABLE, "0") or 0)
         return tuple(f"{platform.node()}-{number}" for number in range(pretended)) or _nowhere()
-    nodes = environment.get("SLURM_JOB_NODELIST", "")
-    return expand(nodes) if nodes else _nowhere()
+    return allocated_hosts(launcher, environment) or _nowhere()
 
 
 def _nowhere() -> NoReturn:

@@ -16,6 +16,7 @@ from ncclprobe import processes
 from ncclprobe.decoding import from_json
 from ncclprobe.errors import LaunchError, MissingDependencyError, UsageError
 from ncclprobe.findings import Finding, error
+from ncclprobe.launchers.slurm import canceller, unique_name
 from ncclprobe.processes import Completed
 from ncclprobe.records.base import Record
 from ncclprobe.records.scan import Host, ScanDocument
@@ -50,8 +51,13 @@ class FromHost(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def remote_command(reach: Reach, host: str) -> list[str]:
+def remote_command(reach: Reach, host: str, job: str = "") -> list[str]:
     """Return the tokens that scan a host.
+
+    Args:
+        reach: How to get there.
+        host: Its name.
+        job: A name by which Slurm shows it.
 
     Raises:
         UsageError: The host's name would be taken for an option.
@@ -62,7 +68,8 @@ def remote_command(reach: Reach, host: str) -> list[str]:
     # Half of the time for a tool that hangs there leaves the other half to tell of it.
     scan = [*reach.program, "scan", "--json", "--out", "-", "--timeout", f"{reach.timeout_s / 2:g}"]
     if reach.launcher == "srun":
-        return ["srun", "--overlap", "--nodes=1", "--ntasks=1", f"--nodelist={host}", *scan]
+        named = [f"--job-name={job}"] if job else []
+        return ["srun", "--overlap", "--nodes=1", "--ntasks=1", f"--nodelist={host}", *named, *scan]
     # ssh joins what follows the host with blanks and hands it to the user's shell over there, so the tokens are quoted
     # for that shell here, once. Options are one token each: stand-ins for ssh may drop what begins with a dash.
     options = ["-oBatchMode=yes", f"-oConnectTimeout={CONNECT_TIMEOUT_S}"]
@@ -81,10 +88,11 @@ def scan_fleet(names: Sequence[str], reach: Reach, progress: Callable[[], object
         MissingDependencyError: The launcher's program is absent here.
         UsageError: A host's name would be taken for an option.
     """
-    commands = {name: remote_command(reach, name) for name in names}
+    jobs = {name: unique_name() for name in names}
+    commands = {name: remote_command(reach, name, job) for name, job in jobs.items()}
     answers: dict[str, FromHost] = {}
     with ThreadPoolExecutor(min(AT_ONCE, len(commands))) as pool:
-        asked = {pool.submit(_scan_host, name, command, reach): name for name, command in commands.items()}
+        asked = {pool.submit(_scan_host, name, commands[name], reach, job): name for name, job in jobs.items()}
         try:
             for answer in as_completed(asked):
                 answers[asked[answer]] = answer.result()
@@ -97,9 +105,10 @@ def scan_fleet(names: Sequence[str], reach: Reach, progress: Callable[[], object
     )
 
 
-def _scan_host(name: str, command: Sequence[str], reach: Reach) -> FromHost:
+def _scan_host(name: str, command: Sequence[str], reach: Reach, job: str) -> FromHost:
+    on_kill = canceller(reach.launcher, job)
     try:
-        return read_answer(name, processes.run(command, timeout_s=reach.timeout_s), reach)
+        return read_answer(name, processes.run(command, timeout_s=reach.timeout_s, on_kill=on_kill), reach)
     except MissingDependencyError as problem:
         hint = "install it, or choose another with --launcher or --ssh"
         raise MissingDependencyError(f"{problem}; {hint}") from problem

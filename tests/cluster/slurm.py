@@ -86,6 +86,7 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 MpiDefault=none
 ReturnToService=2
+SlurmdTimeout=60
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0
 NodeName={",".join(names)} CPUs={_CPUS} State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE

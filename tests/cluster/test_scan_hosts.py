@@ -46,6 +46,15 @@ def test_a_cut_host_is_named(cluster: Cluster) -> None:
     assert errors == [("host-unreachable", "node3")]
 
 
+@pytest.mark.slurm
+@pytest.mark.slow  # Slurm clears a host that did not answer only minutes later
+def test_a_cut_host_is_named_over_srun_and_no_allocation_of_it_is_kept(slurm_cluster: Cluster) -> None:
+    slurm_cluster.cut("node3")
+    ended = slurm_cluster.run("node1", [*SCAN, "--launcher", "srun", "--timeout", "5"])
+    assert (ended.status, _names(ended.stdout)) == (3, ["node1", "node2", "node4"])
+    assert slurm_cluster.must("node1", "squeue", "--noheader", "--states=RUNNING,PENDING") == ""
+
+
 def test_a_host_without_ncclprobe_is_named_with_what_to_do(cluster: Cluster) -> None:
     ended = cluster.run("node1", [*SCAN, "--remote-command", "/nonexistent/ncclprobe"])
     errors = [finding for finding in json.loads(ended.stdout)["findings"] if finding["severity"] == "error"]

@@ -119,6 +119,17 @@ def test_an_srun_that_hangs_is_ended_and_its_hosts_are_named(tmp_path: pathlib.P
     assert processes.descendants(os.getpid()) == {}
 
 
+def test_what_a_killed_command_leaves_to_others_is_ended_once() -> None:
+    calls: list[str] = []
+    processes.run(["true"], timeout_s=5, on_kill=lambda: calls.append("ended by itself"))
+    processes.run(["sleep", "60"], timeout_s=0.1, on_kill=lambda: calls.append("took too long"))
+    deaf = ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]
+    process = processes.start(deaf, stdout=2, on_kill=lambda: calls.append("heard nothing"), stderr=2)
+    processes.end_tree(process, 0.5)
+    processes.end_tree(process, 0.5)
+    assert calls == ["took too long", "heard nothing"]
+
+
 def test_an_srun_that_queues_is_no_host_that_is_gone(tmp_path: pathlib.Path) -> None:
     words = "echo 'srun: job 7 queued and waiting for resources' >&2\n"
     launcher = SrunLauncher(_program(tmp_path / "srun", HANGS.replace("exec", words + "exec")), None)

@@ -15,7 +15,7 @@ from ncclprobe.cli.nodes import command
 from ncclprobe.errors import LaunchError, UsageError
 from ncclprobe.nodes.checks import explained, judge_checks
 from ncclprobe.nodes.exclusion import exclusion_files
-from ncclprobe.nodes.hosts import FleetOptions, allocated_hosts, ranks_of, settled
+from ncclprobe.nodes.hosts import FleetOptions, hosts_here, ranks_of, settled
 from ncclprobe.nodes.messages import Answered
 from ncclprobe.nodes.replay import replayed
 from ncclprobe.records.base import Interval
@@ -137,9 +137,9 @@ def test_hosts_settle_the_backend() -> None:
 
 
 def test_the_jobs_hosts_are_taken() -> None:
-    assert allocated_hosts("srun", {"SLURM_JOB_NODELIST": "n[1-2,4]"}) == ("n1", "n2", "n4")
+    assert hosts_here("srun", {"SLURM_JOB_NODELIST": "n[1-2,4]"}) == ("n1", "n2", "n4")
     with pytest.raises(UsageError, match="--hosts"):
-        allocated_hosts("mpirun", {})
+        hosts_here("mpirun", {})
 
 
 def test_what_was_measured_is_not_measured_again() -> None:

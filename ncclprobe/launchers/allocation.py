@@ -1,0 +1,36 @@
+"""The hosts of the scheduler's job that this process is part of.
+
+Source: Slurm 22.05, srun(1), SLURM_JOB_NODELIST; OpenPBS 22, pbs_environment(7B), PBS_NODEFILE
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from ncclprobe.launchers.base import Job
+from ncclprobe.launchers.pbs import PbsLauncher
+from ncclprobe.nodesets import expand
+
+
+def allocated_hosts(launcher: str, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the hosts on which a launcher starts ranks where nobody names any; none where that is this host alone.
+
+    Raises:
+        UsageError: The launcher is PBS's, and this is no PBS job.
+    """
+    if launcher == "pbs":
+        return PbsLauncher.find().hosts
+    nodes = environment.get("SLURM_JOB_NODELIST", "")
+    return expand(nodes) if nodes and launcher != "local" else ()
+
+
+def hosts_of(job: Job, launcher: str) -> tuple[str, ...]:
+    """Return the hosts that a job's ranks are on, as far as that is known: those it names, or the allocation's.
+
+    An allocation of more hosts than there are ranks does not say which of them have one.
+    """
+    if job.hosts:
+        return job.hosts
+    hosts = allocated_hosts(launcher, os.environ)
+    return hosts if len(hosts) <= job.nranks else ()
