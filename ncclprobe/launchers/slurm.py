@@ -18,6 +18,8 @@ from ncclprobe.errors import LaunchError
 
 SAYS_S = 5.0
 """What Slurm's controller may take for an answer."""
+QUEUE_PATIENCE = 4.0
+"""A host for which the scheduler queues a question is asked a second time, with so many times the limit."""
 _QUEUED = re.compile(r"queued and waiting for resources|step creation temporarily disabled", re.IGNORECASE)
 """What srun says of hosts that are not free for it. Source: Slurm 22.05 and 23.11, srun"""
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")

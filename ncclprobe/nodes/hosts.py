@@ -16,7 +16,7 @@ from ncclprobe.launchers.allocation import allocated_hosts
 from ncclprobe.launchers.base import Job, Launcher, python_job
 from ncclprobe.launchers.gang import Meeting
 from ncclprobe.launchers.run import run_ranks
-from ncclprobe.launchers.slurm import is_queued, state_of_silent
+from ncclprobe.launchers.slurm import QUEUE_PATIENCE, is_queued, state_of_silent
 from ncclprobe.launchers.spawn import SpawnLauncher
 from ncclprobe.nodes.gpus import gpu_names
 from ncclprobe.nodes.messages import Answered, FleetSettings, answer_in
@@ -29,8 +29,6 @@ SIZE_BYTES = {"mpi": 8 << 20, "nccl": 128 << 20}
 """Of the all-reduce unless told otherwise: the network's bandwidth decides its time, not its latency."""
 PROBES_AT_ONCE = 64
 """Hosts that are asked at the same time whether they answer."""
-QUEUE_PATIENCE = 4.0
-"""A host for which the scheduler queues the question is asked a second time with so many times the limit."""
 QUEUED = "the scheduler did not let a process start on it"
 
 

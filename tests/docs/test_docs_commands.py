@@ -28,7 +28,7 @@ NOT_RUN = {
     r"--workload sglang|^export SGLANG_| vllm ": GPUS,
     r" nwchem\.mpich ": HOSTS,
     r"^ncclprobe env check": GPUS,
-    r"--each gpu|--backend nccl|--channels default,1,4,8,16": GPUS,
+    r"--each gpu|--backend nccl|--channels default,[14],": GPUS,
     r"^(git clone|cd ncclprobe|\. |python3 -m venv|pip install|sphinx-build)": NETWORK,
     r"^scripts/": LONG,
     r"^plugin=|\$plugin|\$PWD| RUN |/scratch/": PLACEHOLDER,
