@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ncclprobe.tuner.shell_words import Comment, HereDocument, Operator, Token, Word
@@ -14,6 +14,8 @@ CLOSING = frozenset({"fi", "done", "esac", "}"})
 PASSED_OVER = frozenset({"!", "time", "coproc"})
 DEEPEST = 32
 """Blocks within each other that are told apart; what is deeper counts as one block, so that no line takes long."""
+PIPES = frozenset({"|", "|&"})
+HERE = frozenset({"<<", "<<-"})
 INTO_FILES = frozenset({">", ">>", ">|", "&>", "&>>"})
 REDIRECTIONS = frozenset({">", ">>", "<", ">&", "<&", "&>", "&>>", ">|", "<>", "<<<", "<<", "<<-"})
 
@@ -61,9 +63,11 @@ class _Assembler:
         """A branch of its own behind ``&&`` and ``||``, up to the line's end."""
         self.function = False
         self.target: Word | None = None
+        self.documents: tuple[HereDocument, ...] = ()
 
     def run(self, tokens: Sequence[Token]) -> Iterator[Command | Loop | Comment]:
         skip = False
+        documents = iter([token for token in tokens if isinstance(token, HereDocument)])
         for index, token in enumerate(tokens):
             if skip:
                 skip = False
@@ -75,11 +79,11 @@ class _Assembler:
                 self.word(token)
             elif token.text in REDIRECTIONS:
                 following = tokens[index + 1] if index + 1 < len(tokens) else None
-                skip = isinstance(following, Word) and token.text not in ("<<", "<<-")
+                skip = isinstance(following, Word) and token.text not in HERE
+                if token.text in HERE:  # their texts come in order, behind the line's end
+                    self.documents += (*itertools.islice(documents, 1),)
                 if isinstance(following, Word) and token.text in INTO_FILES and not self.of_errors():
                     self.target = following
-            elif token.text == "\n" and index + 1 < len(tokens) and isinstance(tokens[index + 1], HereDocument):
-                yield from self.with_documents(tokens[after] for after in range(index + 1, len(tokens)))
             else:
                 yield from self.operator(token)
         yield from self.flush()
@@ -88,23 +92,18 @@ class _Assembler:
         """Return whether a redirection is of another stream than the output: ``2>``."""
         return bool(self.words) and self.words[-1].literal in ("2", "0")
 
-    def with_documents(self, following: Iterable[Token]) -> Iterator[Command | Loop]:
-        rest = itertools.takewhile(lambda token: isinstance(token, HereDocument), following)
-        documents = tuple(token for token in rest if isinstance(token, HereDocument))
-        for command in self.flush():
-            yield command._replace(documents=documents) if isinstance(command, Command) else command
-        self.alternative = None
-
     def operator(self, token: Operator) -> Iterator[Command | Loop]:
         if token.text == "(":
             yield from self.parenthesis()
         elif token.text == ")":
             yield from self.closing_parenthesis()
         else:
+            piped = self.documents if token.text in PIPES else ()
             yield from self.flush(background=token.text == "&")
+            self.documents = piped  # what cat is given, tee gets
             if token.text in ("&&", "||"):
                 self.alternative = self.alternative or next(self.numbers)
-            elif token.text not in ("|", "|&"):
+            elif token.text not in PIPES:
                 self.alternative = None
             if token.text in (";;", ";&", ";;&") and self.stack:
                 self.branch()
@@ -168,10 +167,11 @@ class _Assembler:
     def flush(self, *, background: bool = False) -> Iterator[Command | Loop]:
         words, self.words = tuple(self.words), []
         target, self.target = self.target, None
+        documents, self.documents = self.documents, ()
         head, self.head = self.head, False
         if head and self.function:
             return
         if words and head:
             yield Loop(words, self.scope())
         elif words and not (self.stack and self.stack[-1][0] == "array"):
-            yield Command(words, self.scope(), background=background, target=target)
+            yield Command(words, self.scope(), documents, background, target)

@@ -33,6 +33,8 @@ NEUTRAL = frozenset({
     "ARG", "LABEL", "USER", "unsetenv",
 })  # fmt: skip
 """Commands that no setting of NCCL's concerns."""
+SPEAKERS = frozenset({"echo", "printf"})
+SPEAKER_OPTION = re.compile(r"-[neE]+")
 SHELLS = frozenset({"bash", "sh", "zsh", "dash", "ksh"})
 RECEIVERS = SHELLS | {"sbatch", "qsub", "ssh", "srun"}
 """Commands whose here-document is a script."""
@@ -184,6 +186,10 @@ class _Reader:
         elif program == "unset":
             for word in words[1:]:
                 self.unset(word.literal or "", command)
+        elif program in SPEAKERS and command.target is not None and _is_conf(command.target.shown):
+            text = " ".join(word.shown for word in words[1:] if not SPEAKER_OPTION.fullmatch(word.shown))
+            for line in text.split("\\n"):
+                self.conf(line, command.line, expanded=True)
         elif program not in NEUTRAL:
             self.launch(program, words[1:], command)
 
@@ -248,6 +254,10 @@ class _Reader:
         for text, line in self.nested(program, words, command):
             self.read(text, line, (*command.scope, -self.order))
 
+    def conf(self, text: str, line: int, *, expanded: bool) -> None:
+        """Note what the script writes into nccl.conf."""
+        self.written.append(conf_script(text, self.source, line, expanded=expanded))
+
     def nested(self, program: str, words: Sequence[Word], command: Command) -> Iterator[tuple[str, int]]:
         """Yield scripts inside a command: of ``bash -c``, of ssh, of a here-document."""
         if self.depth > 3:
@@ -256,8 +266,7 @@ class _Reader:
         for document in command.documents:
             self.used.update(NAMES_IN.findall(document.text) if document.expanded else ())
             if any(_is_conf(target) for target in targets):
-                conf = conf_script(document.text, self.source, document.line, expanded=document.expanded)
-                self.written.append(conf)
+                self.conf(document.text, document.line, expanded=document.expanded)
             elif _is_script(program, document, targets):
                 yield document.text, document.line
         for before, word in itertools.pairwise(words):

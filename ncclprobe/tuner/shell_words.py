@@ -139,6 +139,9 @@ class _Reader:
             end = self.end_of_line()
             self.found.append(Comment(self.text[self.at : end], self.line))
             self.at = end
+        elif self.text.startswith("((", self.at) and (end := self.end_of_enclosed("(", self.at)) and self.ends(end):
+            line = self.line  # arithmetic: a command that starts nothing, and uses variables
+            self.found += [Word((Piece(Kind.LITERAL, ":"),), line, False), Word((self.opaque(end),), line, False)]
         elif operator := next((one for one in OPERATORS if self.text.startswith(one, self.at)), None):
             self.operator(operator)
         else:
@@ -241,8 +244,18 @@ class _Reader:
         self.at += 1
         return Piece(Kind.LITERAL, "$")
 
+    def ends(self, end: int) -> bool:
+        return self.text.endswith("))", self.at, end)
+
     def enclosed(self, opening: str) -> Piece:
-        depth, end, quote = 0, self.at + 1, ""
+        end = self.end_of_enclosed(opening, self.at + 1)
+        inner = self.text[self.at + 2 : end - 1]
+        piece = self.opaque(end)
+        return Piece(Kind.VARIABLE, inner) if opening == "{" and NAME.fullmatch(inner) else piece
+
+    def end_of_enclosed(self, opening: str, begin: int) -> int:
+        """Return where what an opening bracket encloses has ended, at the latest with the text."""
+        depth, end, quote = 0, begin, ""
         while end < len(self.text):
             letter = self.text[end]
             if quote:
@@ -254,9 +267,7 @@ class _Reader:
             end += 1
             if depth == 0:
                 break
-        inner = self.text[self.at + 2 : end - 1]
-        piece = self.opaque(end)
-        return Piece(Kind.VARIABLE, inner) if opening == "{" and NAME.fullmatch(inner) else piece
+        return end
 
     def opaque(self, end: int) -> Piece:
         text = self.text[self.at : end]

@@ -290,6 +290,7 @@ def test_blanks_in_a_list_of_devices_are_parts_of_names():
     [
         "cat > nccl.conf <<EOF", "cat <<-'EOF' >> $HOME/.nccl.conf", "cat <<EOF > /etc/nccl.conf 2> log",
         "cat <<EOF | sudo tee /etc/nccl.conf > /dev/null", "ssh node1 'cat > /etc/nccl.conf' <<EOF",
+        "cat > nccl.conf <<EOF || exit 1", "mkdir -p etc && cat > etc/nccl.conf <<EOF && ./b",
     ],
 )  # fmt: skip
 def test_a_heredoc_that_goes_into_nccl_conf_is_read_as_one(command):
@@ -297,6 +298,34 @@ def test_a_heredoc_that_goes_into_nccl_conf_is_read_as_one(command):
     assert codes(text) == [
         (3, "error", "value-invalid"), (5, "error", "conf-syntax"), (7, "warning", "setting-overridden"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("echo NCCL_ALGO=foo > /etc/nccl.conf", [(1, "error", "value-invalid")]),
+        ("echo -e 'NCCL_ALGO=ring\\nNCCL_IB_HCAS=mlx5_0' >> ~/.nccl.conf", [(1, "error", "unknown-variable")]),
+        ('printf "NCCL_DEBUG = INFO\\n" >> "$HOME/.nccl.conf"', [(1, "error", "conf-syntax")]),
+        ('echo "NCCL_IB_HCA=$HCAS" > nccl.conf', []),
+        ("echo NCCL_ALGO=foo > notes.txt", []),
+        ("echo NCCL_ALGO=foo", []),
+    ],
+)
+def test_what_is_echoed_into_nccl_conf_is_read(command, expected):
+    assert codes(f"{command}\n./a\n") == expected
+
+
+def test_arithmetic_assigns_no_variable_of_nccls():
+    text = (
+        "if (( NCCL_NTHREADS = 300 )); then ./a; fi\nfor (( NCCL_ALGOS=0; NCCL_ALGOS<3; NCCL_ALGOS++ )); do ./a; done\n"
+    )
+    assert codes(text) == []
+    assert codes("((cd x; NCCL_ALGOS=1 ./a) )\n") == [(1, "error", "unknown-variable")], "subshells"
+
+
+def test_two_heredocs_of_a_line_go_to_their_commands():
+    text = "cat <<A >nccl.conf && bash <<B\nNCCL_ALGO=foo\nA\nNCCL_PROTO=LLL ./a\nB\n"
+    assert codes(text) == [(2, "error", "value-invalid"), (4, "error", "value-invalid")]
 
 
 def test_what_a_shell_puts_into_a_conf_file_is_not_judged():
