@@ -8,7 +8,7 @@ from ncclprobe.errors import HostsGoneError, LaunchError, MeasurementTimeout
 from ncclprobe.launchers.allocation import hosts_of
 from ncclprobe.launchers.base import Job, Launcher
 from ncclprobe.launchers.run import run_ranks
-from ncclprobe.launchers.slurm import QUEUE_PATIENCE, is_queued, state_of_silent
+from ncclprobe.launchers.slurm import QUEUE_PATIENCE, QUEUED, hindrance, hindrance_to, is_queued
 from ncclprobe.nodesets import fold
 from ncclprobe.units import format_seconds
 
@@ -52,20 +52,21 @@ def why_silent(host: str, launcher: Launcher, limit_s: float) -> str:
     """
     for patience in (1.0, QUEUE_PATIENCE):
         why = _why_silent(host, launcher, limit_s * patience)
-        if why is not None:
+        if not why.startswith(QUEUED):
             return why
     return ""
 
 
-def _why_silent(host: str, launcher: Launcher, limit_s: float) -> str | None:
-    """Return None where a scheduler that hears of the host kept the question waiting."""
+def _why_silent(host: str, launcher: Launcher, limit_s: float) -> str:
+    """Return why a host starts nothing, empty where it does; it begins with ``QUEUED`` where the scheduler waits."""
+    if why := hindrance_to(launcher.name, host, limit_s):
+        return why
     job = Job(program=("true",), nranks=1, hosts=(host,), ranks_per_host=1)
     try:
         list(run_ranks(job, launcher, timeout_s=limit_s, start_timeout_s=limit_s))
     except MeasurementTimeout as problem:
         if is_queued(str(problem)):
-            state = state_of_silent(host)
-            return f"Slurm has it {state} and hears nothing of it" if state else None
+            return hindrance(host, 0.0) or QUEUED
         return f"{launcher.name} started nothing there within {format_seconds(limit_s)}"
     except LaunchError as problem:
         return f"{launcher.name} starts nothing there: {str(problem).splitlines()[-1].strip()}"

@@ -3,23 +3,31 @@
 srun gives its allocation and its step back when it ends by itself. Where a host is silent it waits for that host, and
 killed it gives nothing back: Slurm keeps the hosts allocated, for good unless the site has set InactiveLimit.
 
-Source: Slurm 22.05, slurm.conf(5), InactiveLimit; srun(1), --job-name; squeue(1); scancel(1); sinfo(1), node states
+Source: Slurm 22.05, slurm.conf(5), InactiveLimit; srun(1), --job-name; squeue(1); scancel(1); sinfo(1)
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Sequence
 
 from ncclprobe import processes
 from ncclprobe.errors import LaunchError
+from ncclprobe.units import format_seconds
 
 SAYS_S = 5.0
 """What Slurm's controller may take for an answer."""
 QUEUE_PATIENCE = 4.0
 """A host for which the scheduler queues a question is asked a second time, with so many times the limit."""
+QUEUED = "the scheduler did not let a process start on it"
+POLL_S = 1.0
+"""Between two looks at a host's state."""
+UNHEARD = "*"
+"""How states end of hosts that Slurm hears nothing of."""
 _QUEUED = re.compile(r"queued and waiting for resources|step creation temporarily disabled", re.IGNORECASE)
 """What srun says of hosts that are not free for it. Source: Slurm 22.05 and 23.11, srun"""
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
@@ -31,10 +39,51 @@ def is_queued(said: str) -> bool:
     return _QUEUED.search(said) is not None
 
 
-def state_of_silent(host: str) -> str:
-    """Return the state of a host that Slurm hears nothing of, as sinfo shows it; empty where it hears or knows none."""
+def hindrance(host: str, limit_s: float) -> str:
+    """Return why Slurm would start nothing on a host outside of an allocation; empty where it would, or says nothing.
+
+    A host that it clears of its last job is waited for. Asked for such a host, srun would queue, and what is asked for
+    other hosts after that queues behind it.
+
+    Args:
+        host: Its name.
+        limit_s: How long it may take to clear it. Where it takes longer, what is returned begins with ``QUEUED``.
+    """
+    deadline = time.monotonic() + limit_s
+    while state := _state(host):
+        if state.endswith(UNHEARD):
+            return f"Slurm has it {state.rstrip(UNHEARD)} and hears nothing of it"
+        if not state.startswith("completing"):
+            break
+        if time.monotonic() >= deadline:
+            return f"{QUEUED} within {format_seconds(limit_s)}: Slurm has it completing"
+        time.sleep(POLL_S)
+    return ""
+
+
+def hindrance_to(launcher: str, host: str, limit_s: float) -> str:
+    """Return ``hindrance`` where a launcher would need an allocation of its own to start something; empty else."""
+    return hindrance(host, limit_s) if launcher == "srun" and not is_inside() else ""
+
+
+def _state(host: str) -> str:
+    """Return a host's state as sinfo shows it, empty where there is no answer."""
     states = _said(["sinfo", "--noheader", f"--nodes={host}", "--format=%T"]).split()
-    return states[0].rstrip("*") if states and states[0].endswith("*") else ""
+    return states[0] if states else ""
+
+
+def is_inside() -> bool:
+    """Return whether this process is in an allocation, whose hosts need not be waited for."""
+    return "SLURM_JOB_ID" in os.environ
+
+
+def beside(name: str) -> dict[str, str]:
+    """Return variables with which srun starts on the hosts of a job of that name, at once; none where there is none.
+
+    Source: Slurm 22.05, srun(1), INPUT ENVIRONMENT VARIABLES
+    """
+    numbers = [] if is_inside() else _numbers(name)
+    return {"SLURM_JOB_ID": numbers[0], "SLURM_OVERLAP": "1", "SLURM_OVERCOMMIT": "1"} if numbers else {}
 
 
 def unique_name() -> str:

@@ -16,7 +16,7 @@ from ncclprobe.errors import LaunchError
 from ncclprobe.launchers.allocation import hosts_of
 from ncclprobe.launchers.base import Job, Launcher, python_job
 from ncclprobe.launchers.channel import Channel, unframe
-from ncclprobe.launchers.slurm import canceller, unique_name
+from ncclprobe.launchers.slurm import beside, canceller, unique_name
 from ncclprobe.ranks import rank_from
 
 ASK_S = 10.0
@@ -46,7 +46,12 @@ def stopped_ranks(mark: str, job: Job, launcher: Launcher) -> list[str]:
 
 def marked(job: Job, mark: str) -> Job:
     """Return the job with the mark in its name and among its variables, which reach every host by any launcher."""
-    return job.with_(env=(*job.env, (processes.MARK, mark)), name=f"ncclprobe-{mark}")
+    return job.with_(env=(*job.env, (processes.MARK, mark)), name=_name(mark))
+
+
+def _name(mark: str) -> str:
+    """Return the name by which a scheduler shows ranks with a mark."""
+    return f"ncclprobe-{mark}"
 
 
 def _here(mark: str) -> list[str]:
@@ -62,7 +67,8 @@ def _rank_name(pid: int) -> str:
 def _on(host: str, mark: str, launcher: Launcher) -> list[str]:
     asked = python_job(__name__, (mark,), nranks=1, hosts=(host,), ranks_per_host=1)
     job = asked.with_(name=unique_name())
-    environment = {**os.environ, **launcher.environment(job)}
+    own = beside(_name(mark)) if launcher.name == "srun" else {}
+    environment = {**os.environ, **launcher.environment(job), **own}
     try:
         on_kill = canceller(launcher.name, job.name)
         said = processes.run(launcher.command(job), timeout_s=ASK_S, env=environment, on_kill=on_kill).stdout

@@ -110,7 +110,8 @@ def _failed(judgement: Judgement) -> Iterator[Finding]:
     if failures.unexplained:
         groups = Counter(fold(value.nodes) for value in failures.unexplained)
         shown = ", ".join(list(groups)[:SHOWN]) + (", …" if len(groups) > SHOWN else "")
-        message = f"{len(failures.unexplained)} groups failed or hung, and no node is behind more than one of them"
+        number = len(failures.unexplained)
+        message = f"{number} group{'s' * (number > 1)} failed or hung, and no node is behind more than one of them"
         yield warning("failed-groups", shown, message, "measure these groups again")
 
 

@@ -16,7 +16,7 @@ from ncclprobe.launchers.allocation import allocated_hosts
 from ncclprobe.launchers.base import Job, Launcher, python_job
 from ncclprobe.launchers.gang import Meeting
 from ncclprobe.launchers.run import run_ranks
-from ncclprobe.launchers.slurm import QUEUE_PATIENCE, is_queued, state_of_silent
+from ncclprobe.launchers.slurm import QUEUE_PATIENCE, QUEUED, hindrance, hindrance_to, is_queued
 from ncclprobe.launchers.spawn import SpawnLauncher
 from ncclprobe.nodes.gpus import gpu_names
 from ncclprobe.nodes.messages import Answered, FleetSettings, answer_in
@@ -29,7 +29,6 @@ SIZE_BYTES = {"mpi": 8 << 20, "nccl": 128 << 20}
 """Of the all-reduce unless told otherwise: the network's bandwidth decides its time, not its latency."""
 PROBES_AT_ONCE = 64
 """Hosts that are asked at the same time whether they answer."""
-QUEUED = "the scheduler did not let a process start on it"
 
 
 class FleetOptions(Record, frozen=True, kw_only=True):
@@ -140,6 +139,8 @@ class Hosts:
         return answers, {host: why for host, why in found.items() if isinstance(why, str)}
 
     def _ask(self, host: str, limit_s: float) -> Answered | str:
+        if why := hindrance_to(self.options.launcher, host, limit_s):
+            return why
         job = python_job(WORKER, ("probe",), nranks=1, hosts=(host,), ranks_per_host=1)
         try:
             lines = list(
@@ -147,8 +148,7 @@ class Hosts:
             )
         except MeasurementTimeout as problem:
             if is_queued(str(problem)):
-                state = state_of_silent(host)
-                return f"Slurm has it {state} and hears nothing of it" if state else f"{QUEUED} within {limit_s:g} s"
+                return hindrance(host, 0.0) or f"{QUEUED} within {limit_s:g} s"
             return f"nothing was heard within {limit_s:g} s of a process started on it"
         except LaunchError as problem:
             return f"no process could be started on it: {str(problem).splitlines()[-1].strip()}"

@@ -27,7 +27,7 @@ MOST_WRAPPERS = 16
 DURATION = re.compile(r"\d+[smh]?")
 """Of ``timeout``."""
 NEUTRAL = frozenset({
-    "echo", "printf", "cd", "mkdir", "module", "ml", "set", "ulimit", "true", ":", "hostname", "date", "sleep", "test",
+    "cd", "mkdir", "module", "ml", "set", "ulimit", "true", ":", "hostname", "date", "sleep", "test",
     "[", "[[", "pwd", "rm", "cp", "ls", "read", "exit", "return", "shift", "trap", "nvidia-smi", "scontrol", "head",
     "umask", "shopt", "conda", "which", "sort", "uname", "break", "continue", "wait", "FROM", "WORKDIR", "COPY",
     "ARG", "LABEL", "USER", "unsetenv",
@@ -186,12 +186,18 @@ class _Reader:
         elif program == "unset":
             for word in words[1:]:
                 self.unset(word.literal or "", command)
-        elif program in SPEAKERS and command.target is not None and _is_conf(command.target.shown):
-            text = " ".join(word.shown for word in words[1:] if not SPEAKER_OPTION.fullmatch(word.shown))
-            for line in text.split("\\n"):
-                self.conf(line, command.line, expanded=True)
+        elif program in SPEAKERS:
+            self.said(words[1:], command)
         elif program not in NEUTRAL:
             self.launch(program, words[1:], command)
+
+    def said(self, words: Sequence[Word], command: Command) -> None:
+        """Note what is echoed into nccl.conf."""
+        if command.target is None or not _is_conf(command.target.shown):
+            return
+        text = " ".join(word.shown for word in words if not SPEAKER_OPTION.fullmatch(word.shown))
+        for line in text.split("\\n"):
+            self.conf(line, command.line, expanded=True)
 
     def unset(self, name: str, command: Command) -> None:
         self.known[name] = None

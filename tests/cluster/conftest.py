@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from slurm import wait_until_idle
 from testbed import Cluster
+
+CLEARED_S = 150.0
+"""What Slurm may take to clear a host that did not answer for a while."""
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +36,7 @@ def cluster(four_hosts: Cluster) -> Iterator[Cluster]:
 
 @pytest.fixture
 def slurm_cluster(four_slurm_hosts: Cluster) -> Iterator[Cluster]:
-    """Return four hosts of a running Slurm, node1 to node4."""
+    """Return four hosts of a running Slurm, node1 to node4; the next test finds them cleared of all jobs."""
     yield four_slurm_hosts
     four_slurm_hosts.restore()
+    wait_until_idle(four_slurm_hosts, CLEARED_S)

@@ -58,7 +58,7 @@ def start_slurm(cluster: Hosts) -> None:
     cluster.must(first, "slurmctld")
     for name in cluster.names:
         cluster.must(name, "slurmd")
-    _wait_until_idle(cluster)
+    wait_until_idle(cluster, _READY_S)
 
 
 def configuration(names: Sequence[str], folder: pathlib.Path) -> str:
@@ -109,12 +109,17 @@ def _start_munge(cluster: Hosts) -> None:
     cluster.must(cluster.names[0], "munged", "--force", *options)
 
 
-def _wait_until_idle(cluster: Hosts) -> None:
-    deadline = time.monotonic() + _READY_S
+def wait_until_idle(cluster: Hosts, within_s: float) -> None:
+    """Return once no host has a job.
+
+    Raises:
+        OSError: That takes too long.
+    """
+    deadline = time.monotonic() + within_s
     states = ""
     while time.monotonic() < deadline:
         states = cluster.must(cluster.names[0], "sinfo", "--noheader", "--format=%T")
-        if states.split() == ["idle"]:
+        if set(states.split()) <= {"idle", "planned"}:  # planned: a job that is no more was to have it
             return
         time.sleep(0.1)
-    raise OSError(f"Slurm's hosts are {states.split()} after {_READY_S:g} s, not idle; see {cluster.folder}/*.log")
+    raise OSError(f"Slurm's hosts are {states.split()} after {within_s:g} s, not idle; see {cluster.folder}/*.log")
