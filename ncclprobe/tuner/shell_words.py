@@ -20,6 +20,9 @@ _BLANKS = re.compile(r"[ \t]*")
 NAMES_IN = re.compile(r"\$\{?[#!]?([A-Za-z_][A-Za-z0-9_]*)")
 _CLOSING = {"(": ")", "{": "}"}
 
+LONGEST_ARITHMETIC = 400
+"""Letters of ``((...))``; what is longer is read as subshells, so that no line takes long."""
+
 
 class Kind(enum.Enum):
     """What a piece of a word is."""
@@ -139,8 +142,8 @@ class _Reader:
             end = self.end_of_line()
             self.found.append(Comment(self.text[self.at : end], self.line))
             self.at = end
-        elif self.text.startswith("((", self.at) and (end := self.end_of_enclosed("(", self.at)) and self.ends(end):
-            line = self.line  # arithmetic: a command that starts nothing, and uses variables
+        elif self.text.startswith("((", self.at) and (end := self.end_of_arithmetic()):
+            line = self.line  # a command that starts nothing, and uses variables
             self.found += [Word((Piece(Kind.LITERAL, ":"),), line, False), Word((self.opaque(end),), line, False)]
         elif operator := next((one for one in OPERATORS if self.text.startswith(one, self.at)), None):
             self.operator(operator)
@@ -244,19 +247,21 @@ class _Reader:
         self.at += 1
         return Piece(Kind.LITERAL, "$")
 
-    def ends(self, end: int) -> bool:
-        return self.text.endswith("))", self.at, end)
+    def end_of_arithmetic(self) -> int:
+        """Return where ``((...))`` has ended, 0 where this is none but two subshells, or a long one."""
+        end = self.end_of_enclosed("(", self.at, self.at + LONGEST_ARITHMETIC)
+        return end if self.text.endswith("))", self.at, end) else 0
 
     def enclosed(self, opening: str) -> Piece:
-        end = self.end_of_enclosed(opening, self.at + 1)
+        end = self.end_of_enclosed(opening, self.at + 1, len(self.text))
         inner = self.text[self.at + 2 : end - 1]
         piece = self.opaque(end)
         return Piece(Kind.VARIABLE, inner) if opening == "{" and NAME.fullmatch(inner) else piece
 
-    def end_of_enclosed(self, opening: str, begin: int) -> int:
-        """Return where what an opening bracket encloses has ended, at the latest with the text."""
+    def end_of_enclosed(self, opening: str, begin: int, most: int) -> int:
+        """Return where what an opening bracket encloses has ended, at the latest a given place."""
         depth, end, quote = 0, begin, ""
-        while end < len(self.text):
+        while end < min(most, len(self.text)):
             letter = self.text[end]
             if quote:
                 quote = "" if letter == quote else quote
