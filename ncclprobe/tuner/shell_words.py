@@ -126,6 +126,8 @@ class _Reader:
         self.found: list[Token] = []
         self.awaited: list[tuple[str, bool, bool]] = []
         """Delimiters of here-documents whose text begins after this line: with tabs to strip, expanded."""
+        self.unclosed = 0
+        """Up to where no arithmetic is looked for: an earlier bracket found no end before it."""
 
     def read(self) -> list[Token]:
         while self.at < len(self.text):
@@ -249,7 +251,11 @@ class _Reader:
 
     def end_of_arithmetic(self) -> int:
         """Return where ``((...))`` has ended, 0 where this is none but two subshells, or a long one."""
-        end = self.end_of_enclosed("(", self.at, self.at + LONGEST_ARITHMETIC)
+        if self.at < self.unclosed:
+            return 0
+        most = self.at + LONGEST_ARITHMETIC
+        end = self.end_of_enclosed("(", self.at, most)
+        self.unclosed = most if end == most else 0
         return end if self.text.endswith("))", self.at, end) else 0
 
     def enclosed(self, opening: str) -> Piece:
