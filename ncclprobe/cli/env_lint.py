@@ -71,8 +71,14 @@ def lint_command(
     return 3 if doubtful or has_error(document.findings) else 0
 
 
+def _known_names(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the variables that begin so, for a shell that completes them."""
+    known = catalog()
+    return sorted(name for name in (*known.nccl, *known.sglang) if name.startswith(incomplete.upper()))
+
+
 @click.command("explain")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=_known_names)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else there.")
 @verbosity_options
 def explain_command(names: tuple[str, ...], *, as_json: bool) -> int:

@@ -114,6 +114,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
         ("ncclprobe sweep --backend m", ["mpi"]),
         ("ncclprobe env e", ["emit", "explain"]),
         ("ncclprobe completion z", ["zsh"]),
+        ("ncclprobe env explain NCCL_IB_H", ["NCCL_IB_HCA"]),
     ],
 )
 def test_bash_completes(words: str, expected: list[str], tmp_path: pathlib.Path) -> None:
