@@ -74,7 +74,8 @@ def run(
         LaunchError: It could not be started.
     """
     process, timed_out = start(command, env=env, on_kill=on_kill, at_the_end=at_the_end), False
-    _TOOLS.add(process)
+    if not at_the_end:
+        _TOOLS.add(process)
     try:
         stdout, stderr = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
@@ -85,6 +86,7 @@ def run(
         if process.poll() is None:  # interrupted: nothing that we started outlives us
             _kill_trees([process])
             _reap(process)
+        give_back(process)
     return Completed(
         returncode=-signal.SIGKILL if process.returncode is None else process.returncode,
         stdout=stdout.decode("utf-8", "replace"),
@@ -129,7 +131,7 @@ def _end_late() -> None:
         _kill_trees([process for process in running if process in _TOOLS])  # also one that was being started just now
         time.sleep(0.02)
     for process in running:
-        end_tree(process, 0.0)
+        _end_tree(process, 0.0)
 
 
 def _running_commands() -> list[subprocess.Popen[bytes]]:
@@ -154,8 +156,8 @@ def start(
         stdin: A descriptor, PIPE or DEVNULL.
         stdout: Likewise; None inherits ours.
         stderr: Likewise.
-        on_kill: Called once where the command has to be killed: it ends what that leaves to others, a scheduler say.
-        at_the_end: Whether it is started even while everything is being ended.
+        on_kill: Called once, by whoever ends the command, where it was killed: to end what it leaves to a scheduler.
+        at_the_end: Whether it is started even while everything is being ended, and not ended with it.
 
     Raises:
         MissingDependencyError: The program is absent.
@@ -176,7 +178,8 @@ def start(
         raise MissingDependencyError(f"{command[0]!r} is not installed or not on PATH") from problem
     except (OSError, ValueError) as problem:
         raise LaunchError(f"cannot start {command[0]!r}: {problem}") from problem
-    _STARTED.add(process)
+    if not at_the_end:
+        _STARTED.add(process)
     if on_kill is not None:
         _ON_KILL[process] = on_kill
     return process
@@ -197,13 +200,12 @@ def _kill_trees(started: Sequence[subprocess.Popen[bytes]]) -> None:
         kill_group(process)
     for pid in _running(tree):
         _kill(pid)
-    for process in started:
-        _was_killed(process)
 
 
-def _was_killed(process: subprocess.Popen[bytes]) -> None:
-    """End what a killed command leaves to others."""
-    if (on_kill := _ON_KILL.pop(process, None)) is not None:
+def give_back(process: subprocess.Popen[bytes]) -> None:
+    """End what a command leaves to others, where it was killed: call its ``on_kill``, once."""
+    killed = process.returncode is None or process.returncode < 0
+    if killed and (on_kill := _ON_KILL.pop(process, None)) is not None:
         on_kill()
 
 
@@ -217,6 +219,11 @@ def end_tree(process: subprocess.Popen[bytes], grace_s: float = 2.0) -> None:
         process: As ``start`` returned it.
         grace_s: How long the command may take to clean up by itself.
     """
+    _end_tree(process, grace_s)
+    give_back(process)
+
+
+def _end_tree(process: subprocess.Popen[bytes], grace_s: float) -> None:
     tree = descendants(process.pid)
     if process.poll() is None:
         process.terminate()
@@ -224,7 +231,6 @@ def end_tree(process: subprocess.Popen[bytes], grace_s: float = 2.0) -> None:
             process.wait(grace_s)
         except subprocess.TimeoutExpired:
             tree |= descendants(process.pid)
-    killed = process.returncode is None or process.returncode < 0
     kill_group(process)
     for pid in _running(tree):
         _kill(pid)
@@ -232,8 +238,6 @@ def end_tree(process: subprocess.Popen[bytes], grace_s: float = 2.0) -> None:
     deadline = time.monotonic() + _KILL_S
     while _running(tree) and time.monotonic() < deadline:
         time.sleep(0.002)
-    if killed:
-        _was_killed(process)
 
 
 def descendants(*pids: int) -> dict[int, int]:

@@ -14,6 +14,7 @@ import msgspec
 from ncclprobe.e2e.sglang_node import ADDRESS, REQUEST, NodeRequest
 from ncclprobe.e2e.workers import Workers
 from ncclprobe.launchers.base import Launcher, python_job
+from ncclprobe.launchers.slurm import canceller, unique_name
 from ncclprobe.processes import Process, end_tree, start
 
 NODE = "ncclprobe.e2e.sglang_node"
@@ -151,9 +152,10 @@ def _start(trial: Trial, tokens: list[str]) -> Process[bytes]:
     launcher, nnodes, hosts, telemetry_s = trial.nodes
     request = NodeRequest(command=tuple(tokens), env=dict(trial.carried), port=free_port(), telemetry_s=telemetry_s)
     (trial.folder / REQUEST).write_bytes(msgspec.json.encode(request))
-    job = python_job(NODE, [str(trial.folder)], nranks=nnodes, hosts=hosts, ranks_per_host=1)
+    job = python_job(NODE, [str(trial.folder)], nranks=nnodes, hosts=hosts, ranks_per_host=1).with_(name=unique_name())
     environment = {**trial.environment, **launcher.environment(job)}
-    return start(launcher.command(job), env=environment, stdout=trial.log, stderr=trial.log)
+    on_kill = canceller(launcher.name, job.name)
+    return start(launcher.command(job), env=environment, stdout=trial.log, stderr=trial.log, on_kill=on_kill)
 
 
 def free_port() -> int:

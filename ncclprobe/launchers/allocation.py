@@ -33,4 +33,4 @@ def hosts_of(job: Job, launcher: str) -> tuple[str, ...]:
     if job.hosts:
         return job.hosts
     hosts = allocated_hosts(launcher, os.environ)
-    return hosts if len(hosts) <= job.nranks else ()
+    return hosts if len(hosts) <= job.nranks // (job.ranks_per_host or 1) else ()

@@ -253,6 +253,7 @@ class _Ranks:
         clean = self._process.poll() == 0
         if self._process.poll() is None:
             processes.end_tree(self._process)
+        processes.give_back(self._process)
         if not clean:  # a launcher that was killed, or gave up, may have left ranks to nobody
             processes.end_marked(self._mark)
         self._selector.close()

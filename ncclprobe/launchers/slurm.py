@@ -16,8 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ncclprobe import processes
-from ncclprobe.errors import LaunchError
-from ncclprobe.units import format_seconds
+from ncclprobe.errors import LaunchError, MissingDependencyError
 
 SAYS_S = 5.0
 """What Slurm's controller may take for an answer."""
@@ -30,8 +29,10 @@ UNHEARD = "*"
 """How states end of hosts that Slurm hears nothing of."""
 _QUEUED = re.compile(r"queued and waiting for resources|step creation temporarily disabled", re.IGNORECASE)
 """What srun says of hosts that are not free for it. Source: Slurm 22.05 and 23.11, srun"""
-_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-"""Of a job or a step; steps that Slurm makes for itself, ``3.extern``, end with their jobs."""
+_NUMBER = re.compile(r"[0-9]+(?:_[0-9]+)?(?:\.[0-9]+)?")
+"""Of a job or a step, of an array's task too; steps that Slurm makes for itself, ``3.extern``, end with their jobs."""
+_UNUSABLE = ("down", "drain", "fail", "inval", "maint")
+"""How states of hosts begin on which nothing new is started."""
 
 
 def is_queued(said: str) -> bool:
@@ -53,10 +54,12 @@ def hindrance(host: str, limit_s: float) -> str:
     while state := _state(host):
         if state.endswith(UNHEARD):
             return f"Slurm has it {state.rstrip(UNHEARD)} and hears nothing of it"
+        if state.startswith(_UNUSABLE):
+            return f"Slurm has it {state}"
         if not state.startswith("completing"):
             break
         if time.monotonic() >= deadline:
-            return f"{QUEUED} within {format_seconds(limit_s)}: Slurm has it completing"
+            return f"{QUEUED}: Slurm has it completing"
         time.sleep(POLL_S)
     return ""
 
@@ -68,7 +71,7 @@ def hindrance_to(launcher: str, host: str, limit_s: float) -> str:
 
 def _state(host: str) -> str:
     """Return a host's state as sinfo shows it, empty where there is no answer."""
-    states = _said(["sinfo", "--noheader", f"--nodes={host}", "--format=%T"]).split()
+    states = (_said(["sinfo", "--noheader", f"--nodes={host}", "--format=%T"]) or "").split()
     return states[0] if states else ""
 
 
@@ -82,7 +85,7 @@ def beside(name: str) -> dict[str, str]:
 
     Source: Slurm 22.05, srun(1), INPUT ENVIRONMENT VARIABLES
     """
-    numbers = [] if is_inside() else _numbers(name)
+    numbers = [] if is_inside() else _numbers(name) or []
     return {"SLURM_JOB_ID": numbers[0], "SLURM_OVERLAP": "1", "SLURM_OVERCOMMIT": "1"} if numbers else {}
 
 
@@ -103,19 +106,30 @@ def canceller(launcher: str, name: str) -> Callable[[], object] | None:
 
 def cancel(name: str) -> None:
     """End all of Slurm's jobs and steps of a name. A controller that does not answer is left to the site."""
-    if numbers := [*_numbers(name), *_numbers(name, "--steps")]:
-        _said(["scancel", *numbers])
+    jobs = _numbers(name)
+    steps = [] if jobs is None else _numbers(name, "--steps")
+    if numbers := [*(jobs or []), *(steps or [])]:
+        _said(["scancel", *numbers], at_the_end=True)
 
 
-def _numbers(name: str, *which: str) -> list[str]:
-    """Return the numbers of the jobs, or with ``--steps`` the steps, of a name."""
-    said = _said(["squeue", "--noheader", *which, f"--name={name}", "--format=%i"])
-    return [word for word in said.split() if _NUMBER.fullmatch(word)]
+def _numbers(name: str, *which: str) -> list[str] | None:
+    """Return the numbers of the jobs, or with ``--steps`` the steps, of a name; None where there is no answer.
+
+    The names are looked at here: of steps, squeue shows all whatever name it is asked for.
+
+    Source: Slurm 22.05, src/squeue/print.c
+    """
+    said = _said(["squeue", "--noheader", *which, f"--name={name}", "--format=%i %j"], at_the_end=True)
+    if said is None:
+        return None
+    pairs = (line.strip().partition(" ") for line in said.splitlines())
+    return [number for number, _, shown in pairs if shown.strip() == name and _NUMBER.fullmatch(number)]
 
 
-def _said(command: Sequence[str]) -> str:
-    """Return what one of Slurm's programs prints; nothing where it is absent or gets no answer in time."""
+def _said(command: Sequence[str], *, at_the_end: bool = False) -> str | None:
+    """Return what one of Slurm's programs prints; None where it is absent, fails, or gets no answer in time."""
     try:
-        return processes.run(command, timeout_s=SAYS_S, at_the_end=True).stdout
-    except LaunchError:
-        return ""
+        ended = processes.run(command, timeout_s=SAYS_S, at_the_end=at_the_end)
+    except (LaunchError, MissingDependencyError):
+        return None
+    return None if ended.returncode else ended.stdout

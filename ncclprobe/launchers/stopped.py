@@ -13,7 +13,7 @@ import msgspec
 
 from ncclprobe import processes
 from ncclprobe.errors import LaunchError
-from ncclprobe.launchers.allocation import hosts_of
+from ncclprobe.launchers.allocation import allocated_hosts
 from ncclprobe.launchers.base import Job, Launcher, python_job
 from ncclprobe.launchers.channel import Channel, unframe
 from ncclprobe.launchers.slurm import beside, canceller, unique_name
@@ -33,7 +33,7 @@ def stopped_ranks(mark: str, job: Job, launcher: Launcher) -> list[str]:
         job: Which they run.
         launcher: What started them.
     """
-    hosts = hosts_of(job, launcher.name)
+    hosts = job.hosts or allocated_hosts(launcher.name, os.environ)  # asking one without a rank does no harm
     if not hosts:
         return _here(mark)
     pool = ThreadPoolExecutor(min(AT_ONCE, len(hosts)))

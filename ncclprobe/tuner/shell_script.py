@@ -34,7 +34,8 @@ NEUTRAL = frozenset({
 })  # fmt: skip
 """Commands that no setting of NCCL's concerns."""
 SPEAKERS = frozenset({"echo", "printf"})
-SPEAKER_OPTION = re.compile(r"-[neE]+")
+NOT_SAID = re.compile(r"-[neE]+|\d")
+"""Options, and the descriptor of a redirection that follows."""
 SHELLS = frozenset({"bash", "sh", "zsh", "dash", "ksh"})
 RECEIVERS = SHELLS | {"sbatch", "qsub", "ssh", "srun"}
 """Commands whose here-document is a script."""
@@ -187,15 +188,16 @@ class _Reader:
             for word in words[1:]:
                 self.unset(word.literal or "", command)
         elif program in SPEAKERS:
-            self.said(words[1:], command)
+            self.said(program, words[1:], command)
         elif program not in NEUTRAL:
             self.launch(program, words[1:], command)
 
-    def said(self, words: Sequence[Word], command: Command) -> None:
-        """Note what is echoed into nccl.conf."""
+    def said(self, program: str, words: Sequence[Word], command: Command) -> None:
+        """Note what is written into nccl.conf by echo or printf."""
         if command.target is None or not _is_conf(command.target.shown):
             return
-        text = " ".join(word.shown for word in words if not SPEAKER_OPTION.fullmatch(word.shown))
+        texts = [word.shown for word in words if not NOT_SAID.fullmatch(word.shown)]
+        text = _formatted(texts) if program == "printf" else " ".join(texts)
         for line in text.split("\\n"):
             self.conf(line, command.line, expanded=True)
 
@@ -280,6 +282,22 @@ class _Reader:
                 yield text, word.line
         if program == "ssh" and words and (text := words[-1].literal) and words[-1].quoted:
             yield text, words[-1].line
+
+
+def _formatted(texts: Sequence[str]) -> str:
+    """Return what printf writes, which uses its format again until no argument is left; empty for other than ``%s``."""
+    if not texts:
+        return ""
+    form, arguments = texts[0], list(texts[1:])
+    pieces = form.replace("%%", "%").split("%s")
+    if any("%" in piece for piece in form.replace("%%", "").split("%s")):
+        return ""
+    text = ""
+    while True:
+        used = [arguments.pop(0) if arguments else "" for _ in pieces[1:]]
+        text += pieces[0] + "".join(value + piece for value, piece in zip(used, pieces[1:], strict=True))
+        if not arguments or len(pieces) == 1:
+            return text
 
 
 def _is_conf(target: str) -> bool:

@@ -147,6 +147,7 @@ class _Reader:
         elif self.text.startswith("((", self.at) and (end := self.end_of_arithmetic()):
             line = self.line  # a command that starts nothing, and uses variables
             self.found += [Word((Piece(Kind.LITERAL, ":"),), line, False), Word((self.opaque(end),), line, False)]
+            self.found.append(Operator(";", line))  # for ((...)) do
         elif operator := next((one for one in OPERATORS if self.text.startswith(one, self.at)), None):
             self.operator(operator)
         else:
@@ -254,9 +255,9 @@ class _Reader:
         if self.at < self.unclosed:
             return 0
         most = self.at + LONGEST_ARITHMETIC
-        end = self.end_of_enclosed("(", self.at, most)
+        end = self.end_of_enclosed("(", self.at + 1, most)
         self.unclosed = most if end == most else 0
-        return end if self.text.endswith("))", self.at, end) else 0
+        return end + 1 if self.text.startswith(")", end) else 0
 
     def enclosed(self, opening: str) -> Piece:
         end = self.end_of_enclosed(opening, self.at + 1, len(self.text))

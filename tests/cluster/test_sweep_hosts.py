@@ -123,6 +123,24 @@ def test_a_cut_host_ends_a_sweep_that_names_it_and_goes_on_once_it_is_healed(
 
 
 @pytest.mark.slurm
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "after_s", [1.0, 6.0, 20.0], ids=["silent", "asked for stopped ranks", "asked whether it answers"]
+)
+def test_ctrl_c_while_a_cut_host_is_asked_keeps_no_allocation(slurm_cluster: Cluster, after_s: float) -> None:
+    out = slurm_cluster.folder / f"ctrl-c-{after_s}"
+    sweep = [*SWEEP, "--launcher", "srun", *ALL, "--budget", "12", "--timeout", "2", "--out", str(out)]
+    process = slurm_cluster.start("node1", sweep)
+    _wait_for_samples(out)
+    slurm_cluster.cut("node3")
+    time.sleep(after_s)
+    slurm_cluster.must("node1", "pkill", "-INT", "-f", f"ncclprobe sweep .*{out}")
+    stderr = process.communicate(timeout=20)[1]
+    assert process.returncode == 130, stderr
+    assert slurm_cluster.must("node1", "squeue", "--noheader", "--states=RUNNING,PENDING") == ""
+
+
+@pytest.mark.slurm
 @pytest.mark.parametrize(
     ("launcher", "before"),
     [

@@ -307,6 +307,11 @@ def test_a_heredoc_that_goes_into_nccl_conf_is_read_as_one(command):
         ("echo -e 'NCCL_ALGO=ring\\nNCCL_IB_HCAS=mlx5_0' >> ~/.nccl.conf", [(1, "error", "unknown-variable")]),
         ('printf "NCCL_DEBUG = INFO\\n" >> "$HOME/.nccl.conf"', [(1, "error", "conf-syntax")]),
         ('echo "NCCL_IB_HCA=$HCAS" > nccl.conf', []),
+        ("echo NCCL_ALGO=Ring > /etc/nccl.conf 2>&1", []),
+        ("echo NCCL_ALGO=Ring 1> /etc/nccl.conf 2>/dev/null", []),
+        ("printf 'NCCL_ALGO=%s\\n' Ring > /etc/nccl.conf", []),
+        ("printf '%s\\n' NCCL_DEBUG=INFO NCCL_ALGO=foo > /etc/nccl.conf", [(1, "error", "value-invalid")]),
+        ("printf 'NCCL_IB_TC=%d\\n' 106 > nccl.conf", []),
         ("echo NCCL_ALGO=foo > notes.txt", []),
         ("echo NCCL_ALGO=foo", []),
     ],
@@ -320,7 +325,10 @@ def test_arithmetic_assigns_no_variable_of_nccls():
         "if (( NCCL_NTHREADS = 300 )); then ./a; fi\nfor (( NCCL_ALGOS=0; NCCL_ALGOS<3; NCCL_ALGOS++ )); do ./a; done\n"
     )
     assert codes(text) == []
-    assert codes("((cd x; NCCL_ALGOS=1 ./a) )\n") == [(1, "error", "unknown-variable")], "subshells"
+    subshells = "((cd x; NCCL_ALGOS=1 ./a) && (cd y; ./b))\n((cd x; NCCL_ALGOS=1 ./a) )\n"
+    assert codes(subshells) == [(1, "error", "unknown-variable"), (2, "error", "unknown-variable")]
+    loop = "for ((i=0; i<8; i++)) do NCCL_ALGO=foo ./a; done\n((i++)) || NCCL_ALGOS=1 ./a\n"
+    assert codes(loop) == [(1, "error", "value-invalid"), (2, "error", "unknown-variable")]
 
 
 def test_two_heredocs_of_a_line_go_to_their_commands():
