@@ -9,6 +9,7 @@ Source: RFC 7464, section 2.1
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import queue
@@ -123,20 +124,28 @@ class Channel:
         self._end_alone()
 
     def _end_alone(self) -> None:
-        """End all ranks, the starter being gone, with the folder that it would have removed."""
-        if scratch := os.environ.get(SCRATCH):
-            shutil.rmtree(scratch, ignore_errors=True)
+        """End all ranks, the starter being gone."""
+        _remove_scratch()
         self._end()
 
     def _die(self, kind: type[BaseException], problem: BaseException, trace: TracebackType | None) -> None:
         info = rank_from(os.environ)
         who = f"rank {info.rank if info else '?'} on {platform.node()}"
-        sys.stderr.write("".join(traceback.format_exception(kind, problem, trace)))
-        sys.stderr.write(f"ncclprobe: {who}: {kind.__name__}: {problem}\n")
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # nobody may be there to read it
+            sys.stderr.write("".join(traceback.format_exception(kind, problem, trace)))
+            sys.stderr.write(f"ncclprobe: {who}: {kind.__name__}: {problem}\n")
+            sys.stderr.flush()
+        if issubclass(kind, EOFError | BrokenPipeError):  # the starter went before this rank was ready
+            _remove_scratch()
         self._end()
 
     def _end(self) -> None:
         if self.abort is not None:
             self.abort()
         os._exit(1)
+
+
+def _remove_scratch() -> None:
+    """Remove the folder for temporary files that a starter would have removed if it were there still."""
+    if scratch := os.environ.get(SCRATCH):
+        shutil.rmtree(scratch, ignore_errors=True)

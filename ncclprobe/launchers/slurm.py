@@ -80,12 +80,14 @@ def is_inside() -> bool:
     return "SLURM_JOB_ID" in os.environ
 
 
-def beside(name: str) -> dict[str, str]:
-    """Return variables with which srun starts on the hosts of a job of that name, at once; none where there is none.
+def beside(launcher: str, name: str) -> dict[str, str]:
+    """Return variables with which srun starts on the hosts of a job of that name, at once; none with other launchers.
 
     Source: Slurm 22.05, srun(1), INPUT ENVIRONMENT VARIABLES
     """
-    numbers = [] if is_inside() else _numbers(name) or []
+    if launcher != "srun" or is_inside():
+        return {}
+    numbers = _numbers(name, at_the_end=False) or []
     return {"SLURM_JOB_ID": numbers[0], "SLURM_OVERLAP": "1", "SLURM_OVERCOMMIT": "1"} if numbers else {}
 
 
@@ -112,14 +114,14 @@ def cancel(name: str) -> None:
         _said(["scancel", *numbers], at_the_end=True)
 
 
-def _numbers(name: str, *which: str) -> list[str] | None:
+def _numbers(name: str, *which: str, at_the_end: bool = True) -> list[str] | None:
     """Return the numbers of the jobs, or with ``--steps`` the steps, of a name; None where there is no answer.
 
     The names are looked at here: of steps, squeue shows all whatever name it is asked for.
 
     Source: Slurm 22.05, src/squeue/print.c
     """
-    said = _said(["squeue", "--noheader", *which, f"--name={name}", "--format=%i %j"], at_the_end=True)
+    said = _said(["squeue", "--noheader", *which, f"--name={name}", "--format=%i %j"], at_the_end=at_the_end)
     if said is None:
         return None
     pairs = (line.strip().partition(" ") for line in said.splitlines())

@@ -36,9 +36,10 @@ def stopped_ranks(mark: str, job: Job, launcher: Launcher) -> list[str]:
     hosts = job.hosts or allocated_hosts(launcher.name, os.environ)  # asking one without a rank does no harm
     if not hosts:
         return _here(mark)
+    own = beside(launcher.name, _name(mark))
     pool = ThreadPoolExecutor(min(AT_ONCE, len(hosts)))
     try:
-        found = list(pool.map(lambda host: _on(host, mark, launcher), hosts))
+        found = list(pool.map(lambda host: _on(host, mark, launcher, own), hosts))
     finally:  # after Ctrl-C, those that have not been asked are not asked
         pool.shutdown(wait=False, cancel_futures=True)
     return [f"{name} on {host}" for host, names in zip(hosts, found, strict=True) for name in names]
@@ -64,11 +65,10 @@ def _rank_name(pid: int) -> str:
     return f"rank {info.rank} (process {pid})" if info is not None else f"process {pid}"
 
 
-def _on(host: str, mark: str, launcher: Launcher) -> list[str]:
+def _on(host: str, mark: str, launcher: Launcher, beside_ranks: dict[str, str]) -> list[str]:
     asked = python_job(__name__, (mark,), nranks=1, hosts=(host,), ranks_per_host=1)
     job = asked.with_(name=unique_name())
-    own = beside(_name(mark)) if launcher.name == "srun" else {}
-    environment = {**os.environ, **launcher.environment(job), **own}
+    environment = {**os.environ, **launcher.environment(job), **beside_ranks}
     try:
         on_kill = canceller(launcher.name, job.name)
         said = processes.run(launcher.command(job), timeout_s=ASK_S, env=environment, on_kill=on_kill).stdout

@@ -149,13 +149,14 @@ def test_ctrl_c_while_a_cut_host_is_asked_keeps_no_allocation(slurm_cluster: Clu
             "srun", (*SALLOC, *STEP),
             marks=pytest.mark.slow,  # the way is mpirun's; tests/launchers shows that an allocation's hosts are asked
         ),
+        pytest.param("srun", (), marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_a_rank_that_is_stopped_on_another_host_is_named_and_no_cell_is_blamed(
     slurm_cluster: Cluster, launcher: str, before: tuple[str, ...]
 ) -> None:
-    out = slurm_cluster.folder / f"stopped-{launcher}"
-    where = ALL if launcher == "mpirun" else ()
+    out = slurm_cluster.folder / f"stopped-{launcher}-{len(before)}"
+    where = () if before else ALL
     sweep = [*before, *SWEEP, "--launcher", launcher, *where, "--nranks", "4", "--budget", "4", "--timeout", "1"]
     process = slurm_cluster.start("node1", [*sweep, "--out", str(out)])
     _wait_for_samples(out)
