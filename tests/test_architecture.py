@@ -52,8 +52,8 @@ STARRED = frozenset({
     "backends.nccl", "backends.nccl_device", "backends.nccl_fleet", "backends.nccl_library",
     "backends.nccl_log", "backends.nccl_ranks",
     "launchers.allocation", "launchers.base", "launchers.channel", "launchers.gang", "launchers.jobs",
-    "launchers.mpirun", "launchers.pbs", "launchers.run", "launchers.slurm", "launchers.spawn", "launchers.srun",
-    "launchers.stopped",
+    "launchers.mpirun", "launchers.pbs", "launchers.run", "launchers.scratch", "launchers.scratch_guard",
+    "launchers.slurm", "launchers.spawn", "launchers.srun", "launchers.stopped",
 })  # fmt: skip
 """The modules that do I/O, ``cli`` aside."""
 IO_MODULES = frozenset({

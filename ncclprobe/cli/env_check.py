@@ -6,7 +6,6 @@ import contextlib
 import difflib
 import os
 import pathlib
-import tempfile
 from collections.abc import Iterator, Mapping
 
 import click
@@ -23,6 +22,7 @@ from ncclprobe.cli.verbosity import is_quiet, note, verbosity_options
 from ncclprobe.errors import ProbeError, UsageError
 from ncclprobe.findings import Finding, has_error
 from ncclprobe.launchers import LAUNCHERS
+from ncclprobe.launchers.scratch import Scratch
 from ncclprobe.names import DEFAULT, Algo, Collective, Proto
 from ncclprobe.nodesets import expand
 from ncclprobe.records.check import EnvCheckDocument
@@ -141,8 +141,8 @@ def _folder(out: pathlib.Path | None, launcher: str) -> Iterator[pathlib.Path]:
             raise UsageError(f"{out} has an earlier check's records; choose another --out")
         yield out.absolute()
         return
-    with tempfile.TemporaryDirectory(prefix="ncclprobe-", dir=None if launcher == "local" else ".") as folder:
-        yield pathlib.Path(folder).absolute()
+    with Scratch(None if launcher == "local" else pathlib.Path.cwd()) as scratch:
+        yield scratch.path
 
 
 def _mpi(source: str, settings: Settings, env: Mapping[str, str], options: BackendOptions) -> EnvCheckDocument:

@@ -13,7 +13,6 @@ import contextlib
 import os
 import platform
 import queue
-import shutil
 import sys
 import threading
 import traceback
@@ -22,8 +21,6 @@ from types import TracebackType
 
 from ncclprobe.ranks import rank_from
 
-SCRATCH = "NCCLPROBE_SCRATCH"
-"""Variable with the ranks' folder for temporary files, which their starter removes."""
 _RECORD_SEPARATOR = b"\x1e"
 CHUNK_BYTES = 4096
 """Of the request, sent at a time; every pipe takes as much (POSIX, PIPE_BUF on Linux)."""
@@ -105,7 +102,7 @@ class Channel:
     def _read_all(self, chunks: queue.SimpleQueue[bytes]) -> None:
         while part := os.read(0, CHUNK_BYTES):
             chunks.put(part)
-        self._end_alone()
+        self._end()
 
     @staticmethod
     def _chunk() -> bytes:
@@ -121,11 +118,6 @@ class Channel:
     def _end_with_starter(self) -> None:
         while os.read(0, 1 << 16):
             pass
-        self._end_alone()
-
-    def _end_alone(self) -> None:
-        """End all ranks, the starter being gone."""
-        _remove_scratch()
         self._end()
 
     def _die(self, kind: type[BaseException], problem: BaseException, trace: TracebackType | None) -> None:
@@ -135,17 +127,10 @@ class Channel:
             sys.stderr.write("".join(traceback.format_exception(kind, problem, trace)))
             sys.stderr.write(f"ncclprobe: {who}: {kind.__name__}: {problem}\n")
             sys.stderr.flush()
-        if issubclass(kind, EOFError | BrokenPipeError):  # the starter went before this rank was ready
-            _remove_scratch()
         self._end()
 
     def _end(self) -> None:
+        """End all ranks."""
         if self.abort is not None:
             self.abort()
         os._exit(1)
-
-
-def _remove_scratch() -> None:
-    """Remove the folder for temporary files that a starter would have removed if it were there still."""
-    if scratch := os.environ.get(SCRATCH):
-        shutil.rmtree(scratch, ignore_errors=True)

@@ -7,8 +7,6 @@ import contextlib
 import os
 import secrets
 import selectors
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Generator
 from types import TracebackType
@@ -17,8 +15,9 @@ from typing import IO, Self
 from ncclprobe import processes
 from ncclprobe.errors import LaunchError, MeasurementTimeout, ProbeError, RankLostError
 from ncclprobe.launchers.base import Job, Launcher
-from ncclprobe.launchers.channel import CHUNK_BYTES, SCRATCH, unframe
+from ncclprobe.launchers.channel import CHUNK_BYTES, unframe
 from ncclprobe.launchers.endings import describe_end, telling
+from ncclprobe.launchers.scratch import Scratch
 from ncclprobe.launchers.slurm import canceller
 from ncclprobe.launchers.stopped import marked, stopped_ranks
 from ncclprobe.nodesets import fold
@@ -27,7 +26,6 @@ from ncclprobe.units import format_seconds
 START_TIMEOUT_S = 120.0
 """What ranks may take until their first record: an interpreter's start on a cold network file system."""
 _TAIL_LINES = 200
-_REMOVE_S = 2.0
 HERE = "local"
 """Name of the launchers whose ranks are all on this host."""
 
@@ -195,9 +193,7 @@ class _Ranks:
         """
         own = {processes.MARK: self._mark}
         if self._launcher.name == HERE:
-            folder = tempfile.TemporaryDirectory(prefix="ncclprobe-", ignore_cleanup_errors=True)
-            self._scratch.callback(_remove, folder.name)  # after the folder's own way out, which gives up at once
-            own["TMPDIR"] = own[SCRATCH] = self._scratch.enter_context(folder)
+            own["TMPDIR"] = str(self._scratch.enter_context(Scratch()).path)
         return own
 
     def read(self, limit_s: float) -> list[bytes] | None:
@@ -304,14 +300,6 @@ class _Ranks:
         """Return the last lines of their output, for a message."""
         lines = telling(self._tail)
         return "their last output:\n  " + "\n  ".join(lines) if lines else "they printed nothing"
-
-
-def _remove(folder: str) -> None:
-    """Remove a folder into which processes that are ending may still write."""
-    deadline = time.monotonic() + _REMOVE_S
-    while os.path.lexists(folder) and time.monotonic() < deadline:
-        shutil.rmtree(folder, ignore_errors=True)
-        time.sleep(0.01)
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
