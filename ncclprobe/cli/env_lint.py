@@ -13,7 +13,7 @@ import msgspec
 from ncclprobe.cli.colour import painted, visible
 from ncclprobe.cli.reading import whole_file
 from ncclprobe.cli.verbosity import is_quiet, verbosity_options
-from ncclprobe.errors import ProbeError, UsageError
+from ncclprobe.errors import UsageError
 from ncclprobe.findings import Finding, Severity, has_error
 from ncclprobe.records.base import Document
 from ncclprobe.records.lint import ExplainDocument, LintDocument, LintedSetting
@@ -99,7 +99,7 @@ def _text(path: pathlib.Path) -> str:
     try:
         return whole_file(path).decode("utf-8", "replace")
     except OSError as problem:
-        raise ProbeError(f"cannot read {path}: {problem.strerror}; name a file") from problem
+        raise UsageError(f"cannot read {path}: {problem.strerror}; name a file") from problem
 
 
 def _settings(script: Script) -> list[LintedSetting]:

@@ -98,7 +98,8 @@ def test_a_scan_with_hcas_speaks_against_switching_them_off(tmp_path):
     ],
 )
 def test_refusals(arguments, message):
-    assert str(run(*arguments).exception) == message
+    refusal = run(*arguments).exception
+    assert (str(refusal), refusal.exit_status) == (message, 2)
 
 
 def test_explain():
