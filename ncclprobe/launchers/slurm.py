@@ -23,8 +23,10 @@ SAYS_S = 5.0
 QUEUE_PATIENCE = 4.0
 """A host for which the scheduler queues a question is asked a second time, with so many times the limit."""
 QUEUED = "the scheduler did not let a process start on it"
-POLL_S = 1.0
+POLL_S = 0.5
 """Between two looks at a host's state."""
+REGISTERS_S = 3.0
+"""What a host may take to be heard of that was drained and has been given back."""
 UNHEARD = "*"
 """How states end of hosts that Slurm hears nothing of."""
 _QUEUED = re.compile(r"queued and waiting for resources|step creation temporarily disabled", re.IGNORECASE)
@@ -50,15 +52,14 @@ def hindrance(host: str, limit_s: float) -> str:
         host: Its name.
         limit_s: How long it may take to clear it. Where it takes longer, what is returned begins with ``QUEUED``.
     """
-    deadline = time.monotonic() + limit_s
+    begin = time.monotonic()
     while state := _state(host):
-        if state.endswith(UNHEARD):
-            return f"Slurm has it {state.rstrip(UNHEARD)} and hears nothing of it"
-        if state.startswith(_UNUSABLE):
-            return f"Slurm has it {state}"
-        if not state.startswith("completing"):
+        waited_s, unheard = time.monotonic() - begin, state.endswith(UNHEARD)
+        if state.startswith(_UNUSABLE) or (unheard and waited_s >= min(REGISTERS_S, limit_s)):
+            return f"Slurm has it {state.rstrip(UNHEARD)}{' and hears nothing of it' * unheard}"
+        if not unheard and not state.startswith("completing"):
             break
-        if time.monotonic() >= deadline:
+        if waited_s >= limit_s:
             return f"{QUEUED}: Slurm has it completing"
         time.sleep(POLL_S)
     return ""
