@@ -4,10 +4,11 @@
 #   scripts/gpu_acceptance.sh FOLDER OUT [STEP...]
 #
 # FOLDER holds whl/ (wheels that the machine lacks) and nccl-tests/ (its sources). Results go to OUT as they come: log.txt,
-# and results.tgz with everything else. Steps, in order of importance: smoke tests one fidelity sweep live nodes alike;
-# faults, table (a workload's sizes), side (of two nodes), pairs, graph and many (GPUs) are there as well. With a site's
-# MPI, nccl-tests has a process a GPU, as ours does; without one, or with NCCL_TESTS_BY=threads, a thread. SGLang's part
-# is scripts/sglang_acceptance.sh.
+# and results.tgz with everything else. Steps, in order of importance, with their seconds on two H200s: smoke (15) tests
+# (90) one (110) fidelity (270) sweep (140) live (35) nodes (100) alike (450); faults (200), table (a workload's sizes), side
+# (of two nodes), pairs, graph and many (GPUs) are there as well. fidelity is to have the machine for itself. nccl-tests
+# has a thread a GPU, or with NCCL_TESTS_BY=processes and a site's MPI a process, as ours does. What an earlier call of a
+# step left is made anew. SGLang's part is scripts/sglang_acceptance.sh.
 set -u
 folder=$(cd "$1" && pwd) out=$2
 shift 2
@@ -25,7 +26,8 @@ step() { # seconds, name, command...
   local limit=$1 name=$2
   shift 2
   say "$name"
-  timeout -k 5 "$limit" "$@" > >(tee "$work/results/$name.txt") 2>&1
+  rm -rf "${work:?}/results/$name"
+  timeout -s INT -k 20 "$limit" "$@" > >(tee "$work/results/$name.txt") 2>&1
   printf '=== %s ended with %d\n' "$name" $?
   keep
 }
@@ -66,7 +68,7 @@ fi
 choose_build() { # processes where they run
   # shellcheck disable=SC2086
   wait $builds || tail -20 "$work"/results/build*.txt
-  if [ "${NCCL_TESTS_BY:-processes}" = processes ] && [ -x "$work/build-mpi/all_reduce_perf" ] &&
+  if [ "${NCCL_TESTS_BY:-threads}" = processes ] && [ -x "$work/build-mpi/all_reduce_perf" ] &&
     timeout 60 mpirun -n "$ranks" "$work/build-mpi/all_reduce_perf" -b 8 -e 8 -g 1 > "$work/results/mpi.txt" 2>&1; then
     beside=(--nccl-tests "$work/build-mpi/all_reduce_perf" --mpiexec mpirun --nranks "$ranks")
   fi
@@ -78,20 +80,21 @@ probe() { # seconds, name, options of sweep...
   step "$limit" "$name" python3 -m ncclprobe sweep --backend nccl --nranks "$ranks" --seed 1 --out "$work/results/$name" "$@"
 }
 
+tests=(python3 -m pytest -v --tb=short -m gpu -p no:cacheprovider -c "$root/pyproject.toml")
 for one in $steps; do
   case $one in
   smoke) probe 60 smoke --algo Ring,Tree --proto LL,Simple --sizes 8,1M,64M --budget 8 ;;
   one) # GPU for two ranks: functions only
-    CUDA_VISIBLE_DEVICES=0 step 200 one python3 -m pytest -q --maxfail=8 --durations=4 -m gpu "$root/tests/gpu" -p no:cacheprovider -c "$root/pyproject.toml"
+    CUDA_VISIBLE_DEVICES=0 step 200 one "${tests[@]}" --maxfail=8 --durations=4 "$root/tests/gpu"
     ;;
-  tests) step 200 tests python3 -m pytest -q --maxfail=8 --durations=8 -m gpu "$root/tests/gpu" -p no:cacheprovider -c "$root/pyproject.toml" ;;
+  tests) step 200 tests "${tests[@]}" --maxfail=8 --durations=8 "$root/tests/gpu" ;;
   faults) # ranks that are killed, stopped, out of memory, without their plugin, interrupted
-    step 330 faults python3 -m pytest -q --durations=6 -m gpu "$root/tests/faults/test_fault_gpus.py" -p no:cacheprovider -c "$root/pyproject.toml"
+    step 450 faults "${tests[@]}" --durations=6 "$root/tests/faults/test_fault_gpus.py"
     ;;
   fidelity)
     choose_build
     [ "$gpus" -ge 2 ] &&
-      step 300 fidelity python3 "$root/scripts/nccl_fidelity.py" --what eager,graph "${beside[@]}" --out "$work/results"
+      step 450 fidelity python3 "$root/scripts/nccl_fidelity.py" --what eager,graph "${beside[@]}" --out "$work/results"
     ;;
   sweep)
     # shellcheck disable=SC2086
@@ -109,7 +112,7 @@ for one in $steps; do
       done; done; done' "$work/build/all_reduce_perf" "$ranks"
     ;;
   live)
-    [ "$gpus" -ge 2 ] && mkdir -p "$work/results/live" &&
+    [ "$gpus" -ge 2 ] &&
       step 110 live python3 "$root/scripts/nccl_fidelity.py" --what live --rounds 2 --nranks "$ranks" --out "$work/results/live"
     ;;
   nodes)
@@ -152,7 +155,7 @@ while True: a @ a; cupy.cuda.Stream.null.synchronize()' &
     ;;
   graph)
     choose_build
-    step 120 graph python3 "$root/scripts/nccl_fidelity.py" --what graph "${beside[@]}" --out "$work/results"
+    step 250 graph python3 "$root/scripts/nccl_fidelity.py" --what graph "${beside[@]}" --out "$work/results/graph"
     ;;
   many) # GPUs: the whole sweep in the type that models use
     time probe 60 many --algo Tree,Ring --proto LL,LL128,Simple --channels default,4,8,16,24,32 --sizes 8:1G:8 \

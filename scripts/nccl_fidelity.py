@@ -36,7 +36,19 @@ DTYPES = {"float32": "float", "bfloat16": "bfloat16"}
 BOUNDS = {"graph": (0.01, 0.3), "eager": (0.05, 1.5)}
 ROUNDS_MORE = {"eager": 2}
 """Launches beyond --rounds: the fastest of few may be a slow one."""
-BIG = 128 << 20
+COUNTS = {
+    "graph": (
+        (0, 2 << 20, ("-w", "20", "-n", "20", "-G", "500")),
+        (16 << 20, 128 << 20, ("-w", "20", "-n", "20", "-G", "100")),
+        (1 << 30, 8 << 30, ("-w", "2", "-n", "2", "-G", "20")),
+    ),
+    "eager": (
+        (0, 2 << 20, ("-w", "20", "-n", "1000")),
+        (16 << 20, 128 << 20, ("-w", "20", "-n", "100")),
+        (1 << 30, 8 << 30, ("-w", "2", "-n", "5")),
+    ),
+}
+"""From a size to a size, what nccl-tests is asked for: a sample of it is then about as long as one of ours."""
 SAMPLE_S = 60e-3  # as nccl-tests times 1 GiB: after a pause the first milliseconds of large operations are slower
 LIVE_SAMPLE_S = 10e-3
 CELLS = [Cell(algo=algo, proto=proto) for algo in ("Tree", "Ring") for proto in ("LL", "LL128", "Simple")]
@@ -53,22 +65,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--nranks", type=int, default=2)
     options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     found: dict[str, object] = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     for what in options.what.split(","):
         began = time.monotonic()
-        found[what] = live(options) if what == "live" else beside(options, what)
+        for rows in [live(options)] if what == "live" else beside(options, what):
+            found[what] = rows  # of one type, then of both: what is cut short is kept
+            (options.out / "fidelity.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
         print(f"({what}: {time.monotonic() - began:.0f} s)\n", flush=True)
-        (options.out / "fidelity.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
 
 
 def sizes_up_to(largest: int) -> list[int]:
     return [8 * 8**n for n in range(20) if 8 * 8**n <= largest]
 
 
-def beside(options: argparse.Namespace, mode: str) -> list[dict[str, object]]:
-    """Compare our default with nccl-tests', launches of both in turn."""
+def beside(options: argparse.Namespace, mode: str) -> Iterator[list[dict[str, object]]]:
+    """Compare our default with nccl-tests', launches of both in turn, and yield the rows type after type."""
     sizes = sizes_up_to(parse_size(options.largest))
-    rows = []
+    rows: list[dict[str, object]] = []
     for dtype, word in DTYPES.items():
         ours: Times = {size: [] for size in sizes}
         theirs: Times = {size: [] for size in sizes}
@@ -78,9 +92,10 @@ def beside(options: argparse.Namespace, mode: str) -> list[dict[str, object]]:
             gpu = GpuOptions(mode=mode, memory="nccl")
             for (size, _), times in measured(options, sizes, dtype, (), gpu, index=round_).items():
                 ours[size].append(statistics.median(times))
-        rows += [compared(mode, dtype, size, ours[size], theirs[size]) for size in sizes if ours[size] and theirs[size]]
-    show(f"{mode}: ours and nccl-tests', NCCL's default, us", rows)
-    return rows
+        new = [compared(mode, dtype, size, ours[size], theirs[size]) for size in sizes if ours[size] and theirs[size]]
+        show(f"{mode}: ours and nccl-tests', NCCL's default, us", new)
+        rows += new
+        yield rows
 
 
 def compared(mode: str, dtype: str, size: int, ours: list[float], theirs: list[float]) -> dict[str, object]:
@@ -99,15 +114,10 @@ def nccl_tests(options: argparse.Namespace, mode: str, dtype: str, sizes: list[i
     """Yield size and out-of-place time of each row; large sizes with fewer iterations.
 
     A graph has 20 operations, its default, which take turns in as many buffers, as ours do: more of them would no
-    longer fit the cache at 256 KiB. It is launched 100 times: what the GPU takes to wake up is then spread thin.
+    longer fit the cache at 256 KiB. Small ones are launched often: what the GPU takes to wake up is then spread thin.
     """
-    for chosen, counts in (
-        (
-            [s for s in sizes if s <= BIG],
-            ("-w", "20", *(("-n", "20", "-G", "100") if mode == "graph" else ("-n", "100"))),
-        ),
-        ([s for s in sizes if s > BIG], ("-w", "2", *(("-n", "2", "-G", "20") if mode == "graph" else ("-n", "5")))),
-    ):
+    for least, most, counts in COUNTS[mode]:
+        chosen = [size for size in sizes if least <= size <= most]
         if not chosen:
             continue
         ranks = ["-t", str(options.nranks)]

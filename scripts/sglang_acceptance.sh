@@ -6,8 +6,9 @@
 # FOLDER holds whl/ (wheels that the machine lacks), sglang/ (install.sh, which unpacks SGLang to /tmp/site) and perhaps
 # runs/, where unfinished runs go on. GPUs 0 and 1 are the first pair, 2 and 3 the second; a step waits for its pair.
 # Steps: sweep (of what SGLang sent in an earlier run; first pair), ab (the sweep's table against the defaults, first
-# pair), aa (the same settings twice, second pair, or the first one), bad (one channel, likewise), coll (the plugin's
-# records beside NCCL's own log, likewise), tp4 (all four GPUs: sweep, then its table against the defaults).
+# pair; where the sweep keeps the defaults, ab.txt says that there is nothing to compare), aa (the same settings twice,
+# second pair, or the first one), bad (one channel, likewise), coll (the plugin's records beside NCCL's own log, likewise),
+# tp4 (all four GPUs: sweep, then its table against the defaults).
 # TRIALS (12) an arm, PROMPTS (3600: 15 s and more of generation), LIMIT_S in all. Runs go to OUT/runs.tgz.
 set -u
 began=$SECONDS
@@ -74,7 +75,10 @@ one() {
     compared "$second" coll 2 --seed 7 --baseline $told --candidate $told
     python3 "$root/scripts/profile_agreement.py" "$runs"/coll/trials/*-{baseline,candidate} > "$runs/agreement.txt" 2>&1
     ;;
-  tp4) swept 0,1,2,3 sweep4 4 && compared 0,1,2,3 tp4 4 --seed 6 --candidate "$runs/sweep4" ;;
+  tp4)
+    swept 0,1,2,3 sweep4 4
+    compared 0,1,2,3 tp4 4 --seed 6 --candidate "$runs/sweep4"
+    ;;
   esac
 }
 those() { for step in "$@"; do one "$step"; done; }

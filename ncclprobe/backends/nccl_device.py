@@ -257,7 +257,7 @@ class Buffers:
         self.used, self._salt = used, salt & 0xFFFFFFFF
         span, most = self._shape.send, self._limits.base
         own = weight(self._rank, self._salt, self._nranks, self._limits)
-        with self._gpu.stream:
+        with self._gpu.translated("filling the buffers"), self._gpu.stream:
             self.spoil()
             if self._has_data():
                 self._fill(
@@ -274,7 +274,8 @@ class Buffers:
         """Overwrite where results go with rubbish; in place, the send buffer lies in it or it in the send buffer."""
         largest = max(self._shape.received, self._shape.send.count) * ITEM_BYTES[self._point.dtype]
         extent = (self.used - 1) * self.slots.stride + largest
-        cupy.cuda.runtime.memsetAsync(self._results, 0xFF, extent, self._gpu.stream.ptr)
+        with self._gpu.translated("overwriting the results"):
+            cupy.cuda.runtime.memsetAsync(self._results, 0xFF, extent, self._gpu.stream.ptr)
 
     def count_wrong(self) -> int:
         """Return the elements in the used slots whose bits are not the expected ones."""

@@ -200,7 +200,8 @@ class HostFleet:
             if status != "ok":
                 if answered is not None and status == "failed":
                     self._note(f"{'–'.join(group.nodes)}: {answered.outcome.message}")
-                yield group, _failed(group, index, status, self.options.timeout_s)
+                seconds = self.options.timeout_s if answered is None else answered.seconds
+                yield group, _failed(group, index, status, seconds)
 
     def _answers(self, session: Session) -> Iterator[Answer]:
         """Yield what rank 0 says until all has been said."""

@@ -27,8 +27,9 @@ pytestmark = pytest.mark.gpu
 HOST = os.uname().nodename
 ENDED_S = 150.0
 """A sweep's budget, three starts of ranks that load CUDA, and a margin."""
-SWEEP = ("sweep", "--backend", "nccl", "--nranks", "2", "--algo", "Ring", "--proto", "LL,Simple", "--sizes", "64K,1M",
-         "--budget", "25", "--timeout", "3", "--seed", "1")  # fmt: skip
+SWEEP = ("sweep", "--backend", "nccl", "--nranks", "2", "--algo", "Ring", "--proto", "LL,Simple", "--sizes", "1M,64M",
+         "--sample", "100", "--budget", "15", "--timeout", "3", "--seed", "1")  # fmt: skip
+"""Samples are long: a launch lasts for seconds, and what happens to its ranks happens while they measure."""
 LEFT_BYTES, WANTED = 4 << 30, "4G"
 """What the other process leaves of a GPU's memory, ranks' own needs in it, and what a buffer is to have."""
 HOLDER = """
@@ -48,8 +49,15 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def measuring(run: Run) -> dict[int, int]:
     """Return the processes that measure, by rank: those of the next launch may wait beside them."""
-    oldest = sorted(run.ranks(), key=started_at)[:2]
-    return {int(environment_of(pid)["RANK"]): pid for pid in oldest}
+    found: dict[int, int] = {}
+
+    def both() -> bool:
+        oldest = sorted(run.ranks(), key=started_at)[:2]
+        found.update({int(rank): pid for pid in oldest if (rank := environment_of(pid).get("RANK"))})
+        return len(found) == 2
+
+    run.wait_for(both)
+    return found
 
 
 def resumed(folder: pathlib.Path, out: pathlib.Path, **env: str) -> Ended:
