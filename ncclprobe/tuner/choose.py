@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ncclprobe.names import DEFAULT, MORE_CHANNELS
 from ncclprobe.records.sweep import Cell, Choice, Point, Ratio, TableRow, Verdict
 
+REACH = 8
+"""How many times smaller or larger than a measured size others are for which what won there is a guess worth having."""
+
 
 def choose(
     points: Sequence[Point],
@@ -61,7 +64,8 @@ def _fits_all(
 def table(points: Sequence[Point], winners: Mapping[Point, Cell]) -> tuple[TableRow, ...]:
     """Return rows from winner to winner: closed outside them, so the library decides where nothing was shown.
 
-    Neighbouring winners of the same cell share a row; between different ones the border is the sizes' geometric mean.
+    Neighbouring winners of the same cell share a row; between different ones the border is the sizes' geometric mean,
+    and where they are far apart the library decides about what lies more than ``REACH`` from both.
     """
     rows: list[TableRow] = []
     for i, point in enumerate(points):
@@ -74,8 +78,9 @@ def table(points: Sequence[Point], winners: Mapping[Point, Cell]) -> tuple[Table
             continue
         start = point.size_bytes
         if rows and before:
-            start = max(before.size_bytes + 1, math.isqrt(before.size_bytes * point.size_bytes))
-            rows[-1] = rows[-1].with_(max_bytes=start - 1)
+            border = max(before.size_bytes + 1, math.isqrt(before.size_bytes * point.size_bytes))
+            rows[-1] = rows[-1].with_(max_bytes=min(border - 1, REACH * before.size_bytes))
+            start = max(border, point.size_bytes // REACH)
         rows.append(_row(point, cell, start))
     return tuple(rows)
 

@@ -33,6 +33,13 @@ def winners(*cells: Cell | None) -> dict[Point, Cell]:
     return {point: cell for point, cell in zip(POINTS, cells, strict=True) if cell}
 
 
+def test_far_from_both_of_two_different_winners_the_library_decides() -> None:
+    small, large = (Point(collective="all_reduce", dtype="float32", size_bytes=size) for size in (14336, 32 << 20))
+    found = table((small, large), {small: TREE, large: RING})
+    assert found == (row(14336, 8 * 14336, TREE), row(4 << 20, 32 << 20, RING))
+    assert table((small, large), {small: TREE, large: TREE}) == (row(14336, 32 << 20, TREE),)
+
+
 def chosen(cells, ratios: dict[tuple[int, Cell], float], environment=None):
     known = {
         (point, cell): Ratio(ratio=r, low=r - 0.01, high=r + 0.01)
