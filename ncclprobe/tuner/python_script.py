@@ -1,8 +1,8 @@
 """What a Python program puts into the environment, read from its syntax tree; nothing of it is run.
 
-Followed are ``os.environ[NAME] = VALUE``, ``os.environ.setdefault``, ``os.environ.update`` and ``os.putenv``, and the
-entries of dictionaries that name variables of NCCL and SGLang, as launchers of Ray or of processes take them. A value
-that is no text of its own is one that only the program can tell.
+Followed are ``os.environ``, copies of it and variables that are called like environments, ``os.putenv``, the entries
+of dictionaries that name variables of NCCL and SGLang, as launchers of Ray or of processes take them, and ``-x
+NAME=VALUE`` in lists of words. A value that is no text of its own is one that only the program can tell.
 """
 
 from __future__ import annotations
@@ -11,19 +11,32 @@ import ast
 import itertools
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable
 
+from ncclprobe.tuner.python_environment import (
+    PROCESS,
+    Write,
+    entries,
+    environments,
+    filled,
+    reads,
+    removals,
+    renewed,
+    uses,
+    writes,
+)
+from ncclprobe.tuner.python_values import text_of
 from ncclprobe.tuner.script import Dialect, How, Script, Setting
 
-ENVIRONMENT = ("os.environ", "environ")
-OURS = re.compile(r"(?:NCCL|SGLANG|SGL)_\w+")
-"""Names that make a dictionary one of variables."""
-GETS = ("os.getenv", "os.environ.get", "environ.get")
-PUTS = ("setdefault", "__setitem__")
-MOST_PARTS = 2
 DEEPEST = 400
 """Of a tree that is looked at; deeper ones are made to break a reader."""
-Entry = tuple[ast.expr, ast.expr, ast.AST]
+BRANCHING = (
+    ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.TryStar, ast.ExceptHandler, ast.With, ast.AsyncWith,
+    ast.match_case, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.IfExp, ast.BoolOp,
+)  # fmt: skip
+BRANCHES = frozenset({"body", "orelse", "handlers", "finalbody", "values"})
+"""Their parts of which what is in them may not come to pass, or elsewhere."""
+Scope = tuple[int, ...]
 
 
 def python_script(text: str, source: str) -> Script:
@@ -40,102 +53,92 @@ def python_script(text: str, source: str) -> Script:
             tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return script
-    reader = _Reader()
+    reader = _Reader(tree)
     reader.walk(tree, (), 0)
     return script._replace(settings=tuple(reader.settings), used=frozenset(reader.used))
 
 
 class _Reader:
-    """Goes through a tree in order."""
+    """Goes through a tree in order.
 
-    def __init__(self) -> None:
+    A setting's scope is the blocks around it and its environment. What something may have used before it was replaced,
+    and what was taken out, moves into a block of its own: it holds no longer beside what follows.
+    """
+
+    def __init__(self, tree: ast.Module) -> None:
         self.settings: list[Setting] = []
         self.used: set[str] = set()
+        self._known = environments(tree)
         self._numbers = itertools.count(1)
+        self._held: dict[str, int] = {}
+        """The number of the environment that a name stands for."""
+        self._lasting: dict[tuple[str, Scope], list[int]] = {}
+        """Places of the settings of a name in a block that nothing has ended yet."""
+        self._used_at = 0
 
-    def walk(self, node: ast.AST, scope: tuple[int, ...], depth: int) -> None:
+    def walk(self, node: ast.AST, scope: Scope, depth: int, into: str | None = "") -> None:
         if depth > DEEPEST:
             return
-        for name, value, place in _entries(node):
-            self._set(name, value, place, scope, certain=not _is_default(node))
-        self.used.update(_read(node))
+        if isinstance(node, ast.Dict) and into is not None:
+            self._write(entries(node, into), scope)
+        for name in renewed(node):
+            self._held.pop(name, None)
+        outside = self._lasting
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            self._lasting = {}  # it takes nothing out that was set where it is written, but where it is called
+        environment, whole = filled(node, self._known)
+        beside = None if into is None else ""
         for field, children in ast.iter_fields(node):
-            inner = (*scope, next(self._numbers)) if _is_branch(node, field) else scope
+            inner = (*scope, next(self._numbers)) if isinstance(node, BRANCHING) and field in BRANCHES else scope
             for child in children if isinstance(children, list) else [children]:
                 if isinstance(child, ast.AST):
-                    self.walk(child, inner, depth + 1)
+                    self.walk(child, inner, depth + 1, environment if child is whole else beside)
+        self._lasting = outside
+        self._follow(node, scope)
 
-    def _set(self, name: ast.expr, value: ast.expr, place: ast.AST, scope: tuple[int, ...], *, certain: bool) -> None:
-        text = _text(name)
-        if text is None or not re.fullmatch(r"[A-Za-z_]\w*", text):
-            return
+    def _follow(self, node: ast.AST, scope: Scope) -> None:
+        """Follow what a node itself does, once its parts have done theirs."""
+        self._write(writes(node, self._known), scope)
+        for environment, name in removals(node, self._known):
+            self._remove(environment, name, scope)
+        if uses(node, self._known):
+            self._used_at = next(self._numbers)
+        self.used.update(reads(node, self._known))
+
+    def _write(self, found: Iterable[Write], scope: Scope) -> None:
+        alone = (*scope, next(self._numbers))
+        for one in found:
+            name = text_of(one.name)
+            if name is not None and re.fullmatch(r"[A-Za-z_]\w*", name):
+                self._set(name, one, self._block(one.environment, scope) if one.environment else alone)
+
+    def _set(self, name: str, write: Write, block: Scope) -> None:
         order = next(self._numbers)
-        where = scope if certain else (*scope, order)
-        line = getattr(place, "lineno", 0)
-        self.settings.append(Setting(text, _text(value), line, How.EXPORT, where, order))
+        if write.certain:
+            places = self._lasting.setdefault((name, block), [])
+            if places and self.settings[places[-1]].order < self._used_at:
+                self._end(places)
+                places.clear()
+            places.append(len(self.settings))
+        where = block if write.certain else (*block, order)
+        line = getattr(write.place, "lineno", 0)
+        self.settings.append(Setting(name, text_of(write.value), line, How.EXPORT, where, order))
 
+    def _remove(self, environment: str, name: str, scope: Scope) -> None:
+        if not name:
+            self._end([place for places in self._lasting.values() for place in places])
+            self._lasting.clear()
+        for depth in range(len(scope) + 1):
+            self._end(self._lasting.pop((name, self._block(environment, scope[:depth])), []))
 
-def _is_branch(node: ast.AST, field: str) -> bool:
-    """Return whether what is in a part of a node may not come to pass, or elsewhere."""
-    blocks = (ast.If, ast.For, ast.While, ast.Try, ast.With, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return (isinstance(node, blocks) and field in ("body", "orelse", "handlers", "finalbody")) or isinstance(
-        node, ast.Dict
-    )
+    def _block(self, environment: str, scope: Scope) -> Scope:
+        if environment == PROCESS:
+            return scope
+        return (*scope, self._held.setdefault(environment, next(self._numbers)))
 
-
-def _text(node: ast.expr) -> str | None:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
-
-
-def _is_environment(node: ast.expr) -> bool:
-    return _dotted(node) in ENVIRONMENT
-
-
-def _dotted(node: ast.expr) -> str:
-    """Return ``os.environ`` for such an expression, empty for what is no name of at most three parts."""
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute) and len(parts) < MOST_PARTS:
-        parts.append(node.attr)
-        node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
-
-
-def _is_default(node: ast.AST) -> bool:
-    """Return whether a call sets a variable only where it is not set."""
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "setdefault"
-
-
-def _entries(node: ast.AST) -> Iterator[Entry]:
-    """Yield the names, values and places that a node itself sets."""
-    if isinstance(node, ast.Assign):
-        for target in node.targets:
-            if isinstance(target, ast.Subscript) and _is_environment(target.value):
-                yield target.slice, node.value, target
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        yield from _of_call(node, node.func)
-    elif isinstance(node, ast.Dict):
-        yield from _of_dictionary(node)
-
-
-def _of_call(node: ast.Call, function: ast.Attribute) -> Iterator[Entry]:
-    puts = function.attr in PUTS and _is_environment(function.value)
-    if (puts or _dotted(function) == "os.putenv") and len(node.args) == 2:
-        yield node.args[0], node.args[1], node
-    elif function.attr == "update" and _is_environment(function.value):
-        for keyword in node.keywords:
-            if keyword.arg:
-                yield ast.Constant(keyword.arg), keyword.value, keyword
-
-
-def _of_dictionary(node: ast.Dict) -> Iterator[Entry]:
-    for key, value in zip(node.keys, node.values, strict=True):
-        if key is not None and OURS.fullmatch(_text(key) or ""):
-            yield key, value, key
-
-
-def _read(node: ast.AST) -> Iterator[str]:
-    """Yield the variables whose value a node uses."""
-    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and _is_environment(node.value):
-        yield _text(node.slice) or ""
-    elif isinstance(node, ast.Call) and node.args and _dotted(node.func) in GETS:
-        yield _text(node.args[0]) or ""
+    def _end(self, places: list[int]) -> None:
+        """Move settings into a block of their own, where those of one block stay together."""
+        number = next(self._numbers)
+        for place in places:
+            setting = self.settings[place]
+            self.settings[place] = setting._replace(scope=(*setting.scope, number))
