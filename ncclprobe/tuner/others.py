@@ -1,7 +1,8 @@
 """Names with NCCL's prefix that others read: builds, PyTorch, plugins of clouds. Linting passes them over.
 
 Source: PyTorch 2.9, ProcessGroupNCCL.hpp (the older names of TORCH_NCCL_*); FindNCCL modules of PyTorch, DeepSpeed and
-Horovod; nccl-tests' and NCCL's makefiles; Google Cloud's documentation of GPUDirect-TCPX, TCPXO and gIB.
+Horovod; nccl-tests' and NCCL's makefiles; NCCL 2.30's contrib/nccl_ep, nccl_checkpoint and nccl_m2n; Google Cloud's
+documentation of GPUDirect-TCPX, TCPXO and gIB.
 """
 
 from __future__ import annotations
@@ -19,17 +20,20 @@ BUILDS = frozenset({
 })  # fmt: skip
 """Where to find NCCL, which version to install."""
 PREFIXES = (
+    "NCCL_CHECKPOINT_",
     "NCCL_DYNAMIC_CHUNK_SIZE",
+    "NCCL_EP_",
     "NCCL_GPUVIZ_",
     "NCCL_NET_PLUGIN_TELEMETRY_",
     "NCCL_TESTS_",
     "NCCL_FASTRAK_",
     "NCCL_GPUDIRECTTCPX_",
+    "NCCL_RESHARD_",
     "NCCL_SHIMNET_",
     "NCCL_TEST_",
     "NCCL_TUNER_CONFIG_",
 )
-"""Of nccl-tests' scripts and of Google's plugins."""
+"""Of nccl-tests' scripts, of libraries on top of NCCL and of Google's plugins."""
 
 
 def others_name(name: str) -> bool:

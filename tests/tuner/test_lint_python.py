@@ -225,3 +225,7 @@ def test_a_long_program_takes_time_that_grows_with_its_length(line):
     start = time.process_time()
     assert codes((RING + line + "run()\n") * 2000) == []
     assert time.process_time() - start < 15
+
+
+def test_libraries_on_top_of_nccl_have_variables_of_their_own():
+    assert codes('env = {"NCCL_EP_HOME": home, "NCCL_CHECKPOINT_KVS_PATH": "x", "NCCL_RESHARD_MAX_CTA": "8"}\n') == []
