@@ -35,7 +35,8 @@ class Case(NamedTuple):
         return (
             one
             for one in self.script.settings
-            if one.name.startswith("NCCL_") or is_sglang(one.name) or self.in_capitals(one)
+            if one.how is not How.UNSET
+            and (one.name.startswith("NCCL_") or is_sglang(one.name) or self.in_capitals(one))
         )
 
     def in_capitals(self, setting: Setting) -> str:
@@ -83,26 +84,40 @@ def integer(text: str) -> int | None:
         return None
 
 
-def in_force(launches: Sequence[tuple[int, tuple[int, ...]]], settings: Sequence[Setting]) -> Iterator[list[Setting]]:
+def in_force(
+    launches: Sequence[tuple[int, tuple[int, ...]]], settings: Sequence[Setting], *, certain: bool = False
+) -> Iterator[list[Setting]]:
     """Yield, in the order of the launches, each name's last setting that holds for a launch; names as first set.
 
-    A setting holds for what comes after it in the same or an inner block.
+    A setting holds for what comes after it in the same or an inner block, up to where it is unset there.
 
     Args:
         launches: The order and the scope of each, ascending.
         settings: As a script has them.
+        certain: Whether to leave out what a block that has ended since may have set otherwise.
     """
     waiting = sorted(enumerate(settings), key=lambda one: -one[1].order)
     blocks: dict[tuple[int, ...], dict[str, tuple[int, int]]] = defaultdict(dict)
+    latest: dict[str, int] = {}
     for order, scope in launches:
         while waiting and waiting[-1][1].order < order:
             place, one = waiting.pop()
             blocks[one.scope][one.name] = _widened(blocks[one.scope].get(one.name), (place, place))
+            if not one.scope or one.scope[-1] >= 0:  # else for another process
+                latest[one.name] = max(place, latest.get(one.name, 0))
         held: dict[str, tuple[int, int]] = {}
         for depth in range(len(scope) + 1):
             for name, places in blocks.get(scope[:depth], {}).items():
                 held[name] = _widened(held.get(name), places)
-        yield [settings[last] for _, last in sorted(held.values())]
+        ended = max(latest.get("", -1) if certain else -1, *held.get("", (-1, -1)))
+        lasts = (last for _, last in sorted(held.values()) if last > ended and settings[last].how is not How.UNSET)
+        yield [settings[at] for at in lasts if not certain or _same(settings[at], settings, latest)]
+
+
+def _same(setting: Setting, settings: Sequence[Setting], latest: dict[str, int]) -> bool:
+    """Return whether the last line on a variable, be it in another block, left it with the same value."""
+    last = settings[latest[setting.name]] if setting.name in latest else setting
+    return last.how is not How.UNSET and last.value == setting.value
 
 
 def _widened(places: tuple[int, int] | None, others: tuple[int, int]) -> tuple[int, int]:
@@ -119,12 +134,13 @@ def together(script: Script, names: Container[str]) -> Iterator[Arm]:
         script: What a text sets and starts.
         names: Of the variables that matter.
     """
-    settings = [one for one in script.settings if one.name in names]
-    lasting = [one for one in settings if one.how in (How.EXPORT, How.ENTRY, How.DIRECTIVE, How.ASSIGN)]
+    settings = [one for one in script.settings if one.name in names or not one.name]
+    lasting = [_inside(one) for one in settings if one.how not in (How.LAUNCHER,)]
     if script.dialect is not Dialect.SHELL:
         blocks: dict[tuple[int, ...], dict[str, Setting]] = defaultdict(dict)
         for one in lasting:
-            blocks[one.scope][one.name] = one
+            if one.how not in (How.PREFIX, How.UNSET):
+                blocks[one.scope][one.name] = one
         yield from map(Arm, blocks.values())
     own: dict[int, list[Setting]] = defaultdict(list)
     for one in settings:
@@ -132,7 +148,19 @@ def together(script: Script, names: Container[str]) -> Iterator[Arm]:
             own[one.launch if one.launch >= 0 else one.order].append(one)
     seen: set[tuple[Setting, ...]] = set()
     ends = sorted((launch.order, launch.scope) for launch in script.launches) or [(len(lasting) + 10**9, ())]
-    for (order, _), held in zip(ends, in_force(ends, lasting), strict=True):
+    for (order, _), held in zip(ends, in_force(ends, lasting, certain=True), strict=True):
         if (key := (*held, *own[order])) not in seen:
             seen.add(key)
-            yield Arm({one.name: one for one in key})
+            yield Arm(_left(held, own[order]))
+
+
+def _inside(setting: Setting) -> Setting:
+    """Return what is set for one command as set in the scripts that are inside that command."""
+    return setting._replace(scope=(*setting.scope, -setting.order)) if setting.how is How.PREFIX else setting
+
+
+def _left(held: Sequence[Setting], own: Sequence[Setting]) -> dict[str, Setting]:
+    """Return what holds for a launch, whose own options may set and unset variables."""
+    emptied = any(not one.name for one in own)
+    last = {one.name: one for one in (*(() if emptied else held), *own)}
+    return {name: one for name, one in last.items() if one.how is not How.UNSET}

@@ -33,7 +33,8 @@ def check_launches(case: Case) -> Iterator[Doubt]:
     launches = sorted(
         (one for one in case.script.launches if one.kind is not LaunchKind.OTHER), key=lambda one: one.order
     )
-    exported = [one for one in case.script.settings if one.how is How.EXPORT and case.ours(one.name)]
+    changes = (one for one in case.script.settings if one.how in (How.EXPORT, How.UNSET))
+    exported = [one for one in changes if case.ours(one.name) or not one.name]
     held = in_force([(launch.order, launch.scope) for launch in launches], exported)
     for launch, settings in zip(launches, held, strict=True):
         if settings:

@@ -21,6 +21,8 @@ class How(enum.StrEnum):
     """By a line for the batch system."""
     ENTRY = "entry"
     """As an entry of a file or of an environment."""
+    UNSET = "unset"
+    """Not set any more, or not for what is started; the name is empty for all variables."""
 
 
 class Setting(NamedTuple):

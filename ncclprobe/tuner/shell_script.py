@@ -12,6 +12,7 @@ from ncclprobe.tuner.conf_script import conf_script
 from ncclprobe.tuner.launch_words import kind_of, launched
 from ncclprobe.tuner.script import Dialect, How, Launch, LaunchKind, Script, Setting
 from ncclprobe.tuner.shell_commands import Command, Loop, commands
+from ncclprobe.tuner.shell_exports import stops_exporting, unset_names, without
 from ncclprobe.tuner.shell_words import NAME, NAMES_IN, Comment, HereDocument, Kind, Word, tokens
 
 ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=")
@@ -30,7 +31,7 @@ NEUTRAL = frozenset({
     "cd", "mkdir", "module", "ml", "set", "ulimit", "true", ":", "hostname", "date", "sleep", "test",
     "[", "[[", "pwd", "rm", "cp", "ls", "read", "exit", "return", "shift", "trap", "nvidia-smi", "scontrol", "head",
     "umask", "shopt", "conda", "which", "sort", "uname", "break", "continue", "wait", "FROM", "WORKDIR", "COPY",
-    "ARG", "LABEL", "USER", "unsetenv",
+    "ARG", "LABEL", "USER",
 })  # fmt: skip
 """Commands that no setting of NCCL's concerns."""
 SPEAKERS = frozenset({"echo", "printf"})
@@ -184,9 +185,9 @@ class _Reader:
         elif program == "set":
             options = [word.literal for word in words[1:]]
             self.allexport = "-a" in options or "allexport" in options or (self.allexport and "+a" not in options)
-        elif program == "unset":
-            for word in words[1:]:
-                self.unset(word.literal or "", command)
+        elif program in ("unset", "unsetenv"):
+            for name in unset_names(words[1:]):
+                self.unset(name, words[0].line, command.scope)
         elif program in SPEAKERS:
             self.said(program, words[1:], command)
         elif program not in NEUTRAL:
@@ -201,11 +202,14 @@ class _Reader:
         for line in text.split("\\n"):
             self.conf(line, command.line, expanded=True)
 
-    def unset(self, name: str, command: Command) -> None:
+    def unset(self, name: str, line: int, scope: tuple[int, ...], launch: int = -1) -> None:
+        """Note that a variable is not set any more; without a name, all of them."""
         self.known[name] = None
         self.unsettings.add(name)
-        for place in self.within.pop((name, command.scope), ()):
+        for place in self.within.pop((name, scope), ()):
             self.settings[place] = None
+        if scope or not name:
+            self.settings.append(Setting(name, None, line, How.UNSET, scope, self.order, launch))
 
     def unwrapped(self, program: str, words: list[Word], command: Command) -> list[Word]:
         """Return the command behind a wrapper, its options and the variables that it sets."""
@@ -215,12 +219,18 @@ class _Reader:
         at = 0
         while at < len(words) and (words[at].start.startswith("-") or DURATION.fullmatch(words[at].literal or "")):
             at += 2 if words[at].literal in ("-u", "-n", "-s", "-k") else 1
+        for name in without(words[:at]) if program == "env" else ():
+            self.unset(name, command.line, (*command.scope, -self.order), self.order)
         while at < len(words) and program in ("env", "sudo") and (match := ASSIGNMENT.match(words[at].start)):
             self.assign(match, words[at], How.PREFIX, command.scope)
             at += 1
         return words[at:]
 
     def exporting(self, program: str, words: list[Word], scope: tuple[int, ...]) -> None:
+        if stops_exporting(program, words):
+            for gone in unset_names([word for word in words if word.start[:1] not in ("-", "+")]):
+                self.unset(gone, words[0].line, scope)
+            return
         exports = program in ("export", "setenv", "ENV") or any(word.literal in ("-x", "-gx") for word in words)
         how = How.EXPORT if exports else How.ASSIGN
         if program in ("setenv", "ENV") and words and not ASSIGNMENT.match(words[0].start):
@@ -259,8 +269,9 @@ class _Reader:
                 shown=tuple(word.shown for word in words),
             )
         )
+        inside = (*command.scope, -self.order)
         for text, line in self.nested(program, words, command):
-            self.read(text, line, (*command.scope, -self.order))
+            self.read(text, line, inside)
 
     def conf(self, text: str, line: int, *, expanded: bool) -> None:
         """Note what the script writes into nccl.conf."""

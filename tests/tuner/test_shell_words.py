@@ -72,7 +72,7 @@ def settings(text):
         ("A=1 B=$X run", [("A", "1", 1, "prefix"), ("B", None, 1, "prefix")]),
         ("X=1; export A=${X}0", [("X", "1", 1, "assign"), ("A", "10", 1, "export")]),
         ("X=1; X=2; export A=$X", [("X", "1", 1, "assign"), ("X", "2", 1, "assign"), ("A", None, 1, "export")]),
-        ("env -u B A=1 run", [("A", "1", 1, "prefix")]),
+        ("env -u B A=1 run", [("B", None, 1, "unset"), ("A", "1", 1, "prefix")]),
         ("setenv A 1", [("A", "1", 1, "export")]),
         ("mpirun -x A=1 -x B run", [("A", "1", 1, "launcher")]),
         ("mpiexec -genv A 1 -env B=2 run", [("A", "1", 1, "launcher"), ("B", "2", 1, "launcher")]),

@@ -1,0 +1,60 @@
+"""Shell scripts that are right, with no finding, and ones that are not, with the very ones that they must get."""
+
+import pytest
+
+from ncclprobe.tuner.catalog import catalog
+from ncclprobe.tuner.lint import lint
+from ncclprobe.tuner.script_text import read_script
+
+
+def findings(text, source="job.sh"):
+    return lint(read_script(text, source), catalog())
+
+
+def codes(text):
+    return [(int(one.subject.rpartition(":")[2]), one.severity.value, one.code) for one in findings(text)]
+
+
+CONTRADICTS = "settings-contradict"
+OFF, HCA = "export NCCL_IB_DISABLE=1\n", "export NCCL_IB_HCA==mlx5_0,mlx5_1\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{OFF}if [ -d /sys/class/infiniband ]; then\nunset NCCL_IB_DISABLE\n{HCA}torchrun train.py\nfi\n",
+        f"{OFF}if [ -d /sys/class/infiniband ]; then\nunset -v NCCL_IB_DISABLE\nfi\n{HCA}torchrun train.py\n",
+        f"{OFF}if [ -d /sys/class/infiniband ]; then\nexport NCCL_IB_DISABLE=0\nfi\n{HCA}torchrun train.py\n",
+        f"{OFF}./warm_up\nenv -u NCCL_IB_DISABLE NCCL_IB_HCA==mlx5_0 ./train\n",
+        f"{OFF}./warm_up\nenv -uNCCL_IB_DISABLE --unset=NCCL_NET NCCL_IB_HCA==mlx5_0 ./train\n",
+        f"{OFF}./warm_up\nenv -i PATH=/bin NCCL_IB_HCA==mlx5_0 ./train\n",
+        f"{OFF}./warm_up\nenv -u NCCL_IB_DISABLE bash -c 'export NCCL_IB_HCA==mlx5_0; ./train'\n",
+        f"{OFF}./warm_up\nNCCL_IB_DISABLE=0 bash -c 'export NCCL_IB_HCA==mlx5_0; ./train'\n",
+        f"{OFF}./warm_up\nexport -n NCCL_IB_DISABLE\n{HCA}./train\n",
+        f"{OFF}./warm_up\ndeclare +x NCCL_IB_DISABLE\n{HCA}./train\n",
+        f"{OFF}./warm_up\nunset ${{!NCCL_@}}\n{HCA}./train\n",
+        f"{OFF}./warm_up\nfor one in ${{!NCCL_@}}; do unset $one; done\n{HCA}./train\n",
+        f"run() {{ srun python x.py; }}\n{HCA}if ! run; then\n{OFF}unset NCCL_IB_HCA\nrun\nfi\n",
+        f"{OFF}./train\ncleanup() {{ unset NCCL_IB_DISABLE; }}\ncleanup\n{HCA}./train\n",
+        "export NCCL_DEBUG=INFO\nif x; then\nunset NCCL_DEBUG\nsrun --export=NONE hostname\nfi\n",
+    ],
+)
+def test_what_is_unset_holds_no_more(text):
+    assert codes(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f"{OFF}if x; then\nunset NCCL_DEBUG\n{HCA}./train\nfi\n", 4),
+        (f"{OFF}if x; then\nunset NCCL_IB_DISABLE\n{OFF}{HCA}./train\nfi\n", 5),
+        (f"{OFF}if x; then\nexport NCCL_IB_DISABLE=1\nfi\n{HCA}./train\n", 5),
+        (f"{OFF}env -u NCCL_IB_DISABLE ./warm_up\n{HCA}./train\n", 3),
+        (f"{OFF}NCCL_IB_DISABLE=0 ./warm_up\n{HCA}./train\n", 3),
+        (f"{OFF}unset ${{!SLURM_@}}\n{HCA}./train\n", 3),
+        (f"{OFF}unset -f nccl_settings\n{HCA}./train\n", 3),
+        ("NCCL_IB_DISABLE=1 bash -c 'export NCCL_IB_HCA==mlx5_0; ./train'\n", 1),
+    ],
+)
+def test_what_is_not_unset_still_holds(text, line):
+    assert codes(text) == [(line, "warning", CONTRADICTS)]
