@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ncclprobe.tuner.shell_words import Comment, HereDocument, Operator, Token, Word
+from ncclprobe.tuner.shell_words import ASSIGNMENT, Comment, HereDocument, Kind, Operator, Token, Word
 
 OPENING = {"if": "if", "for": "loop", "while": "loop", "until": "loop", "select": "loop", "case": "case"}
 BRANCH = frozenset({"then", "else", "elif", "do"})
@@ -17,6 +17,11 @@ DEEPEST = 32
 PIPES = frozenset({"|", "|&"})
 HERE = frozenset({"<<", "<<-"})
 INTO_FILES = frozenset({">", ">>", ">|", "&>", "&>>"})
+UNCONDITIONAL = frozenset({
+    ".", ":", "cd", "conda", "date", "declare", "echo", "export", "mkdir", "ml", "module", "popd", "printf", "pushd",
+    "set", "sleep", "source", "spack", "true", "ulimit", "umask", "unset",
+})  # fmt: skip
+"""Commands that are no condition of what follows ``&&``: where they fail, the script has failed."""
 REDIRECTIONS = frozenset({">", ">>", "<", ">&", "<&", "&>", "&>>", ">|", "<>", "<<<", "<<", "<<-"})
 
 
@@ -38,6 +43,22 @@ class Command(NamedTuple):
         return self.words[0].line
 
 
+class Block(NamedTuple):
+    """What is open around a command."""
+
+    kind: str
+    number: int
+    alternative: int | None
+    """The branch behind ``&&`` or ``||`` that the block stands in."""
+
+    def numbers(self) -> Iterator[int]:
+        """Yield what tells it from others."""
+        if self.alternative is not None:
+            yield self.alternative
+        if self.kind != "group":
+            yield self.number
+
+
 class Loop(NamedTuple):
     """The head of a ``for`` or ``case``, whose words are no command."""
 
@@ -55,12 +76,14 @@ class _Assembler:
 
     def __init__(self) -> None:
         self.numbers = itertools.count(1)
-        self.stack: list[tuple[str, int]] = []
+        self.stack: list[Block] = []
         self.words: list[Word] = []
         self.head = False
         """Whether the words are the head of a loop or case."""
         self.alternative: int | None = None
-        """A branch of its own behind ``&&`` and ``||``, up to the line's end."""
+        """A branch of its own behind ``&&``, and another behind each ``||``, up to the line's end."""
+        self.test = False
+        """Whether the words are the beginning of ``[[ ... ]]``."""
         self.function = False
         self.target: Word | None = None
         self.documents: tuple[HereDocument, ...] = ()
@@ -77,6 +100,8 @@ class _Assembler:
                 continue  # its command has it
             elif isinstance(token, Word):
                 self.word(token)
+            elif self.test and token.text not in (";", "&", "\n"):
+                continue  # an operator of [[ ... ]]
             elif token.text in REDIRECTIONS:
                 following = tokens[index + 1] if index + 1 < len(tokens) else None
                 skip = isinstance(following, Word) and token.text not in HERE
@@ -99,56 +124,71 @@ class _Assembler:
             yield from self.closing_parenthesis()
         else:
             piped = self.documents if token.text in PIPES else ()
+            condition = token.text == "&&" and _conditional(self.words)
             yield from self.flush(background=token.text == "&")
             self.documents = piped  # what cat is given, tee gets
-            if token.text in ("&&", "||"):
-                self.alternative = self.alternative or next(self.numbers)
-            elif token.text not in PIPES:
-                self.alternative = None
+            self.separate(token.text, condition=condition)
             if token.text in (";;", ";&", ";;&") and self.stack:
                 self.branch()
+
+    def separate(self, text: str, *, condition: bool) -> None:
+        """Follow what stands between two commands, of which the first may be the second's condition."""
+        if text == "||":
+            self.alternative = next(self.numbers)
+        elif condition:
+            self.alternative = self.alternative or next(self.numbers)
+        elif text not in PIPES and text != "&&":
+            self.alternative = None
+
+    def open(self, kind: str) -> None:
+        self.stack.append(Block(kind, next(self.numbers), self.alternative))
+        self.alternative = None
+
+    def close(self) -> None:
+        if self.stack:
+            self.alternative = self.stack.pop().alternative
 
     def parenthesis(self) -> Iterator[Command | Loop]:
         if len(self.words) == 1 and not self.head:
             self.function = True  # name(): what follows runs when it is called, or an array's elements
             self.words = []
-            self.stack.append(("array", next(self.numbers)))
+            self.open("array")
         else:
             yield from self.flush()
-            self.stack.append(("subshell", next(self.numbers)))
+            self.open("subshell")
 
     def closing_parenthesis(self) -> Iterator[Command | Loop]:
-        kind = self.stack[-1][0] if self.stack else ""
+        kind = self.stack[-1].kind if self.stack else ""
         if kind == "case":
             self.words, self.head = [], False
             self.branch()
         elif kind == "array":
             self.function &= not self.words
             self.words = []
-            self.stack.pop()
+            self.close()
         else:
             yield from self.flush()
             if kind == "subshell":
-                self.stack.pop()
+                self.close()
 
     def word(self, word: Word) -> None:
         if self.function and self.head and word.literal == "{":
             self.words, self.head = [], False
         if self.words or self.head or not self.keyword(word.literal if not word.quoted else None):
             self.words.append(word)
+            self.test = word.literal != "]]" if self.test else len(self.words) == 1 and word.literal == "[["
 
     def keyword(self, text: str | None) -> bool:
         """Return whether a first word is one of the shell's own, and follow it."""
         if text in OPENING:
-            self.stack.append((OPENING[text], next(self.numbers)))
+            self.open(OPENING[text])
             self.head = text in ("for", "select", "case")
         elif text in BRANCH:
             self.branch()
         elif text in CLOSING:
-            if self.stack:
-                self.stack.pop()
+            self.close()
         elif text == "{":
-            self.stack.append(("function" if self.function else "group", next(self.numbers)))
+            self.open("function" if self.function else "group")
             self.function = False
         elif text == "function":
             self.function, self.head = True, True
@@ -158,14 +198,14 @@ class _Assembler:
 
     def branch(self) -> None:
         if self.stack:
-            self.stack[-1] = (self.stack[-1][0], next(self.numbers))
+            self.stack[-1] = self.stack[-1]._replace(number=next(self.numbers))
 
     def scope(self) -> tuple[int, ...]:
-        numbers = tuple(number for kind, number in self.stack[:DEEPEST] if kind != "group")
+        numbers = tuple(number for block in self.stack[:DEEPEST] for number in block.numbers())
         return numbers if self.alternative is None else (*numbers, self.alternative)
 
     def flush(self, *, background: bool = False) -> Iterator[Command | Loop]:
-        words, self.words = tuple(self.words), []
+        words, self.words, self.test = tuple(self.words), [], False
         target, self.target = self.target, None
         documents, self.documents = self.documents, ()
         head, self.head = self.head, False
@@ -173,5 +213,15 @@ class _Assembler:
             return
         if words and head:
             yield Loop(words, self.scope())
-        elif words and not (self.stack and self.stack[-1][0] == "array"):
+        elif words and not (self.stack and self.stack[-1].kind == "array"):
             yield Command(words, self.scope(), documents, background, target)
+
+
+def _conditional(words: Sequence[Word]) -> bool:
+    """Return whether a command may be meant as the condition of what follows it."""
+    if not words or words[0].literal in UNCONDITIONAL:
+        return not words
+    plain = (
+        ASSIGNMENT.match(word.start) and all(piece.kind is not Kind.OPAQUE for piece in word.pieces) for word in words
+    )
+    return not all(plain)

@@ -13,9 +13,8 @@ from ncclprobe.tuner.launch_words import kind_of, launched
 from ncclprobe.tuner.script import Dialect, How, Launch, LaunchKind, Script, Setting
 from ncclprobe.tuner.shell_commands import Command, Loop, commands
 from ncclprobe.tuner.shell_exports import stops_exporting, unset_names, without
-from ncclprobe.tuner.shell_words import NAME, NAMES_IN, Comment, HereDocument, Kind, Word, tokens
+from ncclprobe.tuner.shell_words import ASSIGNMENT, NAME, NAMES_IN, Comment, HereDocument, Kind, Word, tokens
 
-ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=")
 DIRECTIVE = re.compile(r"#(SBATCH|PBS|BSUB|SGE|\$)\s+(.*)")
 EXPORTING = frozenset({"export", "declare", "typeset", "setenv", "ENV", "readonly", "local"})
 NO_NAME = re.compile(r"[^-A-Za-z_]")

@@ -16,6 +16,7 @@ OPERATORS = (
 )  # fmt: skip
 """The longest first."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=")
 _BLANKS = re.compile(r"[ \t]*")
 NAMES_IN = re.compile(r"\$\{?[#!]?([A-Za-z_][A-Za-z0-9_]*)")
 _CLOSING = {"(": ")", "{": "}"}

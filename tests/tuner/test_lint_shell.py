@@ -58,3 +58,33 @@ def test_what_is_unset_holds_no_more(text):
 )
 def test_what_is_not_unset_still_holds(text, line):
     assert codes(text) == [(line, "warning", CONTRADICTS)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[ "$SLURM_NNODES" -gt 1 ] && export NCCL_ALGO=Ring || export NCCL_ALGO=Ring,Tree\nsrun ./train\n',
+        f"[ -d /sys/class/infiniband ] && {{ {HCA}export NCCL_IB_TC=106; }} || {{ export A=1; {OFF}}}\n./train\n",
+        f"[ -d /sys/class/infiniband ] && ( {HCA}./train ) || ( {OFF}./train )\n",
+        f"[[ -n $A && ( -d /x || $B < c ) ]] && {{ export A=1; {OFF}}}\n{HCA}./train\n",
+        "if [[ -n $A && -d /x ]]; then\nNCCL_DEBUG=INFO\nfi\n",
+        f"DEVICES=$(ls /sys/class/infiniband) || {OFF}{HCA}./train\n",
+        f"command -v ibstat > /dev/null || {OFF}{HCA}./train\n",
+        f"echo $HOSTS | grep -q , && {OFF}{HCA}./train\n",
+    ],
+)
+def test_alternatives_are_apart(text):
+    assert codes(text) == []
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "cd /work", ". ./env.sh", "source /opt/env.sh", "module load nccl", "mkdir -p logs", "pushd /work", "echo a",
+        "export A=1", "A=1 B=$C", "set -e", "cd /work && module purge",
+    ],
+)  # fmt: skip
+def test_what_is_no_condition_makes_no_branch(before):
+    assert codes(f"{before} && {OFF}{HCA}./train\n") == [(2, "warning", CONTRADICTS)]
+    exports = f"{before} && export NCCL_DEBUG=WARN\n"
+    assert codes(f"{exports}srun --export=NONE ./train\n") == [(2, "error", "launcher-drops")]
