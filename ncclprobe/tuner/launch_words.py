@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ncclprobe.tuner.script import LaunchKind
+from ncclprobe.tuner.shell_lists import items
 from ncclprobe.tuner.shell_words import NAME, Word
 
 KINDS = {
@@ -126,7 +127,7 @@ class _Found:
         if at >= len(self.words):
             return
         value = self.values[at]
-        for item in (self.words[at].start if value is None else value)[skip:].split(separator):
+        for item in items((self.words[at].start if value is None else value)[skip:], separator):
             self.take(item, item if value is not None else None, 0, self.words[at].line)
 
     def pair(self, at: int) -> None:

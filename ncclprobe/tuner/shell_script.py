@@ -13,6 +13,7 @@ from ncclprobe.tuner.launch_words import kind_of, launched
 from ncclprobe.tuner.script import Dialect, How, Launch, LaunchKind, Script, Setting
 from ncclprobe.tuner.shell_commands import Command, Loop, commands
 from ncclprobe.tuner.shell_exports import stops_exporting, unset_names, without
+from ncclprobe.tuner.shell_lists import items
 from ncclprobe.tuner.shell_words import ASSIGNMENT, NAME, NAMES_IN, Comment, HereDocument, Kind, Word, tokens
 
 DIRECTIVE = re.compile(r"#(SBATCH|PBS|BSUB|SGE|\$)\s+(.*)")
@@ -117,7 +118,7 @@ class _Reader:
                 self.listed([words[i + 1] for i, word in enumerate(words[:-1]) if word == "-v"], comment.line)
 
     def listed(self, values: Sequence[str], line: int) -> None:
-        for item in (item for value in values for item in value.strip("\"'").split(",")):
+        for item in (item for value in values for item in items(value)):
             name, equals, value = item.partition("=")
             if equals and NAME.fullmatch(name):
                 self.add(name, None if "$" in value else value, line, How.DIRECTIVE, ())
