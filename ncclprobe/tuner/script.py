@@ -104,7 +104,7 @@ class Script(NamedTuple):
     raw: tuple[tuple[int, str], ...] = ()
     """Of nccl.conf: its lines with their numbers."""
     allexport: bool = False
-    """Whether the script exports all that it assigns (``set -a``)."""
+    """Whether the script exports all that it assigns (``set -a``), or names that only a shell can tell."""
     unset: frozenset[str] = frozenset()
     """Names that it unsets."""
     exported: frozenset[str] = frozenset()

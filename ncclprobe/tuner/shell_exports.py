@@ -8,12 +8,51 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from ncclprobe.tuner.shell_words import NAME, Word
+from ncclprobe.tuner.shell_words import ASSIGNMENT, NAME, Word
 
 OTHERS = re.compile(r"\$\{!(?!NCCL|SGL)[A-Za-z]+_")
 """Of ``${!SLURM_@}``: names with another prefix than those that are looked at."""
+SHELL_EXPORTS = re.compile(r"#![^\n]{0,80}sh[ \t]+-[a-zA-Z]{0,20}a")
+"""A first line whose shell exports all that is assigned."""
+EXPORTED = re.compile(r"-[a-zA-Z]*x")
+"""Of ``declare`` and ``typeset``."""
+PASSIVE = re.compile(
+    r"^/(etc|usr|opt)/|(^|/)(activate|\.?(bash|zsh|k?sh)rc|\.?(bash_)?profile|(conda|modules|setvars)\.sh)$"
+)
+"""What is sourced for paths and programs, and exports none of a script's own variables."""
 ALL = ""
 """In the place of a name: whichever variables, as only a shell can tell."""
+
+
+def allexport(options: Sequence[str], *, before: bool) -> bool:
+    """Return whether the shell exports all that is assigned, behind ``set`` with some options.
+
+    Args:
+        options: Of ``set``.
+        before: Whether it did so before.
+    """
+    last, state = "", before
+    for option in options:
+        if (option[:1] not in ("-", "+") and not last.endswith("o")) or option == "--":
+            break
+        if option == "allexport" or ("a" in option[1:] and option[0] in "-+"):
+            state = (last if option == "allexport" else option).startswith("-")
+        last = option
+    return state
+
+
+def hides_names(word: Word) -> bool:
+    """Return whether a word of ``export`` stands for names that only a shell can tell: ``"$NAME"``, ``NCCL_{A,B}``."""
+    if ASSIGNMENT.match(word.start):
+        return False
+    return (word.literal is None and not _of_others(word)) or "{" in word.start
+
+
+def may_export(program: str, words: Sequence[Word]) -> bool:
+    """Return whether a command may export what a script has assigned: a sourced script, a text for ``eval``."""
+    if program in ("source", "."):
+        return not any(PASSIVE.search(word.shown) for word in words[1:2])
+    return program == "eval" and any("export" in piece.text for word in words for piece in word.pieces)
 
 
 def unset_names(words: Sequence[Word]) -> Iterator[str]:

@@ -12,7 +12,16 @@ from ncclprobe.tuner.conf_script import conf_script
 from ncclprobe.tuner.launch_words import kind_of, launched
 from ncclprobe.tuner.script import Dialect, How, Launch, LaunchKind, Script, Setting
 from ncclprobe.tuner.shell_commands import Command, Loop, commands
-from ncclprobe.tuner.shell_exports import stops_exporting, unset_names, without
+from ncclprobe.tuner.shell_exports import (
+    EXPORTED,
+    SHELL_EXPORTS,
+    allexport,
+    hides_names,
+    may_export,
+    stops_exporting,
+    unset_names,
+    without,
+)
 from ncclprobe.tuner.shell_lists import items
 from ncclprobe.tuner.shell_words import ASSIGNMENT, NAME, NAMES_IN, Comment, HereDocument, Kind, Word, tokens
 
@@ -55,6 +64,7 @@ def shell_script(text: str, source: str, line: int = 1) -> Script:
         line: The number of its first line.
     """
     reader = _Reader(source)
+    reader.allexport = bool(SHELL_EXPORTS.match(text))
     reader.read(text, line, ())
     return Script(
         source=source,
@@ -63,7 +73,7 @@ def shell_script(text: str, source: str, line: int = 1) -> Script:
         launches=tuple(reader.launches),
         used=frozenset(reader.used),
         directives=tuple(reader.directives),
-        allexport=reader.allexport,
+        allexport=reader.allexport or reader.untold,
         unset=frozenset(reader.unsettings),
         exported=frozenset(reader.exported),
         spaced=tuple(reader.spaced),
@@ -81,6 +91,10 @@ class _Reader:
         """None in the place of one that was unset."""
         self.assigned: dict[str, list[int]] = defaultdict(list)
         """Places of the settings that an export of their name would change."""
+        self.waiting: set[str] = set()
+        """Names that were assigned, up to where a script may export them that is not followed."""
+        self.untold = False
+        """Whether names are exported that only a shell can tell."""
         self.within: dict[tuple[str, tuple[int, ...]], list[int]] = defaultdict(list)
         """Places of the settings of a name in a block and in those inside it."""
         self.launches: list[Launch] = []
@@ -150,6 +164,7 @@ class _Reader:
     def add(self, name: str, value: str | None, line: int, how: How, scope: tuple[int, ...], launch: int = -1) -> None:
         if how is How.ASSIGN:
             self.assigned[name].append(len(self.settings))
+            self.waiting.add(name)
         for depth in range(len(scope) + 1):
             self.within[name, scope[:depth]].append(len(self.settings))
         self.settings.append(Setting(name, value, line, how, scope, self.order, launch))
@@ -183,14 +198,14 @@ class _Reader:
         elif program in EXPORTING:
             self.exporting(program, words[1:], command.scope)
         elif program == "set":
-            options = [word.literal for word in words[1:]]
-            self.allexport = "-a" in options or "allexport" in options or (self.allexport and "+a" not in options)
+            self.allexport = allexport([word.literal or "" for word in words[1:]], before=self.allexport)
         elif program in ("unset", "unsetenv"):
             for name in unset_names(words[1:]):
                 self.unset(name, words[0].line, command.scope)
         elif program in SPEAKERS:
             self.said(program, words[1:], command)
         elif program not in NEUTRAL:
+            self.hand_over(program, words)
             self.launch(program, words[1:], command)
 
     def said(self, program: str, words: Sequence[Word], command: Command) -> None:
@@ -201,6 +216,12 @@ class _Reader:
         text = _formatted(texts) if program == "printf" else " ".join(texts)
         for line in text.split("\\n"):
             self.conf(line, command.line, expanded=True)
+
+    def hand_over(self, program: str, words: Sequence[Word]) -> None:
+        """Note that a script that is sourced, or a text for eval, may export what was assigned before it."""
+        if may_export(program, words):
+            self.exported.update(self.waiting)
+            self.waiting.clear()
 
     def unset(self, name: str, line: int, scope: tuple[int, ...], launch: int = -1) -> None:
         """Note that a variable is not set any more; without a name, all of them."""
@@ -214,6 +235,7 @@ class _Reader:
     def unwrapped(self, program: str, words: list[Word], command: Command) -> list[Word]:
         """Return the command behind a wrapper, its options and the variables that it sets."""
         if program == "eval":
+            self.hand_over(program, words)
             self.launches.append(Launch(LaunchKind.OTHER, program, (), command.line, command.scope, self.order))
             return []
         at = 0
@@ -231,7 +253,8 @@ class _Reader:
             for gone in unset_names([word for word in words if word.start[:1] not in ("-", "+")]):
                 self.unset(gone, words[0].line, scope)
             return
-        exports = program in ("export", "setenv", "ENV") or any(word.literal in ("-x", "-gx") for word in words)
+        exports = program in ("export", "setenv", "ENV") or any(EXPORTED.match(word.start) for word in words)
+        self.untold |= exports and any(hides_names(word) for word in words)
         how = How.EXPORT if exports else How.ASSIGN
         if program in ("setenv", "ENV") and words and not ASSIGNMENT.match(words[0].start):
             if name := words[0].literal:

@@ -88,3 +88,65 @@ def test_what_is_no_condition_makes_no_branch(before):
     assert codes(f"{before} && {OFF}{HCA}./train\n") == [(2, "warning", CONTRADICTS)]
     exports = f"{before} && export NCCL_DEBUG=WARN\n"
     assert codes(f"{exports}srun --export=NONE ./train\n") == [(2, "error", "launcher-drops")]
+
+
+ASSIGNED = "NCCL_DEBUG=WARN\nNCCL_CROSS_NIC=1\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{ASSIGNED}export ${{!NCCL_@}}\n./train\n",
+        f'{ASSIGNED}for one in $(compgen -v NCCL_); do export "$one"; done\n./train\n',
+        f"{ASSIGNED}for one in NCCL_DEBUG NCCL_CROSS_NIC; do declare -gx $one; done\n./train\n",
+        f"{ASSIGNED}export NCCL_{{DEBUG,CROSS_NIC}}\n./train\n",
+        f'{ASSIGNED}eval "export $NAMES"\n./train\n',
+        f"{ASSIGNED}source ./export_nccl.sh\n./train\n",
+        f"{ASSIGNED}. $HERE/common.sh && ./train\n",
+        f"#!/bin/bash -a\n{ASSIGNED}./train\n",
+        f"#!/usr/bin/env -S bash -ea\n{ASSIGNED}./train\n",
+        f"set -ea\n{ASSIGNED}./train\n",
+        f"set -euao pipefail\n{ASSIGNED}set +a\n./train\n",
+        f"set -o errexit -o allexport\n{ASSIGNED}set +o allexport\n./train\n",
+        f"set -a -- +a\n{ASSIGNED}./train\n",
+    ],
+)
+def test_exports_that_cannot_be_followed_are_taken_for_ones(text):
+    assert codes(text) == []
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "set -o allexport\n. ./base.env\nset +o allexport\n", "source ./base.sh\n", "set -euo pipefail\n",
+        "export ${!SLURM_@}\n", "#!/bin/bash -ex\n", "set -- -a\n", "export -f one\n", "set -e a\n",
+    ],
+)  # fmt: skip
+def test_what_is_assigned_and_not_exported_is_found(before):
+    line = before.count("\n") + 1
+    assert codes(f"{before}NCCL_DEBUG=WARN\n. /etc/profile\n./train\n") == [(line, "warning", "variable-not-exported")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "srun --export='ALL,NCCL_DEBUG=INFO,NCCL_DEBUG_SUBSYS=\"INIT,NET\"' ./train\n",
+        "qsub -v \"NCCL_DEBUG_SUBSYS='INIT,NET',NCCL_DEBUG=INFO\" job.pbs\n",
+        "#SBATCH --export='ALL,NCCL_DEBUG_SUBSYS=\"INIT,NET\"'\nsrun ./train\n",
+        "#PBS -v NCCL_DEBUG_SUBSYS=\"INIT,NET\",NCCL_DEBUG='INFO'\n./train\n",
+        "mpiexec -genvlist 'NCCL_DEBUG,PATH' ./train\n",
+    ],
+)
+def test_a_comma_in_quotes_ends_no_setting(text):
+    assert codes(text) == []
+
+
+def test_settings_of_a_quoted_list_are_checked():
+    directive = "#SBATCH --export='ALL,NCCL_DEBUG_SUBSYS=\"INIT,WEB\",NCCL_ALGO=foo'\n"
+    unclosed = 'srun --export="ALL,A=\'b,NCCL_DEBUG=foo" ./train\n'
+    found = [(one.subject, one.message.partition(":")[0]) for one in findings(directive + unclosed)]
+    assert found == [
+        ("job.sh:1", "NCCL_ALGO=foo"),
+        ("job.sh:1", "NCCL_DEBUG_SUBSYS=INIT,WEB"),
+        ("job.sh:2", "NCCL_DEBUG=foo is none of the words that NCCL knows"),
+    ]
