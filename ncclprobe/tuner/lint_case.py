@@ -42,7 +42,7 @@ class Case(NamedTuple):
     def in_capitals(self, setting: Setting) -> str:
         """Return the known name that a setting has but for its letters' case; empty for a script's own variables."""
         name = setting.name.upper()
-        own = setting.how is How.ASSIGN or setting.name in self.script.used
+        own = setting.how in (How.ASSIGN, How.LISTED) or setting.name in self.script.used
         return name if name != setting.name and self.ours(name) and not own else ""
 
     def known(self) -> Iterator[tuple[Setting, Variable, str]]:
@@ -135,7 +135,7 @@ def together(script: Script, names: Container[str]) -> Iterator[Arm]:
         names: Of the variables that matter.
     """
     settings = [one for one in script.settings if one.name in names or not one.name]
-    lasting = [_inside(one) for one in settings if one.how not in (How.LAUNCHER,)]
+    lasting = [_inside(one) for one in settings if one.how not in (How.LAUNCHER, How.LISTED)]
     if script.dialect is not Dialect.SHELL:
         blocks: dict[tuple[int, ...], dict[str, Setting]] = defaultdict(dict)
         for one in lasting:

@@ -28,7 +28,9 @@ def check_names(case: Case) -> Iterator[Doubt]:
         elif not _read_elsewhere(case, setting.name):
             if setting.name not in like:
                 like[setting.name] = nearest(setting.name, _names(case, setting)) if len(like) < MOST_COMPARED else None
-            yield _unknown(case, setting, like[setting.name], newest)
+            doubt = _unknown(case, setting, like[setting.name], newest)
+            if setting.how is not How.LISTED or doubt.severity is Severity.ERROR:  # lists are for other programs, too
+                yield doubt
 
 
 def check_blanks(case: Case) -> Iterator[Doubt]:

@@ -21,6 +21,8 @@ class How(enum.StrEnum):
     """By a line for the batch system."""
     ENTRY = "entry"
     """As an entry of a file or of an environment."""
+    LISTED = "listed"
+    """In an array, a loop's words or a text of options: for something that this reader does not know."""
     UNSET = "unset"
     """Not set any more, or not for what is started; the name is empty for all variables."""
 

@@ -66,8 +66,15 @@ class Loop(NamedTuple):
     scope: tuple[int, ...]
 
 
-def commands(tokens: Sequence[Token]) -> Iterator[Command | Loop | Comment]:
-    """Yield commands, heads of loops and comments in order."""
+class Array(NamedTuple):
+    """Elements of an array, those of one line."""
+
+    words: tuple[Word, ...]
+    scope: tuple[int, ...]
+
+
+def commands(tokens: Sequence[Token]) -> Iterator[Command | Loop | Array | Comment]:
+    """Yield commands, heads of loops, arrays and comments in order."""
     return _Assembler().run(tokens)
 
 
@@ -88,7 +95,7 @@ class _Assembler:
         self.target: Word | None = None
         self.documents: tuple[HereDocument, ...] = ()
 
-    def run(self, tokens: Sequence[Token]) -> Iterator[Command | Loop | Comment]:
+    def run(self, tokens: Sequence[Token]) -> Iterator[Command | Loop | Array | Comment]:
         skip = False
         documents = iter([token for token in tokens if isinstance(token, HereDocument)])
         for index, token in enumerate(tokens):
@@ -117,7 +124,7 @@ class _Assembler:
         """Return whether a redirection is of another stream than the output: ``2>``."""
         return bool(self.words) and self.words[-1].literal in ("2", "0")
 
-    def operator(self, token: Operator) -> Iterator[Command | Loop]:
+    def operator(self, token: Operator) -> Iterator[Command | Loop | Array]:
         if token.text == "(":
             yield from self.parenthesis()
         elif token.text == ")":
@@ -148,33 +155,37 @@ class _Assembler:
         if self.stack:
             self.alternative = self.stack.pop().alternative
 
-    def parenthesis(self) -> Iterator[Command | Loop]:
-        if len(self.words) == 1 and not self.head:
-            self.function = True  # name(): what follows runs when it is called, or an array's elements
-            self.words = []
+    def parenthesis(self) -> Iterator[Command | Loop | Array]:
+        if self.words and self.words[-1].start.endswith("=") and not self.head:
+            self.words.pop()
+            yield from self.flush()
             self.open("array")
+        elif len(self.words) == 1 and (self.function or not self.head):
+            self.function, self.head = True, False  # name(): what follows runs when it is called
+            self.words = []
+            self.open("parameters")
         else:
             yield from self.flush()
             self.open("subshell")
 
-    def closing_parenthesis(self) -> Iterator[Command | Loop]:
+    def closing_parenthesis(self) -> Iterator[Command | Loop | Array]:
         kind = self.stack[-1].kind if self.stack else ""
         if kind == "case":
             self.words, self.head = [], False
             self.branch()
-        elif kind == "array":
-            self.function &= not self.words
-            self.words = []
-            self.close()
         else:
+            self.function &= kind == "parameters" and not self.words
             yield from self.flush()
-            if kind == "subshell":
+            if kind in ("array", "parameters", "subshell"):
                 self.close()
+
+    def in_array(self) -> bool:
+        return bool(self.stack) and self.stack[-1].kind == "array"
 
     def word(self, word: Word) -> None:
         if self.function and self.head and word.literal == "{":
             self.words, self.head = [], False
-        if self.words or self.head or not self.keyword(word.literal if not word.quoted else None):
+        if self.words or self.head or self.in_array() or not self.keyword(word.literal if not word.quoted else None):
             self.words.append(word)
             self.test = word.literal != "]]" if self.test else len(self.words) == 1 and word.literal == "[["
 
@@ -204,7 +215,7 @@ class _Assembler:
         numbers = tuple(number for block in self.stack[:DEEPEST] for number in block.numbers())
         return numbers if self.alternative is None else (*numbers, self.alternative)
 
-    def flush(self, *, background: bool = False) -> Iterator[Command | Loop]:
+    def flush(self, *, background: bool = False) -> Iterator[Command | Loop | Array]:
         words, self.words, self.test = tuple(self.words), [], False
         target, self.target = self.target, None
         documents, self.documents = self.documents, ()
@@ -213,7 +224,9 @@ class _Assembler:
             return
         if words and head:
             yield Loop(words, self.scope())
-        elif words and not (self.stack and self.stack[-1].kind == "array"):
+        elif words and self.in_array():
+            yield Array(words, self.scope())
+        elif words:
             yield Command(words, self.scope(), documents, background, target)
 
 

@@ -6,9 +6,18 @@ qsub(1B) of PBS 2022 (``-v``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+from ncclprobe.tuner.shell_words import ASSIGNMENT, NAME, Kind, Word
+
 QUOTES = "'\""
+KEYED = re.compile(rf"\[({NAME.pattern})\]=")
+"""An element of an array with names for its places."""
+BEFORE_SETTING = frozenset({"-x", "--x", "-e", "--env", "-genv", "-env"})
+"""Options of mpirun, mpiexec, docker and others behind which a setting stands."""
+NO_VALUE = re.compile(r"[][*?(){}<>|\\%$`\s]|\.\.\.|,$|^['\"]")
+"""In what is a pattern, a placeholder, a description or a part of a value."""
 
 
 def items(text: str, separator: str = ",") -> list[str]:
@@ -46,3 +55,27 @@ def _split(text: str, separator: str) -> Iterator[str]:
             yield text[begin:at]
             begin = at + 1
     yield text[begin:]
+
+
+def settings_in(word: Word, least: int = 1) -> Iterator[tuple[str, str | None]]:
+    """Yield the settings that a word holds: at its beginning, as a key, or behind options that set variables.
+
+    Args:
+        word: An element of an array or a loop, or a variable's text.
+        least: How many settings at its beginning must follow each other to be taken for ones.
+    """
+    text = "".join(piece.text if piece.kind is Kind.LITERAL else "$" for piece in word.pieces)
+    if match := KEYED.match(text):
+        yield match[1], _known(text[match.end() :])
+        return
+    tokens = text.split()
+    leading = next((at for at, one in enumerate(tokens) if not ASSIGNMENT.match(one)), len(tokens))
+    for at, token in enumerate(tokens):
+        match = ASSIGNMENT.match(token.removeprefix("--env="))
+        if match and ((at < leading and leading >= least) or tokens[at - 1] in BEFORE_SETTING or token[0] == "-"):
+            yield match[1], _known(token.removeprefix("--env=")[match.end() :])
+
+
+def _known(text: str) -> str | None:
+    value = unquoted(text)
+    return None if NO_VALUE.search(value) else value

@@ -11,7 +11,7 @@ from ncclprobe.tuner.conf_script import NAME as CONF
 from ncclprobe.tuner.conf_script import conf_script
 from ncclprobe.tuner.launch_words import kind_of, launched
 from ncclprobe.tuner.script import Dialect, How, Launch, LaunchKind, Script, Setting
-from ncclprobe.tuner.shell_commands import Command, Loop, commands
+from ncclprobe.tuner.shell_commands import Array, Command, Loop, commands
 from ncclprobe.tuner.shell_exports import (
     EXPORTED,
     SHELL_EXPORTS,
@@ -22,7 +22,7 @@ from ncclprobe.tuner.shell_exports import (
     unset_names,
     without,
 )
-from ncclprobe.tuner.shell_lists import items
+from ncclprobe.tuner.shell_lists import items, settings_in
 from ncclprobe.tuner.shell_words import ASSIGNMENT, NAME, NAMES_IN, Comment, HereDocument, Kind, Word, tokens
 
 DIRECTIVE = re.compile(r"#(SBATCH|PBS|BSUB|SGE|\$)\s+(.*)")
@@ -114,8 +114,12 @@ class _Reader:
         for found in commands(tokens(text, line)):
             if isinstance(found, Comment):
                 self.comment(found)
+            elif isinstance(found, Array):
+                self.use(found.words)
+                self.mention(found.words, (*scope, *found.scope))
             elif isinstance(found, Loop):
                 self.loop(found)
+                self.mention(found.words[2:], (*scope, *found.scope))
             else:
                 self.command(found._replace(scope=(*scope, *found.scope)))
         self.depth -= 1
@@ -142,6 +146,12 @@ class _Reader:
         if name := loop.words[0].literal:
             self.known[name] = None
 
+    def mention(self, words: Sequence[Word], scope: tuple[int, ...], *, option: bool = False) -> None:
+        """Note the settings in words that become options or assignments of some command."""
+        for word in words:
+            for name, value in settings_in(word, least=2 if option else 1):
+                self.settings.append(Setting(name, value, word.line, How.LISTED, scope, self.order))
+
     def use(self, words: Sequence[Word]) -> None:
         self.used.update(name for word in words for name in word.names)
 
@@ -160,6 +170,7 @@ class _Reader:
     def assign(self, match: re.Match[str], word: Word, how: How, scope: tuple[int, ...], launch: int = -1) -> None:
         value = self.value(word.after(match.end()))
         self.add(match[1], None if match[2] else value, word.line, how, scope, launch)
+        self.mention([word.after(match.end())], scope, option=True)
 
     def add(self, name: str, value: str | None, line: int, how: How, scope: tuple[int, ...], launch: int = -1) -> None:
         if how is How.ASSIGN:

@@ -150,3 +150,48 @@ def test_settings_of_a_quoted_list_are_checked():
         ("job.sh:1", "NCCL_DEBUG_SUBSYS=INIT,WEB"),
         ("job.sh:2", "NCCL_DEBUG=foo is none of the words that NCCL knows"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            'ARGS=(\n-np 16\n-x NCCL_P2P_NVL_DISABLE=1 # why\n-x NCCL_ALGO=Tree\n)\nmpirun "${ARGS[@]}" python x.py\n',
+            [(3, "error", "unknown-variable"), (4, "warning", "algo-without-collective")],
+        ),
+        ('ARGS+=(-x "NCCL_PROTO=LL64")\n./a\n', [(1, "error", "value-invalid")]),
+        ("local -a ARGS=(--env=NCCL_PROTO='LL64')\n./a\n", [(1, "error", "value-invalid")]),
+        ('OPTS="-x NCCL_DEBUG=INFO -x NCCL_PROTO=^LL"\nmpirun $OPTS ./a\n', [(1, "warning", "ll128-forced")]),
+        ('OPTS="$OPTS -x NCCL_BUFFSIZE=8M"\nmpirun $OPTS ./a\n', [(1, "error", "value-invalid")]),
+        ('ENVIRONMENT="NCCL_DEBUG=INFO NCCL_BUFFSIZE=8M"\nenv $ENVIRONMENT ./a\n', [(1, "error", "value-invalid")]),
+        (
+            'declare -A VALUES=([NCCL_ALGO]=foo\n[NCCL_PROTO]="^LL")\nfor one in "${!VALUES[@]}"; do run $one; done\n',
+            [(1, "error", "value-invalid"), (2, "warning", "ll128-forced")],
+        ),
+        (
+            "for one in NCCL_PROTO=Simple NCCL_IB_TIMEOUT=99; do export $one; done\n./a\n",
+            [(1, "warning", "value-out-of-range")],
+        ),
+    ],
+)
+def test_settings_in_arrays_loops_and_texts_of_options_are_checked(text, expected):
+    assert codes(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "export NCCL_IB_DISABLE=1\nARGS=(-x NCCL_IB_HCA==mlx5_0 -x NCCL_DEBUG=WARN)\n./a\nNAMES=(NCCL_DEBUG=INFO)\n",
+        "export NCCL_DEBUG=INFO\nARGS=(-x NCCL_DEBUG=WARN)\nexport OTHER=1\n./a\n",
+        "PATTERNS=('NCCL_DEBUG=.*' 'NCCL_ALGO=[a-z]' NCCL_BUFFSIZE=%d 'NCCL_PROTO=<proto>' NCCL_ALGO=...)\n./a\n",
+        "declare -A HELP=([NCCL_ALGO]='which algorithm' [NCCL_DEBUG]=$(level))\n./a\n",
+        'MAKE=(MPI=1 NCCL_HOME=/opt/nccl NCCL_MAJOR=2)\nmake "${MAKE[@]}"\n',
+        'SAYING="NCCL_DEBUG=verbose is what some write"\nTITLE="NCCL_ALGO=Tree"\necho "$SAYING"\n./a\n',
+        "for one in Ring Tree; do mpirun -x NCCL_ALGO=$one ./all_reduce_perf; done\n",
+        "case $1 in NCCL_ALGO=foo) ;; esac\n./a\n",
+        "ARGS=(\nif\nfor\n)\nexport NCCL_DEBUG=WARN\n./a\n",
+        'run() {\nlocal args=(-x NCCL_DEBUG=WARN)\nmpirun "${args[@]}" ./a\n}\nrun\n',
+    ],
+)
+def test_lists_set_nothing_by_themselves(text):
+    assert codes(text) == []
