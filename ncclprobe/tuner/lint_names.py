@@ -42,6 +42,26 @@ def check_blanks(case: Case) -> Iterator[Doubt]:
             yield Doubt(setting.line, Severity.ERROR, "assignment-syntax", message, hint)
 
 
+def check_cuts(case: Case) -> Iterator[Doubt]:
+    """Yield what a line's end or a ``;`` has cut off from the command that it belongs to."""
+    lines: dict[int, list[str]] = {}
+    values: dict[int, Setting] = {}
+    for setting in case.script.cut:
+        if setting.how is not How.LAUNCHER:
+            values[setting.line] = setting
+        elif case.ours(setting.name):
+            lines.setdefault(setting.line, []).append(setting.name)
+    for line, names in lines.items():
+        verb = "is" if len(names) == 1 else "are"
+        message = f"the line before has ended its command, so {', '.join(names)} {verb} not set by this one"
+        hint = "end the lines of a command with \\ and nothing behind it, and leave no comment in between"
+        yield Doubt(line, Severity.ERROR, "assignment-syntax", message, hint)
+    for line, setting in values.items():
+        message = f"the ; ends the command, so {setting.name} is set without what stands behind it"
+        hint = f"write {setting.name}='{setting.value}'" if setting.value else "put the value into quotes"
+        yield Doubt(line, Severity.ERROR, "value-invalid", message, hint)
+
+
 def _read_elsewhere(case: Case, name: str) -> bool:
     """Return whether SGLang, another program or the script itself has a use for a name."""
     sglang = is_sglang(name) and known_to_sglang(name, case.catalog)

@@ -114,6 +114,8 @@ class Script(NamedTuple):
 
     spaced: tuple[Setting, ...] = ()
     """What has blanks around its ``=`` and so is no assignment to a shell."""
+    cut: tuple[Setting, ...] = ()
+    """What begins a command though it belongs to the one before: with ``How.LAUNCHER`` options, else a whole value."""
     written: tuple[Script, ...] = ()
     """Texts of nccl.conf that a script writes, with its own line numbers."""
 

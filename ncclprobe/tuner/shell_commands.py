@@ -147,11 +147,11 @@ class _Assembler:
         elif text not in PIPES and text != "&&":
             self.alternative = None
 
-    def open(self, kind: str) -> None:
+    def enter(self, kind: str) -> None:
         self.stack.append(Block(kind, next(self.numbers), self.alternative))
         self.alternative = None
 
-    def close(self) -> None:
+    def leave(self) -> None:
         if self.stack:
             self.alternative = self.stack.pop().alternative
 
@@ -159,14 +159,14 @@ class _Assembler:
         if self.words and self.words[-1].start.endswith("=") and not self.head:
             self.words.pop()
             yield from self.flush()
-            self.open("array")
+            self.enter("array")
         elif len(self.words) == 1 and (self.function or not self.head):
             self.function, self.head = True, False  # name(): what follows runs when it is called
             self.words = []
-            self.open("parameters")
+            self.enter("parameters")
         else:
             yield from self.flush()
-            self.open("subshell")
+            self.enter("subshell")
 
     def closing_parenthesis(self) -> Iterator[Command | Loop | Array]:
         kind = self.stack[-1].kind if self.stack else ""
@@ -177,7 +177,7 @@ class _Assembler:
             self.function &= kind == "parameters" and not self.words
             yield from self.flush()
             if kind in ("array", "parameters", "subshell"):
-                self.close()
+                self.leave()
 
     def in_array(self) -> bool:
         return bool(self.stack) and self.stack[-1].kind == "array"
@@ -192,14 +192,14 @@ class _Assembler:
     def keyword(self, text: str | None) -> bool:
         """Return whether a first word is one of the shell's own, and follow it."""
         if text in OPENING:
-            self.open(OPENING[text])
+            self.enter(OPENING[text])
             self.head = text in ("for", "select", "case")
         elif text in BRANCH:
             self.branch()
         elif text in CLOSING:
-            self.close()
+            self.leave()
         elif text == "{":
-            self.open("function" if self.function else "group")
+            self.enter("function" if self.function else "group")
             self.function = False
         elif text == "function":
             self.function, self.head = True, True

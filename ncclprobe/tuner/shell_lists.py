@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ncclprobe.tuner.script import How, Setting
 from ncclprobe.tuner.shell_words import ASSIGNMENT, NAME, Kind, Word
 
 QUOTES = "'\""
@@ -16,6 +17,10 @@ KEYED = re.compile(rf"\[({NAME.pattern})\]=")
 """An element of an array with names for its places."""
 BEFORE_SETTING = frozenset({"-x", "--x", "-e", "--env", "-genv", "-env"})
 """Options of mpirun, mpiexec, docker and others behind which a setting stands."""
+RULE = re.compile(r"[A-Za-z]+:\^?[A-Za-z0-9,]+")
+"""What NCCL_ALGO and NCCL_PROTO have behind ``;`` for one collective."""
+LONGEST_VALUE = 400
+"""Letters of a value that is put together from what several ``;`` separate."""
 NO_VALUE = re.compile(r"[][*?(){}<>|\\%$`\s]|\.\.\.|,$|^['\"]")
 """In what is a pattern, a placeholder, a description or a part of a value."""
 
@@ -79,3 +84,18 @@ def settings_in(word: Word, least: int = 1) -> Iterator[tuple[str, str | None]]:
 def _known(text: str) -> str | None:
     value = unquoted(text)
     return None if NO_VALUE.search(value) else value
+
+
+def rest_of_value(setting: Setting, word: Word, order: int) -> Setting | None:
+    """Return a setting with all of its value where a ``;`` without quotes has ended its command; None where none has.
+
+    Args:
+        setting: The last one.
+        word: With which the next command begins.
+        order: Of that command.
+    """
+    rule = word.literal or ""
+    follows = setting.order == order - 1 and setting.line == word.line and setting.name in ("NCCL_ALGO", "NCCL_PROTO")
+    if not follows or not RULE.fullmatch(rule) or len(setting.value or "") > LONGEST_VALUE:
+        return None
+    return setting._replace(value=setting.value and f"{setting.value};{rule}", how=How.EXPORT, order=order)

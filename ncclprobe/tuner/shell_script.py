@@ -7,7 +7,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from ncclprobe.tuner.conf_script import NAME as CONF
 from ncclprobe.tuner.conf_script import conf_script
 from ncclprobe.tuner.launch_words import kind_of, launched
 from ncclprobe.tuner.script import Dialect, How, Launch, LaunchKind, Script, Setting
@@ -22,8 +21,9 @@ from ncclprobe.tuner.shell_exports import (
     unset_names,
     without,
 )
-from ncclprobe.tuner.shell_lists import items, settings_in
-from ncclprobe.tuner.shell_words import ASSIGNMENT, NAME, NAMES_IN, Comment, HereDocument, Kind, Word, tokens
+from ncclprobe.tuner.shell_lists import BEFORE_SETTING, items, rest_of_value, settings_in
+from ncclprobe.tuner.shell_words import ASSIGNMENT, NAME, NAMES_IN, Comment, Kind, Word, tokens
+from ncclprobe.tuner.shell_written import SPEAKERS, is_conf, is_script, said
 
 DIRECTIVE = re.compile(r"#(SBATCH|PBS|BSUB|SGE|\$)\s+(.*)")
 EXPORTING = frozenset({"export", "declare", "typeset", "setenv", "ENV", "readonly", "local"})
@@ -43,16 +43,6 @@ NEUTRAL = frozenset({
     "ARG", "LABEL", "USER",
 })  # fmt: skip
 """Commands that no setting of NCCL's concerns."""
-SPEAKERS = frozenset({"echo", "printf"})
-NOT_SAID = re.compile(r"-[neE]+|\d")
-"""Options, and the descriptor of a redirection that follows."""
-SHELLS = frozenset({"bash", "sh", "zsh", "dash", "ksh"})
-RECEIVERS = SHELLS | {"sbatch", "qsub", "ssh", "srun"}
-"""Commands whose here-document is a script."""
-COPIERS = frozenset({"cat", "tee"})
-"""Commands whose here-document is a script where the file that it goes into is one."""
-SCRIPT_FILE = re.compile(r"(\.(sh|bash|zsh|ksh|sbatch|slurm|pbs|lsf|sge|sub|job|batch)|rc|profile)\Z")
-SHELL_LINE = re.compile(r"#![^\n]{0,80}\b(ba|z|da|k)?sh\b")
 
 
 def shell_script(text: str, source: str, line: int = 1) -> Script:
@@ -77,6 +67,7 @@ def shell_script(text: str, source: str, line: int = 1) -> Script:
         unset=frozenset(reader.unsettings),
         exported=frozenset(reader.exported),
         spaced=tuple(reader.spaced),
+        cut=tuple(reader.cut),
         written=tuple(reader.written),
     )
 
@@ -99,6 +90,7 @@ class _Reader:
         """Places of the settings of a name in a block and in those inside it."""
         self.launches: list[Launch] = []
         self.spaced: list[Setting] = []
+        self.cut: list[Setting] = []
         self.used: set[str] = set()
         self.directives: list[str] = []
         self.exported: set[str] = set()
@@ -203,7 +195,11 @@ class _Reader:
             if len(words) < 2 or _base(words[0]) not in WRAPPERS:
                 break
             words = self.unwrapped(_base(words[0]), words[1:], command)
-        program = _base(words[0]) if words else ":"
+        if words and not self.cuts(words):
+            self.proper(_base(words[0]), words, command)
+
+    def proper(self, program: str, words: list[Word], command: Command) -> None:
+        """Follow a command that is neither an assignment nor a wrapper of another."""
         if spaced := [one for one in _spaced(words[:3], How.ASSIGN) if one.name == words[0].literal]:
             self.spaced += spaced
         elif program in EXPORTING:
@@ -221,12 +217,25 @@ class _Reader:
 
     def said(self, program: str, words: Sequence[Word], command: Command) -> None:
         """Note what is written into nccl.conf by echo or printf."""
-        if command.target is None or not _is_conf(command.target.shown):
+        if command.target is None or not is_conf(command.target.shown):
             return
-        texts = [word.shown for word in words if not NOT_SAID.fullmatch(word.shown)]
-        text = _formatted(texts) if program == "printf" else " ".join(texts)
-        for line in text.split("\\n"):
+        for line in said(program, words).split("\\n"):
             self.conf(line, command.line, expanded=True)
+
+    def cuts(self, words: Sequence[Word]) -> bool:
+        """Note what is a command only because the one before it has ended too early, and return whether this is so."""
+        cut = self.cut[-1] if self.cut and self.cut[-1].order == self.order - 1 else None
+        launch = self.launches[-1] if self.launches else None
+        continues = launch and launch.kind is not LaunchKind.OTHER and launch.order == self.order - 1
+        if words[0].literal in BEFORE_SETTING and (continues or (cut and cut.how is How.LAUNCHER)):
+            found = (one for word in words for one in settings_in(word))
+            cuts = [Setting(name, value, words[0].line, How.LAUNCHER, (), self.order) for name, value in found]
+        else:
+            last = cut or (self.settings[-1] if self.settings else None)
+            rest = rest_of_value(last, words[0], self.order) if last else None
+            cuts = [rest] if rest else []
+        self.cut += cuts
+        return bool(cuts)
 
     def hand_over(self, program: str, words: Sequence[Word]) -> None:
         """Note that a script that is sourced, or a text for eval, may export what was assigned before it."""
@@ -318,42 +327,15 @@ class _Reader:
         targets = [word.shown for word in (*words, *filter(None, [command.target]))]
         for document in command.documents:
             self.used.update(NAMES_IN.findall(document.text) if document.expanded else ())
-            if any(_is_conf(target) for target in targets):
+            if any(is_conf(target) for target in targets):
                 self.conf(document.text, document.line, expanded=document.expanded)
-            elif _is_script(program, document, targets):
+            elif is_script(program, document, targets):
                 yield document.text, document.line
         for before, word in itertools.pairwise(words):
             if before.literal in ("-c", "-lc", "-ic") and (text := word.literal) and word.quoted:
                 yield text, word.line
         if program == "ssh" and words and (text := words[-1].literal) and words[-1].quoted:
             yield text, words[-1].line
-
-
-def _formatted(texts: Sequence[str]) -> str:
-    """Return what printf writes, which uses its format again until no argument is left; empty for other than ``%s``."""
-    if not texts:
-        return ""
-    form, arguments = texts[0], list(texts[1:])
-    pieces = form.replace("%%", "%").split("%s")
-    if any("%" in piece for piece in form.replace("%%", "").split("%s")):
-        return ""
-    text = ""
-    while True:
-        used = [arguments.pop(0) if arguments else "" for _ in pieces[1:]]
-        text += pieces[0] + "".join(value + piece for value, piece in zip(used, pieces[1:], strict=True))
-        if not arguments or len(pieces) == 1:
-            return text
-
-
-def _is_conf(target: str) -> bool:
-    """Return whether a word, or the end of a remote command, names nccl.conf."""
-    return target.endswith(CONF) and "=" not in target.split()[-1]
-
-
-def _is_script(program: str, document: HereDocument, targets: Sequence[str]) -> bool:
-    """Return whether a shell reads a here-document, at once or as a file."""
-    named = any(SCRIPT_FILE.search(target) for target in targets) or SHELL_LINE.match(document.text)
-    return program in RECEIVERS or (program in COPIERS and bool(named))
 
 
 def _spaced(words: Sequence[Word], how: How) -> Iterator[Setting]:

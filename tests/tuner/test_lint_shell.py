@@ -195,3 +195,55 @@ def test_settings_in_arrays_loops_and_texts_of_options_are_checked(text, expecte
 )
 def test_lists_set_nothing_by_themselves(text):
     assert codes(text) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("export NCCL_ALGO=allreduce:tree;allgather:ring", "write NCCL_ALGO='allreduce:tree;allgather:ring'"),
+        ("export NCCL_ALGO=ring;allreduce:tree;reduce:^tree", "write NCCL_ALGO='ring;allreduce:tree;reduce:^tree'"),
+        ("mpirun -x NCCL_PROTO=^LL128;allreduce:simple ./a", "write NCCL_PROTO='^LL128;allreduce:simple'"),
+        ("export NCCL_ALGO=$CHOICE;allreduce:tree", "put the value into quotes"),
+    ],
+)
+def test_a_semicolon_that_cuts_a_value_is_found(line, hint):
+    (found,) = findings(f"{line}\n")
+    assert (found.subject, found.severity.value, found.code, found.hint) == ("job.sh:1", "error", "value-invalid", hint)
+    assert found.message.startswith("the ; ends the command, so NCCL_")
+
+
+MPIRUN = "mpirun -np 2 -x NCCL_CROSS_NIC=1"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "names"),
+    [
+        (f"{MPIRUN} \\ \n -x NCCL_ALGO=Ring ./a\n", 2, "NCCL_ALGO is"),
+        (f"{MPIRUN} \\\n  # -x A=1 \\\n  -x NCCL_DEBUG=INFO -x NCCL_ALGO=Ring ./a\n", 3, "NCCL_DEBUG, NCCL_ALGO are"),
+        (f"{MPIRUN}\n -x NCCL_ALGO=Ring ./a\n", 2, "NCCL_ALGO is"),
+        ("docker run image \\ \n--env NCCL_ALGO=Ring\n", 2, "NCCL_ALGO is"),
+    ],
+)  # fmt: skip
+def test_options_that_a_lines_end_cuts_off_are_found(text, line, names):
+    (found,) = findings(text)
+    assert (found.subject, found.severity.value, found.code) == (f"job.sh:{line}", "error", "assignment-syntax")
+    assert found.message == f"the line before has ended its command, so {names} not set by this one"
+
+
+def test_each_of_the_lines_that_are_cut_off_is_found():
+    text = f"{MPIRUN} \\ \n -x NCCL_ALGO=Ring \\ \n -x NCCL_DEBUG=INFO ./a\n"
+    assert codes(text) == [(2, "error", "assignment-syntax"), (3, "error", "assignment-syntax")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "export NCCL_ALGO='allreduce:tree;allgather:ring'\n./a\n",
+        "export NCCL_ALGO=Ring; ./a; module:load\n",
+        "export NCCL_ALGO=Ring\nhost:command\n./a\n",
+        "-x NCCL_DEBUG=INFO\n",
+        f"{MPIRUN} \\\n -x NCCL_ALGO=Ring ./a\n-x OTHER=1\n",
+    ],
+)
+def test_commands_that_end_where_they_should_get_nothing(text):
+    assert codes(text) == []
