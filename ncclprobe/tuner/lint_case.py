@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ncclprobe.findings import Severity
@@ -62,6 +63,8 @@ class Arm(NamedTuple):
 
     settings: dict[str, Setting]
     """Name -> the last setting."""
+    uses: Mapping[Setting, int] = MappingProxyType({})
+    """Setting -> how many arms of the script have it."""
 
     def value(self, name: str) -> str:
         """Return a variable's value, empty where it is unset or not known."""
@@ -71,6 +74,12 @@ class Arm(NamedTuple):
     def number(self, name: str) -> int | None:
         """Return a variable's value as a number, None where it is none."""
         return integer(self.value(name))
+
+    def also_without(self, name: str, other: str) -> bool:
+        """Return whether a variable also holds where another one does not, which is set for a part of the launches."""
+        one, part = self.settings[name], self.settings[other]
+        narrower = part.how in (How.PREFIX, How.LAUNCHER) or len(part.scope) > len(one.scope)
+        return narrower and self.uses.get(one, 0) > self.uses.get(part, 0)
 
 
 @functools.cache

@@ -7,6 +7,7 @@ src/graph/tuning.cc, src/init.cc (channel limits), src/transport/net_socket.cc (
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from ncclprobe.findings import Severity
@@ -35,9 +36,11 @@ _SWITCHES = {
 
 def check_contradictions(case: Case) -> Iterator[Doubt]:
     """Yield settings that another one makes useless or impossible."""
-    for arm in together(case.script, case.catalog.nccl):
+    arms = list(together(case.script, case.catalog.nccl))
+    uses = Counter(setting for arm in arms for setting in arm.settings.values())
+    for arm in arms:
         for check in _CHECKS:
-            yield from check(arm)
+            yield from check(arm._replace(uses=uses))
 
 
 def _without_infiniband(arm: Arm) -> Iterator[Doubt]:
@@ -46,7 +49,8 @@ def _without_infiniband(arm: Arm) -> Iterator[Doubt]:
     if off == "NCCL_IB_DISABLE=1" and arm.value("NCCL_NET").lower() == "ib":
         message = "NCCL_NET=IB demands the network that NCCL_IB_DISABLE=1 switches off, so communicators fail"
         yield _doubt(arm, "NCCL_NET", Severity.ERROR, message, "take one of them out")
-    idle = [name for name in IB_SETTINGS if arm.value(name)] if off else []
+    switch = off.partition("=")[0]
+    idle = [name for name in IB_SETTINGS if arm.value(name) and not arm.also_without(name, switch)] if off else []
     if idle:
         message = f"{off} switches InfiniBand and RoCE off, so {', '.join(idle)} {_does(idle)} nothing"
         hint = f"take {off} out, or the settings of the HCAs: NCCL uses sockets as it stands"
@@ -58,7 +62,8 @@ def _does(names: list[str]) -> str:
 
 
 def _peer_to_peer(arm: Arm) -> Iterator[Doubt]:
-    if arm.number("NCCL_P2P_DISABLE") == 1 and arm.value("NCCL_P2P_LEVEL") not in ("", "LOC", "0"):
+    both = arm.number("NCCL_P2P_DISABLE") == 1 and arm.value("NCCL_P2P_LEVEL") not in ("", "LOC", "0")
+    if both and not arm.also_without("NCCL_P2P_LEVEL", "NCCL_P2P_DISABLE"):
         message = f"NCCL_P2P_DISABLE=1 counts before NCCL_P2P_LEVEL={arm.value('NCCL_P2P_LEVEL')}, which does nothing"
         yield _doubt(arm, "NCCL_P2P_LEVEL", Severity.WARNING, message, "take one of them out")
 

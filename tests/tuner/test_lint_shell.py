@@ -247,3 +247,29 @@ def test_each_of_the_lines_that_are_cut_off_is_found():
 )
 def test_commands_that_end_where_they_should_get_nothing(text):
     assert codes(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{HCA}./all_reduce_perf\nNCCL_IB_DISABLE=1 ./all_reduce_perf\n",
+        f"{HCA}NCCL_NET=Socket ./all_reduce_perf\n./all_reduce_perf\n",
+        f"{HCA}./all_reduce_perf || {{ {OFF}./all_reduce_perf; }}\n",
+        "export NCCL_P2P_LEVEL=NVL\nmpirun -np 2 ./a\nmpirun -np 2 -x NCCL_P2P_LEVEL -x NCCL_P2P_DISABLE=1 ./a\n",
+    ],
+)
+def test_what_one_launch_of_several_switches_off_is_of_use_to_the_others(text):
+    assert codes(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{HCA}./prepare\n{OFF}./train\n",
+        f"{HCA}NCCL_IB_DISABLE=1 ./train\n",
+        f"{HCA}if [ $X ]; then\n{OFF}./train\nfi\n",
+        "export NCCL_P2P_LEVEL=NVL\nmpirun -np 2 -x NCCL_P2P_LEVEL -x NCCL_P2P_DISABLE=1 ./a\n",
+    ],
+)
+def test_what_is_switched_off_for_all_launches_is_of_no_use(text):
+    assert codes(text) == [(1, "warning", CONTRADICTS)]
