@@ -17,6 +17,11 @@ def check_order(case: Case) -> Iterator[Doubt]:
     yield from _overridden(case)
     if case.script.dialect is Dialect.SHELL and not case.script.allexport:
         yield from _not_exported(case)
+    for setting in case.script.lost:
+        if case.ours(setting.name) and not name_used(case.script, setting):
+            message = f"{setting.name} is exported in a subshell that starts nothing, so nothing sees it"
+            hint = "take the parentheses away, or write { ...; }"
+            yield Doubt(setting.line, Severity.WARNING, "variable-not-exported", message, hint)
 
 
 def _overridden(case: Case) -> Iterator[Doubt]:

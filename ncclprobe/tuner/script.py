@@ -116,6 +116,8 @@ class Script(NamedTuple):
     """What has blanks around its ``=`` and so is no assignment to a shell."""
     cut: tuple[Setting, ...] = ()
     """What begins a command though it belongs to the one before: with ``How.LAUNCHER`` options, else a whole value."""
+    lost: tuple[Setting, ...] = ()
+    """What is exported in a subshell that starts nothing."""
     written: tuple[Script, ...] = ()
     """Texts of nccl.conf that a script writes, with its own line numbers."""
 

@@ -73,8 +73,17 @@ class Array(NamedTuple):
     scope: tuple[int, ...]
 
 
-def commands(tokens: Sequence[Token]) -> Iterator[Command | Loop | Array | Comment]:
-    """Yield commands, heads of loops, arrays and comments in order."""
+class Subshell(NamedTuple):
+    """A parenthesis of a subshell."""
+
+    opens: bool
+
+
+Found = Command | Loop | Array | Subshell | Comment
+
+
+def commands(tokens: Sequence[Token]) -> Iterator[Found]:
+    """Yield commands, heads of loops, arrays, ends of subshells and comments in order."""
     return _Assembler().run(tokens)
 
 
@@ -95,7 +104,7 @@ class _Assembler:
         self.target: Word | None = None
         self.documents: tuple[HereDocument, ...] = ()
 
-    def run(self, tokens: Sequence[Token]) -> Iterator[Command | Loop | Array | Comment]:
+    def run(self, tokens: Sequence[Token]) -> Iterator[Found]:
         skip = False
         documents = iter([token for token in tokens if isinstance(token, HereDocument)])
         for index, token in enumerate(tokens):
@@ -124,7 +133,7 @@ class _Assembler:
         """Return whether a redirection is of another stream than the output: ``2>``."""
         return bool(self.words) and self.words[-1].literal in ("2", "0")
 
-    def operator(self, token: Operator) -> Iterator[Command | Loop | Array]:
+    def operator(self, token: Operator) -> Iterator[Found]:
         if token.text == "(":
             yield from self.parenthesis()
         elif token.text == ")":
@@ -155,7 +164,7 @@ class _Assembler:
         if self.stack:
             self.alternative = self.stack.pop().alternative
 
-    def parenthesis(self) -> Iterator[Command | Loop | Array]:
+    def parenthesis(self) -> Iterator[Found]:
         if self.words and self.words[-1].start.endswith("=") and not self.head:
             self.words.pop()
             yield from self.flush()
@@ -167,8 +176,9 @@ class _Assembler:
         else:
             yield from self.flush()
             self.enter("subshell")
+            yield Subshell(opens=True)
 
-    def closing_parenthesis(self) -> Iterator[Command | Loop | Array]:
+    def closing_parenthesis(self) -> Iterator[Found]:
         kind = self.stack[-1].kind if self.stack else ""
         if kind == "case":
             self.words, self.head = [], False
@@ -178,6 +188,8 @@ class _Assembler:
             yield from self.flush()
             if kind in ("array", "parameters", "subshell"):
                 self.leave()
+            if kind == "subshell":
+                yield Subshell(opens=False)
 
     def in_array(self) -> bool:
         return bool(self.stack) and self.stack[-1].kind == "array"
@@ -215,7 +227,7 @@ class _Assembler:
         numbers = tuple(number for block in self.stack[:DEEPEST] for number in block.numbers())
         return numbers if self.alternative is None else (*numbers, self.alternative)
 
-    def flush(self, *, background: bool = False) -> Iterator[Command | Loop | Array]:
+    def flush(self, *, background: bool = False) -> Iterator[Found]:
         words, self.words, self.test = tuple(self.words), [], False
         target, self.target = self.target, None
         documents, self.documents = self.documents, ()

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from ncclprobe.tuner.conf_script import conf_script
 from ncclprobe.tuner.launch_words import kind_of, launched
 from ncclprobe.tuner.script import Dialect, How, Launch, LaunchKind, Script, Setting
-from ncclprobe.tuner.shell_commands import Array, Command, Loop, commands
+from ncclprobe.tuner.shell_commands import Array, Command, Loop, Subshell, commands
 from ncclprobe.tuner.shell_exports import (
     EXPORTED,
     SHELL_EXPORTS,
@@ -68,6 +68,7 @@ def shell_script(text: str, source: str, line: int = 1) -> Script:
         exported=frozenset(reader.exported),
         spaced=tuple(reader.spaced),
         cut=tuple(reader.cut),
+        lost=tuple(reader.lost),
         written=tuple(reader.written),
     )
 
@@ -91,6 +92,9 @@ class _Reader:
         self.launches: list[Launch] = []
         self.spaced: list[Setting] = []
         self.cut: list[Setting] = []
+        self.lost: list[Setting] = []
+        self.subshells: list[list[Setting] | None] = []
+        """What is exported in the subshells that are open, the innermost last; None where one starts something."""
         self.used: set[str] = set()
         self.directives: list[str] = []
         self.exported: set[str] = set()
@@ -103,9 +107,12 @@ class _Reader:
 
     def read(self, text: str, line: int, scope: tuple[int, ...]) -> None:
         self.depth += 1
+        outside = len(self.subshells)
         for found in commands(tokens(text, line)):
             if isinstance(found, Comment):
                 self.comment(found)
+            elif isinstance(found, Subshell):
+                self.subshell(outside, opens=found.opens)
             elif isinstance(found, Array):
                 self.use(found.words)
                 self.mention(found.words, (*scope, *found.scope))
@@ -114,7 +121,22 @@ class _Reader:
                 self.mention(found.words[2:], (*scope, *found.scope))
             else:
                 self.command(found._replace(scope=(*scope, *found.scope)))
+        del self.subshells[outside:]
         self.depth -= 1
+
+    def subshell(self, outside: int, *, opens: bool) -> None:
+        if opens:
+            self.subshells.append([])
+        elif len(self.subshells) > outside:
+            exports = self.subshells.pop()
+            self.lost += exports or ()
+            if exports is None:
+                self.start()
+
+    def start(self) -> None:
+        """Note that the innermost subshell starts something."""
+        if self.subshells:
+            self.subshells[-1] = None
 
     def comment(self, comment: Comment) -> None:
         if match := DIRECTIVE.match(comment.text):
@@ -170,12 +192,15 @@ class _Reader:
             self.waiting.add(name)
         for depth in range(len(scope) + 1):
             self.within[name, scope[:depth]].append(len(self.settings))
-        self.settings.append(Setting(name, value, line, how, scope, self.order, launch))
+        setting = Setting(name, value, line, how, scope, self.order, launch)
+        self.settings.append(setting)
         if how in (How.EXPORT, How.ASSIGN):
             again = name in self.known and self.known[name] != value
             self.known[name] = None if scope or again else value
         if how is How.EXPORT:
             self.exported.add(name)
+            if self.subshells and (exports := self.subshells[-1]) is not None:
+                exports.append(setting)
 
     def value(self, word: Word) -> str | None:
         """Return a word's text, with variables of one known text put in; None where only a shell can tell."""
@@ -256,6 +281,7 @@ class _Reader:
         """Return the command behind a wrapper, its options and the variables that it sets."""
         if program == "eval":
             self.hand_over(program, words)
+            self.start()
             self.launches.append(Launch(LaunchKind.OTHER, program, (), command.line, command.scope, self.order))
             return []
         at = 0
@@ -299,6 +325,7 @@ class _Reader:
         found = launched(kind_of(program), program, [self.value(word) for word in words], words)
         for name, value, line in found.settings:
             self.add(name, value, line, How.LAUNCHER, command.scope, self.order)
+        self.start()
         self.launches.append(
             Launch(
                 kind=found.kind,

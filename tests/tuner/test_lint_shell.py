@@ -273,3 +273,23 @@ def test_what_one_launch_of_several_switches_off_is_of_use_to_the_others(text):
 )
 def test_what_is_switched_off_for_all_launches_is_of_no_use(text):
     assert codes(text) == [(1, "warning", CONTRADICTS)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("( export NCCL_CROSS_NIC=1\nexport NCCL_DEBUG=INFO; cd x )\n./a\n", [1, 2]),
+        ("( ( export NCCL_DEBUG=INFO ); ./a )\n", [1]),
+        ("( export NCCL_DEBUG=INFO; ./a )\n", []),
+        ("( export NCCL_DEBUG=INFO; ( cd x && ./a ) )\n", []),
+        ("( export NCCL_DEBUG=INFO; bash -c '( ./a )' ) &\n", []),
+        ("( export NCCL_DEBUG=INFO; exec $PROGRAM )\n", []),
+        ("( export NCCL_DEBUG=INFO; echo $NCCL_DEBUG )\n", []),
+        ("run() ( export NCCL_DEBUG=INFO; ./a )\nrun\n", []),
+        ("case $1 in (a) export NCCL_DEBUG=INFO;; esac\n./a\n", []),
+        ("{ export NCCL_DEBUG=INFO; }\n./a\n", []),
+        ("bash -c '( export NCCL_CROSS_NIC=1'\nexport NCCL_DEBUG=INFO )\n./a\n", []),
+    ],
+)
+def test_exports_in_a_subshell_that_starts_nothing_are_lost(text, expected):
+    assert codes(text) == [(line, "warning", "variable-not-exported") for line in expected]
