@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ncclprobe.decoding import LARGEST, SMALLEST
 from ncclprobe.e2e.results import CHECKSUM
 from ncclprobe.e2e.workload import Outcome, Surroundings
 from ncclprobe.errors import MissingDependencyError, UsageError
@@ -48,7 +49,7 @@ class CommandWorkload:
         if status != 0:
             return _failed(f"exit status {status}" if status > 0 else f"ended by signal {-status}", output, effective)
         try:
-            return Outcome(metrics=metric_values(self.pattern, output), effective=effective)
+            return _measured(metric_values(self.pattern, output), effective)
         except ValueError as problem:
             return _failed(str(problem), output, effective)
 
@@ -76,6 +77,12 @@ def refuse_absent(command: Sequence[str], arms: Iterable[ArmSettings], inherited
         if shutil.which(command[0], path={**inherited, **arm.env}.get("PATH")) is None:
             where = "no file that may be executed" if os.sep in command[0] else "not installed or not on PATH"
             raise MissingDependencyError(f"{command[0]!r} is {where}; nothing was run and nothing kept")
+
+
+def _measured(values: Mapping[str, float], effective: dict[str, Any]) -> Outcome:
+    wild = CHECKSUM in values and not abs(values[CHECKSUM]) <= LARGEST  # nan is not <= anything
+    metrics = {name: value for name, value in values.items() if not (wild and name == CHECKSUM)}
+    return Outcome(metrics=metrics, effective=effective, wild_checksum=wild)
 
 
 def _failed(why: str, output: str, effective: dict[str, Any]) -> Outcome:
@@ -133,8 +140,8 @@ def metric_values(pattern: re.Pattern[str], output: str) -> dict[str, float]:
     """Return the first group of the last match as a number, and that of a group named ``checksum``.
 
     Raises:
-        ValueError: There is no match, the metric is no positive finite number or the checksum no number; the message
-            is for people.
+        ValueError: There is no match, the metric is no positive number that programs measure, or the checksum no
+            number; the message is for people.
     """
     matches = collections.deque(pattern.finditer(output), maxlen=1)
     if not matches:
@@ -142,6 +149,8 @@ def metric_values(pattern: re.Pattern[str], output: str) -> dict[str, float]:
     value = _number("metric", matches[0][1])
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"the metric {matches[0][1]!r} is not a positive, finite number")
+    if not SMALLEST <= value <= LARGEST:
+        raise ValueError(f"the metric {matches[0][1]!r} is beyond what is measured, {SMALLEST:g} to {LARGEST:g}")
     found = {metric_name(pattern): value}
     return found | {CHECKSUM: _number(CHECKSUM, matches[0][CHECKSUM])} if CHECKSUM in pattern.groupindex else found
 

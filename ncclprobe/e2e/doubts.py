@@ -77,10 +77,18 @@ def _results(document: E2eDocument) -> Iterator[Finding]:
         yield error(
             RESULT_DIFFERS,
             document.workload,
-            f"The results' checksum ranges from {min(sums):.9g} to {max(sums):.9g}, so some trial computed wrongly; "
-            f"how fast it was says nothing, and there is no verdict on {', '.join(arms)}.",
+            f"The results' checksum {_range(sums)}, so some trial computed wrongly; how fast it was says "
+            f"nothing, and there is no verdict on {', '.join(arms)}.",
             "Do not use the candidate; find out with `ncclprobe sweep` which setting sums wrongly.",
         )
+
+
+def _range(sums: Sequence[float]) -> str:
+    """Return what checksums were, for a sentence."""
+    finite = [one for one in sums if math.isfinite(one)]
+    wild = f"is no finite number in {len(sums) - len(finite)} of {len(sums)} trials" if len(finite) < len(sums) else ""
+    known = f"ranges from {min(finite):.9g} to {max(finite):.9g}" if finite else ""
+    return " and ".join(filter(None, (known, wild)))
 
 
 def _arms(document: E2eDocument, options: E2eOptions) -> Iterator[Finding]:

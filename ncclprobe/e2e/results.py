@@ -15,9 +15,13 @@ CHECKSUM_TOLERANCE = 1e-3
 
 
 def checksums(trials: Iterable[Trial], *arms: str) -> list[float]:
-    """Return the checksums of some arms' trials, warm-ups included, in order; of all arms where none is named."""
-    chosen = (trial for trial in trials if not arms or trial.arm in arms)
-    return [trial.metrics[CHECKSUM] for trial in chosen if CHECKSUM in trial.metrics]
+    """Return the checksums of some arms' trials, warm-ups included, in order; of all arms where none is named.
+
+    One that is no finite number, which no journal holds, is nan.
+    """
+    chosen = [trial for trial in trials if not arms or trial.arm in arms]
+    found = [math.nan if trial.wild_checksum else trial.metrics.get(CHECKSUM) for trial in chosen]
+    return [one for one in found if one is not None]
 
 
 def alike(sums: Sequence[float]) -> bool:

@@ -46,6 +46,8 @@ class Outcome(Record, frozen=True, kw_only=True):
     """What was in force, as far as it could be seen."""
     repeats: tuple[dict[str, float], ...] = ()
     """Each run's values where a start had several; ``metrics`` has their medians."""
+    wild_checksum: bool = False
+    """Whether the result's checksum is no finite number, or one that no JSON of ours holds; metrics has none then."""
     message: str = ""
     """Why it failed; empty where it did not."""
     sent: Sent | None = None
