@@ -45,10 +45,28 @@ def arm_settings(texts: Iterable[str], table: pathlib.Path) -> ArmSettings:
         env |= {variable.name: variable.value for variable in settings.variables}
         rows = settings.rows if settings.table_only else ()
     if rows:
-        env[TABLE_VARIABLE] = str(table)
-    elif TABLE_VARIABLE in env:
-        rows = _read_table(pathlib.Path(env[TABLE_VARIABLE]))
-    return ArmSettings(env=env, table=rows)
+        return ArmSettings(env=env | {TABLE_VARIABLE: str(table)}, table=rows)
+    return _with_own_table(env)
+
+
+def baseline_settings(texts: Iterable[str]) -> ArmSettings:
+    """Return what variables set together; later ones win.
+
+    Args:
+        texts: ``NAME=VALUE``, each.
+
+    Raises:
+        UsageError: A text is something else.
+    """
+    return _with_own_table(dict(variable_of(text) for text in texts))
+
+
+def _with_own_table(env: dict[str, str]) -> ArmSettings:
+    """Return an arm with the table that its variables name, found from whatever folder its trials start in."""
+    if not env.get(TABLE_VARIABLE):  # the plugin takes an empty name for none
+        return ArmSettings(env=env)
+    path = pathlib.Path(env[TABLE_VARIABLE]).absolute()
+    return ArmSettings(env=env | {TABLE_VARIABLE: str(path)}, table=_read_table(path))
 
 
 def refuse_nothing(texts: Iterable[str], baseline: ArmSettings, candidate: ArmSettings | None) -> None:
@@ -61,12 +79,29 @@ def refuse_nothing(texts: Iterable[str], baseline: ArmSettings, candidate: ArmSe
         )
 
 
-def refuse_foreign_table(candidate: ArmSettings) -> None:
+def for_workload(workload: str, name: str, arm: ArmSettings) -> ArmSettings:
+    """Return an arm as a workload runs it, so that its table, if it has one, is in force there.
+
+    Args:
+        workload: Which.
+        name: The arm's.
+        arm: Its settings.
+
+    Raises:
+        UsageError: The workload cannot apply the table.
+        MissingDependencyError: There is no plugin to apply it, and no compiler to make it.
+    """
+    if workload == "proxy":
+        refuse_foreign_table(arm, name)
+    return with_plugin(arm, name) if workload == "command" else arm
+
+
+def refuse_foreign_table(arm: ArmSettings, name: str) -> None:
     """Raise UsageError where a table chooses NCCL's protocols: the proxy would run MPI's algorithms of like names."""
-    foreign = next((row for row in candidate.table if row.proto != DEFAULT or row.nchannels is not None), None)
+    foreign = next((row for row in arm.table if row.proto != DEFAULT or row.nchannels is not None), None)
     if foreign:
         raise UsageError(
-            f"the candidate's table is for NCCL ({foreign.algo}, {foreign.proto}), and the workload `proxy` runs on"
+            f"the {name}'s table is for NCCL ({foreign.algo}, {foreign.proto}), and the workload `proxy` runs on"
             " MPI; use --workload sglang or command"
         )
 
@@ -168,7 +203,7 @@ def _existing(text: str) -> pathlib.Path:
     return path
 
 
-def with_plugin(arm: ArmSettings) -> ArmSettings:
+def with_plugin(arm: ArmSettings, name: str = Arm.CANDIDATE) -> ArmSettings:
     """Return an arm whose table NCCL applies by itself, through the tuner plugin that the environment names.
 
     Raises:
@@ -180,7 +215,7 @@ def with_plugin(arm: ArmSettings) -> ArmSettings:
     foreign = [row.algo for row in arm.table if row.algo != DEFAULT and Algo.parse(row.algo) is None]
     if foreign:
         raise UsageError(
-            f"the candidate's choice depends on the message size, and {foreign[0]} is none of NCCL's algorithms: no"
+            f"the {name}'s choice depends on the message size, and {foreign[0]} is none of NCCL's algorithms: no"
             " variable hands such a table to a command; use --workload proxy"
         )
     return arm.with_(env={**arm.env, PLUGIN_VARIABLE: str(plugin_path())})

@@ -14,15 +14,14 @@ from click.core import ParameterSource
 from ncclprobe.cli.e2e_arms import (
     TABLE_FILE,
     arm_settings,
+    baseline_settings,
     expectation_of,
+    for_workload,
     measured_by,
     measured_with,
-    refuse_foreign_table,
     refuse_nothing,
     split_variants,
-    variable_of,
     with_layouts,
-    with_plugin,
 )
 from ncclprobe.cli.e2e_job import collected, emit, is_job, job_options, job_script, submitted_document, watches
 from ncclprobe.cli.e2e_run import run_trials, surroundings
@@ -38,6 +37,7 @@ from ncclprobe.launchers.scripts import SCRIPTS
 from ncclprobe.nodesets import expand
 from ncclprobe.records.e2e import (
     TELEMETRY_S,
+    Arm,
     ArmSettings,
     Bench,
     E2eDocument,
@@ -236,14 +236,12 @@ def _options(given: dict[str, Any], path: pathlib.Path) -> E2eOptions:
     variants = (*(word for text in given["variants"] for word in text.split()), *variants)
     if not given["candidate"] and not variants:
         raise UsageError("there is nothing to compare; name --candidate NAME=VALUE or --candidate RUN")
-    baseline = ArmSettings(env=dict(variable_of(text) for text in given["baseline"]))
+    baseline = baseline_settings(given["baseline"])
     candidate = arm_settings(given["candidate"], path / TABLE_FILE) if given["candidate"] else None
     refuse_nothing(given["candidate"], baseline, candidate)
     expected = expectation_of(given["candidate"], (baseline, candidate)) if candidate else None
-    if candidate and given["workload"] == "command":
-        candidate = with_plugin(candidate)
-    if candidate and given["workload"] == "proxy":
-        refuse_foreign_table(candidate)
+    baseline = for_workload(given["workload"], Arm.BASELINE, baseline)
+    candidate = for_workload(given["workload"], Arm.CANDIDATE, candidate) if candidate else None
     further: dict[str, ArmSettings] = {}
     hosts = expand(given["hosts"]) if given["hosts"] else ()
     if is_sglang:

@@ -99,13 +99,16 @@ def _arms(document: E2eDocument, options: E2eOptions) -> Iterator[Finding]:
             "Both arms have the same settings: the comparison shows the noise alone.",
             "Name what to compare with --candidate.",
         )
-    shape, table = options.proxy, options.candidate.table if options.candidate else ()
-    if options.workload == "proxy" and table and not matching(table, message_bytes(shape), shape.nranks, nnodes=1):
+    shape = options.proxy
+    tables = {name: arm.table for name, arm in options.arms.items() if arm.table and options.workload == "proxy"}
+    for name, table in tables.items():
+        if matching(table, message_bytes(shape), shape.nranks, nnodes=1):
+            continue
         yield warning(
             "table-not-exercised",
             document.workload,
-            f"No row of the candidate's table matches all-reduces of {message_bytes(shape)} bytes on {shape.nranks} "
-            "ranks of one host, so both arms ran with the defaults.",
+            f"No row of the {name}'s table matches all-reduces of {message_bytes(shape)} bytes on {shape.nranks} "
+            f"ranks of one host, so the {name} ran with the defaults.",
             "Choose --batch, --hidden and --nranks so that the workload sends what the table is for.",
         )
 
