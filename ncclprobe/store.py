@@ -83,7 +83,16 @@ class Manifest(Record, frozen=True, kw_only=True):
 
 def relevant_environment(environment: dict[str, str]) -> dict[str, str]:
     """Return the variables that change what is measured."""
-    return {name: value for name, value in sorted(environment.items()) if name.startswith(ENVIRONMENT_PREFIXES)}
+    relevant = ((name, value) for name, value in sorted(environment.items()) if name.startswith(ENVIRONMENT_PREFIXES))
+    return {readable(name): readable(value) for name, value in relevant}
+
+
+def readable(text: str) -> str:
+    """Return a text of the system's as UTF-8 can hold it; what is none of its characters is replaced.
+
+    Source: PEP 383 (Python decodes such bytes of arguments and variables to surrogates)
+    """
+    return os.fsencode(text).decode("utf-8", "replace")
 
 
 def default_directory(command: str, folder: pathlib.Path = pathlib.Path("ncclprobe-runs")) -> pathlib.Path:

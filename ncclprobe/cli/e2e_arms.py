@@ -5,21 +5,21 @@ from __future__ import annotations
 import itertools
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ncclprobe.cli.reading import whole_file
 from ncclprobe.cli.settings import measured_library, measuring_manifest, run_settings, swept
 from ncclprobe.e2e.sglang_command import layout_of
 from ncclprobe.errors import UsageError, reason
 from ncclprobe.names import DEFAULT, Algo
-from ncclprobe.records.e2e import Arm, ArmSettings, Layout
+from ncclprobe.records.e2e import TABLE_VARIABLE, Arm, ArmSettings, Layout
 from ncclprobe.records.foretold import Expectation
 from ncclprobe.records.inspect import TunerRow
-from ncclprobe.store import Manifest
+from ncclprobe.secrecy import open_variables
+from ncclprobe.store import Manifest, readable
 from ncclprobe.tuner.build import plugin_path
 from ncclprobe.tuner.table import parse_table
 
-TABLE_VARIABLE = "NCCLPROBE_TUNER_TABLE"
 PLUGIN_VARIABLE = "NCCL_TUNER_PLUGIN"
 TABLE_FILE = "candidate-table.csv"
 _VARIANT = re.compile(r"(?:tp|pp|dp|nnodes)=\d+(?:,(?:tp|pp|dp|nnodes)=\d+)*")
@@ -67,6 +67,13 @@ def _with_own_table(env: dict[str, str]) -> ArmSettings:
         return ArmSettings(env=env)
     path = pathlib.Path(env[TABLE_VARIABLE]).absolute()
     return ArmSettings(env=env | {TABLE_VARIABLE: str(path)}, table=_read_table(path))
+
+
+def inherited_by(arms: Iterable[ArmSettings], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what an environment has of the variables that arms set, but for what must not be kept."""
+    names = sorted({name for arm in arms for name in arm.env} & {*environment})
+    values = {name: readable(environment[name]) for name in names}
+    return {name: value for name, value in values.items() if open_variables({name: value})[name] == value}
 
 
 def refuse_nothing(texts: Iterable[str], baseline: ArmSettings, candidate: ArmSettings | None) -> None:

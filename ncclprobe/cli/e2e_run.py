@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
-from ncclprobe.cli.e2e_arms import TABLE_FILE, TABLE_VARIABLE
+from ncclprobe.cli.e2e_arms import TABLE_FILE
 from ncclprobe.cli.output import note
 from ncclprobe.cli.profile_files import read_profile
 from ncclprobe.e2e.run import compared
@@ -14,7 +14,7 @@ from ncclprobe.errors import RunDirectoryError
 from ncclprobe.inspect import nccl_log
 from ncclprobe.inspect.recognise import decode
 from ncclprobe.inspect.source import Source
-from ncclprobe.records.e2e import E2eDocument, E2eOptions
+from ncclprobe.records.e2e import TABLE_VARIABLE, E2eDocument, E2eOptions
 from ncclprobe.records.inspect import NcclLog
 from ncclprobe.records.profile import ProfileDocument
 from ncclprobe.store import RunDirectory, stored_options

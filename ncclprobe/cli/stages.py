@@ -11,14 +11,14 @@ import msgspec
 
 from ncclprobe.backends.fabric import read_fabric
 from ncclprobe.cli.course import Course, Skipped, fresh
-from ncclprobe.cli.e2e_arms import TABLE_FILE, TABLE_VARIABLE
+from ncclprobe.cli.e2e_arms import TABLE_FILE
 from ncclprobe.cli.e2e_run import run_trials
 from ncclprobe.cli.nodes_run import BUDGET as NODES_BUDGET
 from ncclprobe.cli.nodes_run import ROUNDS, measured
 from ncclprobe.cli.sweep import open_run, swept
 from ncclprobe.errors import RunDirectoryError
 from ncclprobe.records.base import Document
-from ncclprobe.records.e2e import TELEMETRY_S, ArmSettings, E2eOptions, ProxyShape
+from ncclprobe.records.e2e import TABLE_VARIABLE, TELEMETRY_S, ArmSettings, E2eOptions, ProxyShape
 from ncclprobe.records.env import EnvDocument
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import SweepDocument

@@ -17,6 +17,7 @@ from ncclprobe.cli.e2e_arms import (
     baseline_settings,
     expectation_of,
     for_workload,
+    inherited_by,
     measured_by,
     measured_with,
     refuse_nothing,
@@ -247,7 +248,7 @@ def _options(given: dict[str, Any], path: pathlib.Path) -> E2eOptions:
     if is_sglang:
         base = Layout(**{name: given[name] for name in _LAYOUT})
         baseline, candidate, further = with_layouts(baseline, candidate, base, variants)
-    return E2eOptions(
+    options = E2eOptions(
         workload=given["workload"],
         baseline=baseline,
         candidate=candidate,
@@ -271,6 +272,7 @@ def _options(given: dict[str, Any], path: pathlib.Path) -> E2eOptions:
         telemetry_s=given["telemetry"],
         expected=expected,
     )
+    return options.with_(inherited=inherited_by(options.arms.values(), os.environ))
 
 
 def _sglang(given: dict[str, Any], tokens: tuple[str, ...]) -> SglangOptions:

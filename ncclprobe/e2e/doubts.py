@@ -92,7 +92,7 @@ def _range(sums: Sequence[float]) -> str:
 
 
 def _arms(document: E2eDocument, options: E2eOptions) -> Iterator[Finding]:
-    if options.baseline in list(options.arms.values())[1:]:
+    if any(options.is_baseline_again(name) for name in options.arms if name != Arm.BASELINE):
         yield info(
             IDENTICAL_ARMS,
             document.workload,
@@ -116,7 +116,7 @@ def _arms(document: E2eDocument, options: E2eOptions) -> Iterator[Finding]:
 def _answer(document: E2eDocument, options: E2eOptions, one: Comparison, standing: Standing) -> Iterator[Finding]:
     subject = document.workload if one.arm == Arm.CANDIDATE else one.arm
     unclear = one.verdict is E2eVerdict.INCONCLUSIVE and not is_withheld(one, document.min_effect)
-    unclear = unclear and options.arms[one.arm] != options.baseline  # which no number of trials tells apart
+    unclear = unclear and not options.is_baseline_again(one.arm)  # which no number of trials tells apart
     same = alike(checksums(document.trials, Arm.BASELINE, one.arm))
     if unclear and same and standing.step in (Stop.BUDGET, Stop.TRIALS, Stop.CLEAR):
         by_budget = standing.step is Stop.BUDGET

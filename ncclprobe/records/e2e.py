@@ -19,6 +19,8 @@ ARM_FAILED = "arm-failed"
 """The finding that an arm failed too often for a comparison."""
 IDENTICAL_ARMS = "identical-arms"
 """The finding that a comparison shows the noise alone."""
+TABLE_VARIABLE = "NCCLPROBE_TUNER_TABLE"
+"""Variable that names a table of settings by message size."""
 OWN_TIME = ("total_latency", "duration")
 """SGLang's names for the time that a benchmark measured itself.
 
@@ -185,12 +187,22 @@ class E2eOptions(Record, frozen=True, kw_only=True):
     """Between samples of the machine while a trial runs; 0 takes none."""
     expected: Expectation | None = None
     """What the sweep behind the candidate's settings predicts; None without a profile."""
+    inherited: dict[str, str] = {}
+    """Of the variables that arms set, those that the environment had at the start, secrets aside."""
 
     @property
     def arms(self) -> dict[str, ArmSettings]:
         """Return all arms by name, the baseline first."""
         candidate = {} if self.candidate is None else {Arm.CANDIDATE.value: self.candidate}
         return {Arm.BASELINE.value: self.baseline, **candidate, **self.variants}
+
+    def is_baseline_again(self, name: str) -> bool:
+        """Return whether an arm runs with what the baseline runs with, also where that is inherited or read twice."""
+        return self._in_all(self.arms[name]) == self._in_all(self.baseline)
+
+    def _in_all(self, arm: ArmSettings) -> ArmSettings:
+        named = {TABLE_VARIABLE} if arm.table else set()
+        return arm.with_(env={k: v for k, v in (self.inherited | arm.env).items() if k not in named})
 
 
 class Started(Record, frozen=True, kw_only=True):

@@ -109,3 +109,24 @@ def test_a_baseline_whose_table_had_no_plugin_fails_in_sglang(tables, monkeypatc
     failed = next(trial for trial in found["trials"] if trial["arm"] == "baseline")
     assert failed["message"].startswith("NCCL did not load the tuner plugin")
     assert "arm-failed" in codes(found)
+
+
+@pytest.mark.parametrize(("inherited", "same"), [("1", True), ("2", False), (None, False)])
+def test_a_candidate_that_sets_what_both_arms_inherit_is_the_same(tables, monkeypatch, inherited, same):
+    monkeypatch.delenv("A", raising=False)
+    if inherited is not None:
+        monkeypatch.setenv("A", inherited)
+    found = answer(*COMMAND, *PLAN, "--candidate", "A=1", "--", "echo", "speed: 1")
+    assert ("identical-arms" in codes(found)) == same
+
+
+def test_copies_of_one_table_are_the_same(tables):
+    pathlib.Path("copy.csv").write_text(ROW)
+    arms = ("--baseline", f"{TABLE_VARIABLE}=one.csv", "--candidate", f"{TABLE_VARIABLE}=copy.csv")
+    assert "identical-arms" in codes(answer(*COMMAND, *PLAN, *arms, "--", "echo", "speed: 1"))
+
+
+def test_an_inherited_secret_is_not_kept(tables, monkeypatch):
+    monkeypatch.setenv("HUB", "https://me:word@hub.example/")
+    answer(*COMMAND, *PLAN, "--candidate", "HUB=https://hub.example/", "--", "echo", "speed: 1")
+    assert json.loads(pathlib.Path("run/manifest.json").read_text())["options"]["inherited"] == {}
