@@ -6,12 +6,12 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import time
 from collections.abc import Callable
 
 from ncclprobe.e2e.doubts import doubts
 from ncclprobe.e2e.foretold import foretold
+from ncclprobe.e2e.leftover import end_leftover, started_now
 from ncclprobe.e2e.plan import Slot, Stop, spent, standing
 from ncclprobe.e2e.summary import summarised
 from ncclprobe.e2e.telemetry_run import FILE, Telemetry, read_telemetry
@@ -22,8 +22,6 @@ from ncclprobe.store import RunDirectory, read_journal
 
 LOGS = "trials"
 """Folder with what each trial printed."""
-GONE_WITHIN_S = 5.0
-"""A killed process needs a moment to let go of its memory and devices."""
 
 
 def compared(
@@ -90,7 +88,7 @@ def _run_one(
     log = directory.path / LOGS / f"{order:04d}-{file_name(slot.arm)}.txt"
 
     def started(pid: int) -> None:
-        directory.append(Started(order=order, pid=pid, birth=birth_of(pid)), "started")
+        directory.append(started_now(order, pid), "started")
 
     folder = _fresh_folder(log)
     _begin(telemetry, folder, arm)
@@ -144,32 +142,3 @@ def progress(trial: Trial, metric: str) -> str:
 def file_name(arm: str) -> str:
     """Return an arm's name with nothing in it that a file's name should not have."""
     return re.sub(r"[^A-Za-z0-9._+=-]+", "-", arm)
-
-
-def birth_of(pid: int) -> str:
-    """Return when a process started, in the kernel's ticks since boot; empty where there is no such process.
-
-    Source: proc_pid_stat(5), field 22.
-    """
-    try:
-        stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return stat.rpartition(")")[2].split()[19]
-
-
-def end_leftover(started: Started) -> bool:
-    """End the processes of a trial whose controller was killed, and return whether there were any.
-
-    A process that has taken over the number since then has another birth and is left alone.
-    """
-    if not started.birth or birth_of(started.pid) != started.birth:
-        return False
-    try:
-        os.killpg(started.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    deadline = time.monotonic() + GONE_WITHIN_S
-    while birth_of(started.pid) == started.birth and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return True

@@ -214,6 +214,8 @@ class Started(Record, frozen=True, kw_only=True):
     """Leader of its process group."""
     birth: str
     """When it started, in the kernel's own count; empty where unknown."""
+    where: str = ""
+    """In which boot and namespace the number means it; empty where unknown."""
 
 
 class Trial(Record, frozen=True, kw_only=True):
