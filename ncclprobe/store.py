@@ -71,6 +71,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     """Interpreter."""
     platform: str = msgspec.field(default_factory=platform.platform)
     """Operating system and kernel."""
+    directory: str | None = None
+    """The folder that it was started in, where what it starts finds relative paths; None where that is no matter."""
     seed: int
     """Every random order and draw follows from it."""
     environment: dict[str, str] = {}
@@ -93,6 +95,12 @@ def readable(text: str) -> str:
     Source: PEP 383 (Python decodes such bytes of arguments and variables to surrogates)
     """
     return os.fsencode(text).decode("utf-8", "replace")
+
+
+def working_directory() -> str | None:
+    """Return the folder that this process is in, None where UTF-8 has no name for it."""
+    here = os.getcwd()  # noqa: PTH109 - a text is kept
+    return here if readable(here) == here else None
 
 
 def default_directory(command: str, folder: pathlib.Path = pathlib.Path("ncclprobe-runs")) -> pathlib.Path:

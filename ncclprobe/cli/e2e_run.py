@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from ncclprobe.cli.e2e_arms import TABLE_FILE
+from ncclprobe.cli.e2e_arms import TABLE_FILE, inherited_by
 from ncclprobe.cli.output import note
 from ncclprobe.cli.profile_files import read_profile
+from ncclprobe.e2e.resumed import changes, said
 from ncclprobe.e2e.run import compared
 from ncclprobe.e2e.workload import Surroundings
 from ncclprobe.errors import RunDirectoryError
 from ncclprobe.inspect import nccl_log
 from ncclprobe.inspect.recognise import decode
 from ncclprobe.inspect.source import Source
-from ncclprobe.records.e2e import TABLE_VARIABLE, E2eDocument, E2eOptions
+from ncclprobe.records.e2e import TABLE_VARIABLE, E2eDocument, E2eOptions, Resumed, Trial
 from ncclprobe.records.inspect import NcclLog
 from ncclprobe.records.profile import ProfileDocument
-from ncclprobe.store import RunDirectory, stored_options
+from ncclprobe.secrecy import open_variables
+from ncclprobe.store import RunDirectory, read_journal, relevant_environment, stored_options
 from ncclprobe.tuner.table import table_text
 from ncclprobe.workload.recorded import read_record
 from ncclprobe.workload.replays import Replays
@@ -27,7 +31,40 @@ def run_trials(directory: RunDirectory) -> E2eDocument:
     """Run what is left of a comparison and return its document, written to the run directory as well."""
     options = stored_options(directory.path, directory.manifest, E2eOptions)
     _write_table(directory, options)
-    return compared(options, directory, surroundings(directory.path.absolute()), note)
+    with _where_it_began(directory):
+        _note_changes(directory, options)
+        return compared(options, directory, surroundings(directory.path), note)
+
+
+@contextlib.contextmanager
+def _where_it_began(directory: RunDirectory) -> Iterator[None]:
+    """Have what is started find relative paths where the run began.
+
+    Raises:
+        RunDirectoryError: That folder is gone.
+    """
+    before = pathlib.Path.cwd()
+    try:
+        os.chdir(directory.manifest.directory or before)
+    except OSError as problem:
+        raise RunDirectoryError(
+            f"{directory.path} was begun in {directory.manifest.directory}: {problem.strerror}; its command's relative "
+            "paths need that folder, so make it again, or start anew with another --out"
+        ) from problem
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _note_changes(directory: RunDirectory, options: E2eOptions) -> None:
+    """Say and keep where a run goes on with other inherited variables than it began with."""
+    relevant = open_variables(relevant_environment(dict(os.environ)))
+    now = relevant | inherited_by(options.arms.values(), os.environ)
+    if changed := changes(options, directory.manifest.environment | options.inherited, now):
+        note(f"warning: environment-changed: since the start, {said(changed)}")
+        done = sum(1 for _ in read_journal(directory.path, {"trial": Trial}))
+        directory.append(Resumed(order=done, changed=changed), "resumed")
 
 
 def surroundings(path: pathlib.Path) -> Surroundings:

@@ -49,7 +49,14 @@ from ncclprobe.records.e2e import (
     SglangOptions,
 )
 from ncclprobe.report.text.validate_e2e import e2e_text
-from ncclprobe.store import Manifest, RunDirectory, command_line, default_directory, relevant_environment
+from ncclprobe.store import (
+    Manifest,
+    RunDirectory,
+    command_line,
+    default_directory,
+    relevant_environment,
+    working_directory,
+)
 
 NAME = "validate-e2e"
 WITH_RESUME = ("resume", "here", "wait", "as_json")
@@ -196,7 +203,7 @@ def _resumed(context: click.Context, path: pathlib.Path) -> RunDirectory:
         UsageError: Other options were given, too.
     """
     _refuse_with_resume(context, path)
-    return RunDirectory.resume(path, NAME)
+    return RunDirectory.resume(path.absolute(), NAME)
 
 
 def _refuse_with_resume(context: click.Context, path: pathlib.Path) -> None:
@@ -216,6 +223,7 @@ def _created(context: click.Context, given: dict[str, Any]) -> RunDirectory:
     manifest = Manifest(
         command=NAME,
         argv=command_line(),
+        directory=working_directory(),
         seed=options.seed,
         environment=relevant_environment(dict(os.environ)),
         options=msgspec.to_builtins(options),

@@ -13,11 +13,12 @@ from ncclprobe.e2e.doubts import doubts
 from ncclprobe.e2e.foretold import foretold
 from ncclprobe.e2e.leftover import end_leftover, started_now
 from ncclprobe.e2e.plan import Slot, Stop, spent, standing
+from ncclprobe.e2e.resumed import resumed_doubts
 from ncclprobe.e2e.summary import summarised
 from ncclprobe.e2e.telemetry_run import FILE, Telemetry, read_telemetry
 from ncclprobe.e2e.workload import Outcome, Surroundings, Workload, make_workload
 from ncclprobe.records.base import now
-from ncclprobe.records.e2e import ArmSettings, E2eDocument, E2eOptions, Started, Trial, TrialStatus
+from ncclprobe.records.e2e import ArmSettings, E2eDocument, E2eOptions, Resumed, Started, Trial, TrialStatus
 from ncclprobe.store import RunDirectory, read_journal
 
 LOGS = "trials"
@@ -56,6 +57,7 @@ def compared(
             stand, afresh = standing(options, workload.metric, trials), False
     document = summarised(options, workload.metric, trials)
     found = doubts(document, options, stand, directory.dropped)
+    found = (*found, *resumed_doubts(options.workload, _changes_on_resuming(directory.path)))
     document = document.with_(findings=(*found, *checks, *workload.doubts(trials)))
     document, beside = foretold(document, options)
     document = document.with_(findings=(*document.findings, *beside))
@@ -69,6 +71,10 @@ def earlier_trials(path: pathlib.Path) -> list[Trial]:
     if lines and isinstance(lines[-1], Started):
         end_leftover(lines[-1])
     return [line for line in lines if isinstance(line, Trial)]
+
+
+def _changes_on_resuming(path: pathlib.Path) -> list[Resumed]:
+    return [line for line in read_journal(path, {"resumed": Resumed}) if isinstance(line, Resumed)]
 
 
 def _run_one(

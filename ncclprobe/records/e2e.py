@@ -218,6 +218,26 @@ class Started(Record, frozen=True, kw_only=True):
     """In which boot and namespace the number means it; empty where unknown."""
 
 
+class Changed(Record, frozen=True, kw_only=True):
+    """An inherited variable that was not what it had been at the start."""
+
+    name: str
+    """Which."""
+    begun: str | None
+    """Its value at the start; None for not set."""
+    now: str | None
+    """Its value when the comparison went on; None for not set."""
+
+
+class Resumed(Record, frozen=True, kw_only=True):
+    """That a comparison went on in another environment."""
+
+    order: int
+    """Position of the first trial in it."""
+    changed: tuple[Changed, ...]
+    """What was other than at the start."""
+
+
 class Trial(Record, frozen=True, kw_only=True):
     """One run of the workload."""
 
