@@ -194,5 +194,5 @@ def _judged(options: E2eOptions, ratios: Sequence[float]) -> Judgement:
 
 
 def spent(trials: Sequence[Trial]) -> float:
-    """Return the wall time of all trials but warm-ups, in seconds."""
-    return sum(trial.seconds for trial in trials if trial.status is not TrialStatus.WARM_UP)
+    """Return the wall time of all trials but warm-ups, failed ones among these, in seconds."""
+    return sum(one.seconds for one in trials if not (one.is_warm_up or one.status is TrialStatus.WARM_UP))

@@ -133,6 +133,7 @@ def trial_of(slot: Slot, order: int, outcome: Outcome, began: str, seconds: floa
         started=began,
         seconds=round(seconds, 3),
         message=outcome.message,
+        is_warm_up=slot.warm_up,
         wild_checksum=outcome.wild_checksum,
         repeats=outcome.repeats,
         sent=outcome.sent,

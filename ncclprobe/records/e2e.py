@@ -263,6 +263,8 @@ class Trial(Record, frozen=True, kw_only=True):
     """What was sampled meanwhile, a record a host; empty where nothing was."""
     sent: Sent | None = None
     """What one rank sent; None where nothing shows it, or nothing was predicted that it could be held against."""
+    is_warm_up: bool = False
+    """Whether it was run to be thrown away, also where it failed."""
     wild_checksum: bool = False
     """Whether the result's checksum was nan, infinite or beyond 1e100, which is like no other; ``metrics`` has none."""
     afresh: bool = False
