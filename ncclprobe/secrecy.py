@@ -89,9 +89,24 @@ _SUSPICIOUS = re.compile(
 
 
 def kept_json(content: Any) -> bytes:
-    """Return JSON as it may be kept; what holds no sign of a secret is not looked through, which costs more."""
-    plain = msgspec.json.encode(content)
+    """Return JSON as it may be kept; what holds no sign of a secret is not looked through, which costs more.
+
+    What UTF-8 cannot hold, such as bytes of a file's name that are none of its characters, becomes a question mark.
+    """
+    try:
+        plain = msgspec.json.encode(content)
+    except UnicodeEncodeError:
+        content = _encodable(msgspec.to_builtins(content))
+        plain = msgspec.json.encode(content)
     return msgspec.json.encode(opened(msgspec.to_builtins(content))) if _SUSPICIOUS.search(plain) else plain
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(inner) for key, inner in value.items()}
+    return [_encodable(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def open_record(record: Kind) -> Kind:

@@ -26,7 +26,7 @@ import msgspec
 
 from ncclprobe import __version__
 from ncclprobe.decoding import from_json
-from ncclprobe.errors import ParseError, RunDirectoryError, reason
+from ncclprobe.errors import ParseError, RunDirectoryError, UsageError, reason
 from ncclprobe.records.base import Document, Record, now
 from ncclprobe.records.normal import Hardware
 from ncclprobe.secrecy import MASK, kept_json
@@ -128,7 +128,9 @@ class RunDirectory:
 
         Raises:
             RunDirectoryError: It exists with another run in it, or cannot be written.
+            UsageError: The command line has a text that no manifest can hold.
         """
+        _refuse_bytes(manifest)
         try:
             path.mkdir(parents=True, exist_ok=True)
             if (path / MANIFEST).exists():
@@ -221,6 +223,16 @@ class RunDirectory:
                 f"another process is writing to {self.path}; wait for it, or choose another --out"
             ) from problem
         return descriptor
+
+
+def _refuse_bytes(manifest: Manifest) -> None:
+    """Raise UsageError where a run could not go on as it was begun, for its options are no UTF-8."""
+    try:
+        msgspec.json.encode(manifest)
+    except UnicodeEncodeError as problem:
+        raise UsageError(
+            f"{problem.object!r} is no UTF-8, which is all that a run directory can hold; write it in other characters"
+        ) from problem
 
 
 def _drop_torn_line(path: pathlib.Path) -> int:

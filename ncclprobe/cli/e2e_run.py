@@ -59,9 +59,9 @@ def _where_it_began(directory: RunDirectory) -> Iterator[None]:
 
 def _note_changes(directory: RunDirectory, options: E2eOptions) -> None:
     """Say and keep where a run goes on with other inherited variables than it began with."""
-    relevant = open_variables(relevant_environment(dict(os.environ)))
-    now = relevant | inherited_by(options.arms.values(), os.environ)
-    if changed := changes(options, directory.manifest.environment | options.inherited, now):
+    begun = open_variables(directory.manifest.environment) | options.inherited
+    now = open_variables(relevant_environment(dict(os.environ))) | inherited_by(options.arms.values(), os.environ)
+    if changed := changes(options, begun, now):
         note(f"warning: environment-changed: since the start, {said(changed)}")
         done = sum(1 for _ in read_journal(directory.path, {"trial": Trial}))
         directory.append(Resumed(order=done, changed=changed), "resumed")

@@ -47,7 +47,7 @@ from ncclprobe.records import e2e
 from ncclprobe.records.e2e import OWN_TIME, ArmSettings, Bench, E2eOptions, Layout
 from ncclprobe.records.foretold import Sent
 from ncclprobe.records.in_force import InForce
-from ncclprobe.store import relevant_environment
+from ncclprobe.store import readable, relevant_environment
 from ncclprobe.tuner.build import plugin_path
 
 PLUGIN_VARIABLE = "NCCL_TUNER_PLUGIN"
@@ -294,7 +294,7 @@ def _carried(environment: dict[str, str], arm: ArmSettings) -> dict[str, str]:
     """Return what further nodes are given."""
     followed = {name for name in environment if name.startswith(FOLLOWED)}
     names = {*relevant_environment(environment), *followed, *CARRIED, *arm.env}
-    return {name: environment[name] for name in sorted(names) if name in environment}
+    return {name: readable(environment[name]) for name in sorted(names) if name in environment}
 
 
 def _text(path: pathlib.Path) -> str:
