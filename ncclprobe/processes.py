@@ -24,6 +24,8 @@ _PROC = pathlib.Path("/proc")
 MARK = "NCCLPROBE_STARTED"
 """Variable by which the processes of one started job are found on this host when nobody is their parent any more."""
 _SEGMENTS = "/dev/shm"  # noqa: S108, where Linux keeps POSIX shared memory
+LONGEST_WAIT_S = 1e6
+"""Of a single wait, 11 days: the kernel counts milliseconds in 32 bits. Source: poll(2)"""
 _KILL_S = 1.0
 """How long killed processes are waited for; one in an uninterruptible system call may take longer."""
 END_S = 6.0
@@ -64,7 +66,7 @@ def run(
 
     Args:
         command: Tokens; the first is the program.
-        timeout_s: After which it is killed and ``timed_out`` is set.
+        timeout_s: After which it is killed and ``timed_out`` is set; LONGEST_WAIT_S at most.
         env: Its whole environment; None inherits ours.
         on_kill: As of ``start``.
         at_the_end: As of ``start``.
@@ -77,7 +79,7 @@ def run(
     if not at_the_end:
         _TOOLS.add(process)
     try:
-        stdout, stderr = process.communicate(timeout=timeout_s)
+        stdout, stderr = process.communicate(timeout=min(timeout_s, LONGEST_WAIT_S))
     except subprocess.TimeoutExpired:
         timed_out = process.poll() is None  # else it left its output to one that goes on, such as ssh's ControlPersist
         _kill_trees([process])

@@ -50,7 +50,7 @@ def _run(command: tuple[str, ...], timeout_s: float) -> tuple[int, str]:
     """Return the exit status and what was said on stderr; whatever happens, nothing that was started is left."""
     process = processes.start(command, stdout=processes.DEVNULL)
     try:
-        said = process.communicate(timeout=timeout_s)[1].decode("utf-8", "replace")
+        said = process.communicate(timeout=min(timeout_s, processes.LONGEST_WAIT_S))[1].decode("utf-8", "replace")
     except processes.TimedOut:
         said = f"it took longer than {timeout_s:g} s"
     finally:

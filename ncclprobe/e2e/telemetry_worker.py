@@ -19,6 +19,7 @@ from typing import IO, Any, BinaryIO, Generic, TypeVar
 import msgspec
 
 from ncclprobe.e2e.telemetry_host import Cpus, read_ports
+from ncclprobe.processes import LONGEST_WAIT_S
 from ncclprobe.records.base import Record
 from ncclprobe.records.telemetry import GpuSample, Sample
 
@@ -148,7 +149,7 @@ def main(interval_s: float, told: IO[bytes], answers: IO[bytes]) -> int:
     _answer(answers)
     due = time.monotonic() + interval_s
     while True:
-        wait = max(0.0, due - time.monotonic()) if sampler.is_on else None
+        wait = min(max(0.0, due - time.monotonic()), LONGEST_WAIT_S) if sampler.is_on else None
         if not select.select([told], [], [], wait)[0]:
             sampler.sample()
             due = max(due + interval_s, time.monotonic())

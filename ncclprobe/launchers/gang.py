@@ -28,6 +28,7 @@ import msgspec
 
 from ncclprobe.decoding import from_json
 from ncclprobe.errors import LaunchError, MeasurementTimeout, RankLostError
+from ncclprobe.processes import LONGEST_WAIT_S
 from ncclprobe.ranks import rank_from
 from ncclprobe.records.base import Record
 from ncclprobe.units import format_seconds
@@ -204,7 +205,7 @@ class Gang:
     def _ask(self, mark: bytes, content: bytes, patience_s: float) -> tuple[bytes, bytes]:
         """Send this rank's frame to rank 0 and return its answer."""
         link = self._links[0]
-        link.settimeout(patience_s + 2 * TROUBLE_S)
+        link.settimeout(min(patience_s + 2 * TROUBLE_S, LONGEST_WAIT_S))
         try:
             _send(link, mark, content)
             return _receive(link)
@@ -218,7 +219,7 @@ class Gang:
             for rank, link in self._links.items():
                 selector.register(link, selectors.EVENT_READ, rank)
             while selector.get_map() and (left := deadline - time.monotonic()) > 0:
-                for key, _ in selector.select(left):
+                for key, _ in selector.select(min(left, LONGEST_WAIT_S)):
                     selector.unregister(key.fileobj)
                     with contextlib.suppress(OSError):
                         frame = _receive(self._links[key.data])

@@ -204,7 +204,7 @@ class _Ranks:
         """
         deadline = time.monotonic() + limit_s
         while self._selector.get_map():
-            events = self._selector.select(max(0.0, deadline - time.monotonic()))
+            events = self._selector.select(min(max(0.0, deadline - time.monotonic()), processes.LONGEST_WAIT_S))
             received = [record for key, _ in events for record in self._serve(key)]
             self._heard |= bool(received)
             if b"" in received:

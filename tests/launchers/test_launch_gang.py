@@ -33,8 +33,9 @@ def _answer(what: str, nranks: int = 3) -> tuple[object, float]:
     raise AssertionError("rank 0 said nothing")
 
 
-def test_every_rank_hears_all() -> None:
-    assert _answer("gather")[0] == ["from 0", "from 1", "from 2"]
+@pytest.mark.parametrize("patience", ["gather", "months"])
+def test_every_rank_hears_all(patience: str) -> None:
+    assert _answer(patience)[0] == ["from 0", "from 1", "from 2"]
 
 
 def test_a_long_request_is_shared() -> None:
