@@ -25,6 +25,8 @@ FIRST_LOOK = 4
 """Pairs; with fewer, the bounds are too large to settle anything."""
 LOOK_GROWTH = 1.1
 """Pairs from one look to the next; looks that are closer together share nearly all their data."""
+FARTHEST = math.log(1e50)
+"""Of a ratio's logarithm from 0; what lies beyond says no more, and 1 / ratio times anything is a number still."""
 PATHS, AT_ONCE = 100_000, 10_000
 """Simulated; the error rate is then met to 0.06 percentage points (one standard error)."""
 
@@ -55,7 +57,7 @@ def pairs(
     }
     sign = -1.0 if lower_is_better else 1.0
     both = zip(values[Arm.BASELINE], values[arm], strict=False)
-    return tuple(sign * math.log(candidate / baseline) for baseline, candidate in both)
+    return tuple(sign * (math.log(candidate) - math.log(baseline)) for baseline, candidate in both)
 
 
 @functools.lru_cache(maxsize=64)
@@ -113,8 +115,12 @@ def ratio_interval(ratios: Sequence[float], critical: float) -> Interval:
         critical: In standard errors.
     """
     centre, error = _located(tuple(ratios))
-    low, high = math.exp(centre - critical * error), math.exp(centre + critical * error)
-    return Interval(estimate=math.exp(centre), low=low, high=high)
+    half = critical * error
+    return Interval(estimate=_ratio(centre), low=_ratio(centre - half), high=_ratio(centre + half))
+
+
+def _ratio(log: float) -> float:
+    return math.exp(min(max(log, -FARTHEST), FARTHEST))
 
 
 @functools.lru_cache(maxsize=256)

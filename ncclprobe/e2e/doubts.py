@@ -149,7 +149,7 @@ def _more(one: Comparison, min_effect: float) -> str:
 
 
 def trials_needed(one: Comparison, min_effect: float) -> int | None:
-    """Return roughly how many pairs would give a verdict, None where nothing is known yet.
+    """Return roughly how many pairs would give a verdict, None where nothing is known yet or no number is enough.
 
     The interval shrinks with the root of the number of pairs; it is clear once it is narrower than the distance of
     the estimate to 1, or to the edge of ``1 ± min_effect``.
@@ -158,10 +158,11 @@ def trials_needed(one: Comparison, min_effect: float) -> int | None:
     """
     if one.ratio is None:
         return None
-    half = math.log(one.ratio.high / one.ratio.low) / 2
+    half = (math.log(one.ratio.high) - math.log(one.ratio.low)) / 2
     effect = abs(math.log(one.ratio.estimate))
     target = max(effect, math.log1p(min_effect) - effect)
-    return max(one.trials + 1, math.ceil(one.trials * (half / target) ** 2))
+    needed = one.trials * (half / target) * (half / target)
+    return max(one.trials + 1, math.ceil(needed)) if math.isfinite(needed) else None
 
 
 def _torn(dropped: int) -> Iterator[Finding]:
