@@ -13,7 +13,7 @@ from typing import Any
 
 from ncclprobe.decoding import LARGEST, SMALLEST
 from ncclprobe.e2e.results import CHECKSUM
-from ncclprobe.e2e.workload import Outcome, Surroundings
+from ncclprobe.e2e.workload import Limit, Outcome, Surroundings
 from ncclprobe.errors import MissingDependencyError, UsageError
 from ncclprobe.findings import Finding
 from ncclprobe.processes import Process, TimedOut, kill_group, start
@@ -37,15 +37,15 @@ class CommandWorkload:
         if not self.command:
             raise UsageError("the workload 'command' needs a command; write it after the options and --")
 
-    def run(self, arm: ArmSettings, log: pathlib.Path, timeout_s: float, started: Callable[[int], None]) -> Outcome:
+    def run(self, arm: ArmSettings, log: pathlib.Path, limit: Limit, started: Callable[[int], None]) -> Outcome:
         """Run the command once, and read its metric."""
         environment = {**os.environ, **arm.env}
         compared = {name: environment.get(name) for name in self.compared}
         effective = {"env": {**relevant_environment(environment), **compared}}
-        status = ended(self.command, environment, log, timeout_s, started)
+        status = ended(self.command, environment, log, limit.seconds, started)
         output = log.read_text(encoding="utf-8", errors="replace")
         if status is None:
-            return _failed(f"ended after {timeout_s:g} s, the --timeout of a trial", output, effective)
+            return _failed(limit.said, output, effective)
         if status != 0:
             return _failed(f"exit status {status}" if status > 0 else f"ended by signal {-status}", output, effective)
         try:

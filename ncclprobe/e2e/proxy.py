@@ -14,8 +14,8 @@ from ncclprobe.backends.mpi import giving_way
 from ncclprobe.backends.mpi_names import OPEN_MPI_START
 from ncclprobe.decoding import from_json
 from ncclprobe.e2e.decode import ALL_REDUCES, message_bytes
-from ncclprobe.e2e.workload import Outcome, Surroundings
-from ncclprobe.errors import BackendError, LaunchError, MissingDependencyError, UsageError
+from ncclprobe.e2e.workload import Limit, Outcome, Surroundings
+from ncclprobe.errors import BackendError, LaunchError, MeasurementTimeout, MissingDependencyError, UsageError
 from ncclprobe.findings import Finding
 from ncclprobe.launchers import make_launcher
 from ncclprobe.launchers.base import python_job
@@ -80,7 +80,7 @@ class ProxyWorkload:
         self.per_host = ranks_per_host(self.shape, self.placement)
         self.launcher = make_launcher(self.placement.launcher)
 
-    def run(self, arm: ArmSettings, log: pathlib.Path, timeout_s: float, started: Callable[[int], None]) -> Outcome:
+    def run(self, arm: ArmSettings, log: pathlib.Path, limit: Limit, started: Callable[[int], None]) -> Outcome:
         """Run the loop once on fresh ranks, which end with this process even when it is killed."""
         request = ProxyRequest(shape=self.shape, table=arm.table)
         start = OPEN_MPI_START if arm.table else ()
@@ -96,11 +96,14 @@ class ProxyWorkload:
             job,
             self.launcher,
             request=msgspec.json.encode(request),
-            timeout_s=timeout_s,
-            start_timeout_s=timeout_s,
+            timeout_s=limit.seconds,
+            start_timeout_s=limit.seconds,
         )
         try:
             answers = list(records)
+        except MeasurementTimeout as problem:
+            log.write_text(f"{problem}\n", encoding="utf-8")
+            return _failed(f"{limit.said}: {problem}", {})
         except (LaunchError, BackendError) as problem:
             log.write_text(f"{problem}\n", encoding="utf-8")
             return _failed(str(problem), {})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pathlib
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ncclprobe.e2e.doubts import doubts
 from ncclprobe.e2e.foretold import foretold
@@ -16,7 +17,7 @@ from ncclprobe.e2e.plan import Slot, Stop, spent, standing
 from ncclprobe.e2e.resumed import resumed_doubts
 from ncclprobe.e2e.summary import summarised
 from ncclprobe.e2e.telemetry_run import FILE, Telemetry, read_telemetry
-from ncclprobe.e2e.workload import Outcome, Surroundings, Workload, make_workload
+from ncclprobe.e2e.workload import Limit, Outcome, Surroundings, Workload, make_workload
 from ncclprobe.records.base import now
 from ncclprobe.records.e2e import ArmSettings, E2eDocument, E2eOptions, Resumed, Started, Trial, TrialStatus
 from ncclprobe.store import RunDirectory, read_journal
@@ -89,8 +90,6 @@ def _run_one(
 ) -> Trial:
     """Run one trial and journal it."""
     arm, order = options.arms[slot.arm], len(trials)
-    budget = None if slot.warm_up else options.budget_s
-    left = options.timeout_s if budget is None else budget - spent(trials)
     log = directory.path / LOGS / f"{order:04d}-{file_name(slot.arm)}.txt"
 
     def started(pid: int) -> None:
@@ -99,12 +98,18 @@ def _run_one(
     folder = _fresh_folder(log)
     _begin(telemetry, folder, arm)
     began, clock = now(), time.monotonic()
-    outcome = workload.run(arm, log, min(options.timeout_s, left), started)
+    outcome = workload.run(arm, log, limit_of(slot, trials, options), started)
     seconds = time.monotonic() - clock
     telemetry.end()
     trial = trial_of(slot, order, outcome, began, seconds).with_(telemetry=read_telemetry(folder), afresh=afresh)
     directory.append(trial, "trial")
     return trial
+
+
+def limit_of(slot: Slot, trials: Sequence[Trial], options: E2eOptions) -> Limit:
+    """Return how long a trial may take; a warm-up is no matter of the budget."""
+    left = math.inf if slot.warm_up or options.budget_s is None else options.budget_s - spent(trials)
+    return Limit(min(options.timeout_s, left), is_budget=left < options.timeout_s)
 
 
 def _fresh_folder(log: pathlib.Path) -> pathlib.Path:

@@ -38,7 +38,7 @@ from ncclprobe.e2e.sglang_doubts import doubts
 from ncclprobe.e2e.sglang_model import CONFIG, CONVERSATIONS, MODELS, PROMPTS, ModelFacts, model_files, read_facts
 from ncclprobe.e2e.sglang_run import ANYWHERE, LOOPBACK, Nodes, Trial, free_port, run_benchmark, run_serving
 from ncclprobe.e2e.workers import Workers
-from ncclprobe.e2e.workload import Outcome, Surroundings
+from ncclprobe.e2e.workload import Limit, Outcome, Surroundings
 from ncclprobe.errors import MissingDependencyError, ParseError, UsageError
 from ncclprobe.findings import Finding
 from ncclprobe.launchers import make_launcher
@@ -131,7 +131,7 @@ class SglangWorkload:
 
     # ---- a trial
 
-    def run(self, arm: ArmSettings, log: pathlib.Path, timeout_s: float, started: Callable[[int], None]) -> Outcome:
+    def run(self, arm: ArmSettings, log: pathlib.Path, limit: Limit, started: Callable[[int], None]) -> Outcome:
         """Run the benchmark once, and read its result and what was in force."""
         folder = log.with_suffix("").absolute()
         folder.mkdir(exist_ok=True)
@@ -146,10 +146,10 @@ class SglangWorkload:
                 log=output.fileno(),
                 workers=workers,
                 started=started,
-                deadline=time.monotonic() + timeout_s,
+                deadline=time.monotonic() + limit.seconds,
             )
             command, why = self._run(trial, arm)
-        return self._outcome(arm, trial, command, self._ending(why, timeout_s), log)
+        return self._outcome(arm, trial, command, self._ending(why, limit), log)
 
     def _make_model(self) -> None:
         if self._sglang.model not in MODELS:
@@ -198,10 +198,10 @@ class SglangWorkload:
         return server, ended_early if who == "server" and status is not None else status
 
     @staticmethod
-    def _ending(status: str | int | None, timeout_s: float) -> str:
+    def _ending(status: str | int | None, limit: Limit) -> str:
         """Return why a trial failed, empty where it did not."""
         if status is None:
-            return f"ended after {timeout_s:g} s, the --timeout of a trial"
+            return limit.said
         if isinstance(status, str):
             return status
         return "" if status == 0 else f"exit status {status}" if status > 0 else f"ended by signal {-status}"

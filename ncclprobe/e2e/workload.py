@@ -37,6 +37,21 @@ class Surroundings(NamedTuple):
     """Reads what files and folders tell of a workload's messages."""
 
 
+class Limit(NamedTuple):
+    """How long one run may take."""
+
+    seconds: float
+    """After which it is ended and has failed."""
+    is_budget: bool = False
+    """Whether that is what is left of the budget, rather than the limit of each trial."""
+
+    @property
+    def said(self) -> str:
+        """Return why a run that reached it has failed."""
+        name = "all that was left of --budget" if self.is_budget else "the --timeout of a trial"
+        return f"ended after {self.seconds:.6g} s, {name}"
+
+
 class Outcome(Record, frozen=True, kw_only=True):
     """What one run of a workload gave."""
 
@@ -62,13 +77,13 @@ class Workload(Protocol):
     opening: str
     """What people should know before the first warm-up; empty for nothing."""
 
-    def run(self, arm: ArmSettings, log: pathlib.Path, timeout_s: float, started: Callable[[int], None]) -> Outcome:
+    def run(self, arm: ArmSettings, log: pathlib.Path, limit: Limit, started: Callable[[int], None]) -> Outcome:
         """Run it once with an arm's settings; return when it has ended with all its children.
 
         Args:
             arm: What is set beyond the inherited environment.
             log: Takes all that it prints.
-            timeout_s: After which it is ended and has failed.
+            limit: After which it is ended and has failed.
             started: Told the leader of the process group.
 
         Raises:

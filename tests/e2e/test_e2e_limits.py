@@ -1,13 +1,15 @@
 """What ends a trial or a comparison: the limits of time and number."""
 
+import json
 import sys
 
+import pytest
 from click.testing import CliRunner
 
 from ncclprobe.cli import group
 from ncclprobe.e2e.plan import Slot, Stop, next_step, spent
-from ncclprobe.e2e.run import trial_of
-from ncclprobe.e2e.workload import Outcome
+from ncclprobe.e2e.run import limit_of, trial_of
+from ncclprobe.e2e.workload import Limit, Outcome
 from ncclprobe.records.e2e import ArmSettings, E2eOptions
 
 METRIC = "tok_s"
@@ -43,3 +45,29 @@ def test_a_warm_up_that_failed_counts_no_more_than_one_that_did_not():
     assert [one.is_warm_up for one in trials] == [True] * 6 + [False]
     assert spent(trials) == 1.0
     assert step is not Stop.BUDGET
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--timeout", 0.3, "--budget", 60), "ended after 0.3 s, the --timeout of a trial"),
+        (("--timeout", 60, "--budget", 0.4), "ended after 0.4 s, all that was left of --budget"),
+    ],
+)
+def test_the_limit_that_ended_a_trial_is_named(tmp_path, options, said):
+    run = ("--warmup", 0, "--trials", 2, "--out", tmp_path / "run")
+    found = json.loads(command(*run, *options, code="import time; time.sleep(60)").stdout)
+    assert found["trials"][0]["message"] == said
+
+
+@pytest.mark.mpi
+def test_the_limit_that_ended_the_proxy_is_named(tmp_path):
+    words = ["validate-e2e", "--candidate", "A=1", "--nranks", "1", "--budget", "0.01", "--warmup", "0", "--json"]
+    ended = CliRunner().invoke(group, [*words, "--out", str(tmp_path / "run")], standalone_mode=False)
+    said = json.loads(ended.stdout)["trials"][0]["message"]
+    assert said.startswith("ended after 0.01 s, all that was left of --budget: 1 rank started by local")
+
+
+@pytest.mark.parametrize(("warm_up", "limit"), [(True, Limit(3600.0)), (False, Limit(60.0, is_budget=True))])
+def test_a_warm_up_is_no_matter_of_the_budget(warm_up, limit):
+    assert limit_of(Slot(arm="baseline", warm_up=warm_up), [], OPTIONS) == limit
