@@ -69,6 +69,8 @@ ncclprobe validate-e2e --workload sglang --model deepseek-ai/DeepSeek-R1 --tp 8 
     --candidate ncclprobe-runs/20261122T021100Z-sweep -- --load-format dummy --num-prompts 2000
 ncclprobe validate-e2e --nranks 16 --nnodes 2 --candidate NCCL_PROTO=LL --launcher slurm --submit
 """
+MOST_TRIALS = 100_000
+"""An arm: more tell nothing apart that is worth a setting, and each look at the data goes through all of them."""
 _PROXY = ("layers", "hidden", "batch", "steps", "nranks")
 _LAYOUT = ("tp", "pp", "dp", "nnodes")
 _PLACEMENT = ("launcher", "hosts", "nnodes")
@@ -84,8 +86,10 @@ TAKES = {"command": _MEASURED, "proxy": (*_PROXY, *_PLACEMENT), "sglang": (*_MEA
 @click.option("--workload", type=click.Choice(list(WORKLOADS)), default="proxy", show_default=True, help="What is run.")
 @click.option("--candidate", multiple=True, metavar="NAME=VALUE|RUN", help="A variable, or a run that recommends some.")
 @click.option("--baseline", multiple=True, metavar="NAME=VALUE", help="A variable of the other arm.")
-@click.option("--trials", type=click.IntRange(1), default=20, show_default=True, help="An arm, at most.")
-@click.option("--warmup", type=click.IntRange(0), default=1, show_default=True, help="Trials an arm, thrown away.")
+@click.option("--trials", type=click.IntRange(1, MOST_TRIALS), default=20, show_default=True, help="An arm, at most.")
+@click.option(
+    "--warmup", type=click.IntRange(0, MOST_TRIALS), default=1, show_default=True, help="Trials an arm, thrown away."
+)
 @click.option(
     "--min-effect",
     type=Number(0, 0.5, min_open=True),

@@ -6,7 +6,7 @@ import enum
 import itertools
 import random
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ncclprobe.e2e.compare import Judgement, judged, looks, pairs
 from ncclprobe.e2e.throttling import excess, held
@@ -56,8 +56,8 @@ def schedule(seed: int, trials: int, warmups: int, arms: Iterable[str] = tuple(A
     return tuple(itertools.chain.from_iterable(rounds(seed, trials, warmups, arms)))
 
 
-def rounds(seed: int, trials: int, warmups: int, arms: Iterable[str]) -> list[tuple[Slot, ...]]:
-    """Return rounds in each of which every arm has its turn: warm-ups, then blocks of two.
+def rounds(seed: int, trials: int, warmups: int, arms: Iterable[str]) -> Iterator[tuple[Slot, ...]]:
+    """Yield rounds in each of which every arm has its turn: warm-ups, then blocks of two.
 
     The second round of a block has the reverse order of the first (ABBA or BAAB), so that linear drift cancels between
     any two arms.
@@ -65,10 +65,11 @@ def rounds(seed: int, trials: int, warmups: int, arms: Iterable[str]) -> list[tu
     Source: docs/performance.md, validate-e2e.
     """
     draw, names = random.Random(seed), list(arms)  # noqa: S311 - an order, no secret
-    warm = [_round(draw.sample(names, len(names)), warm_up=True) for _ in range(warmups)]
-    firsts = [_round(draw.sample(names, len(names)), warm_up=False) for _ in range((trials + 1) // 2)]
+    for _ in range(warmups):
+        yield _round(draw.sample(names, len(names)), warm_up=True)
+    firsts = (_round(draw.sample(names, len(names)), warm_up=False) for _ in range((trials + 1) // 2))
     timed = itertools.chain.from_iterable((first, tuple(reversed(first))) for first in firsts)
-    return [*warm, *itertools.islice(timed, trials)]
+    yield from itertools.islice(timed, trials)
 
 
 def _round(names: Sequence[str], *, warm_up: bool) -> tuple[Slot, ...]:

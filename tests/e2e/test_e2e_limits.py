@@ -2,7 +2,9 @@
 
 import json
 import sys
+import time
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -71,3 +73,17 @@ def test_the_limit_that_ended_the_proxy_is_named(tmp_path):
 @pytest.mark.parametrize(("warm_up", "limit"), [(True, Limit(3600.0)), (False, Limit(60.0, is_budget=True))])
 def test_a_warm_up_is_no_matter_of_the_budget(warm_up, limit):
     assert limit_of(Slot(arm="baseline", warm_up=warm_up), [], OPTIONS) == limit
+
+
+def test_trials_that_are_far_away_cost_no_planning():
+    asked, trials, began = OPTIONS.with_(trials=10**9, warmups=10**9), [], time.process_time()
+    for order in range(20):
+        trials.append(trial(next_step(asked, METRIC, trials), order, 0.1))
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("option", ["--trials", "--warmup"])
+def test_more_trials_than_tell_anything_are_refused(tmp_path, option):
+    refused = command(option, 100_001, "--out", tmp_path / "run")
+    assert isinstance(refused.exception, click.BadParameter)
+    assert refused.exception.exit_code == 2
