@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
@@ -26,6 +27,8 @@ MARK = "NCCLPROBE_STARTED"
 _SEGMENTS = "/dev/shm"  # noqa: S108, where Linux keeps POSIX shared memory
 LONGEST_WAIT_S = 1e6
 """Of a single wait, 11 days: the kernel counts milliseconds in 32 bits. Source: poll(2)"""
+_FIRST_LINE = 256
+"""Bytes of it that the kernel reads. Source: execve(2), Interpreter scripts"""
 _KILL_S = 1.0
 """How long killed processes are waited for; one in an uninterruptible system call may take longer."""
 END_S = 6.0
@@ -177,14 +180,41 @@ def start(
             start_new_session=True,
         )
     except FileNotFoundError as problem:
-        raise MissingDependencyError(f"{command[0]!r} is not installed or not on PATH") from problem
+        raise _absent(command[0], os.environ if env is None else env) from problem
     except (OSError, ValueError) as problem:
+        if isinstance(problem, OSError) and problem.errno == errno.ENOEXEC:
+            why = "it is neither a program of this machine's kind nor a script whose first line begins with #!"
+            raise LaunchError(f"cannot start {command[0]!r}: {why}") from problem
         raise LaunchError(f"cannot start {command[0]!r}: {problem}") from problem
     if not at_the_end:
         _STARTED.add(process)
     if on_kill is not None:
         _ON_KILL[process] = on_kill
     return process
+
+
+def _absent(program: str, env: Mapping[str, str]) -> MissingDependencyError:
+    """Return what to say of a program that the system did not find: where it is there, what runs it is not.
+
+    Source: execve(2), ENOENT
+    """
+    path = shutil.which(program, path=env.get("PATH"))
+    if path is None:
+        return MissingDependencyError(f"{program!r} is not installed or not on PATH")
+    interpreter = _interpreter(pathlib.Path(path))
+    missing = f"interpreter {interpreter!r}, which its first line names," if interpreter else "interpreter or loader"
+    return MissingDependencyError(f"{path} is there, but its {missing} is not; install that, or mend the file")
+
+
+def _interpreter(script: pathlib.Path) -> str:
+    """Return the program that a script's first line names, empty where it is no script or cannot be read."""
+    try:
+        with script.open("rb") as file:
+            line = file.read(_FIRST_LINE).partition(b"\n")[0].decode("utf-8", "replace")
+    except OSError:
+        return ""
+    words = line.removeprefix("#!").split() if line.startswith("#!") else []
+    return words[0] if words else ""
 
 
 def kill_group(process: subprocess.Popen[bytes], with_signal: int = signal.SIGKILL) -> None:

@@ -7,6 +7,7 @@ flight; a torn last line is dropped on opening, and that is said as a finding by
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import errno
 import fcntl
@@ -191,6 +192,18 @@ class RunDirectory:
             _replace(self.path / DOCUMENT, kept_json(document) + b"\n")
         except OSError as problem:
             raise self._unwritten(DOCUMENT, problem) from problem
+
+    @property
+    def is_untouched(self) -> bool:
+        """Return whether nothing has been written since it was made."""
+        return not self._journal.tell() and not (self.path / DOCUMENT).exists()
+
+    def abandon(self) -> None:
+        """Make way for another run: what was made of this one goes, and the folder if nothing else is in it."""
+        for name in (MANIFEST, JOURNAL):
+            (self.path / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
     def _unwritten(self, name: str, problem: OSError) -> RunDirectoryError:
         """Return what to say where a file could not be written, with what to do next."""

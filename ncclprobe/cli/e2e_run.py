@@ -13,7 +13,7 @@ from ncclprobe.cli.profile_files import read_profile
 from ncclprobe.e2e.resumed import changes, said
 from ncclprobe.e2e.run import compared
 from ncclprobe.e2e.workload import Surroundings
-from ncclprobe.errors import RunDirectoryError
+from ncclprobe.errors import LaunchError, MissingDependencyError, RunDirectoryError
 from ncclprobe.inspect import nccl_log
 from ncclprobe.inspect.recognise import decode
 from ncclprobe.inspect.source import Source
@@ -65,6 +65,17 @@ def _note_changes(directory: RunDirectory, options: E2eOptions) -> None:
         note(f"warning: environment-changed: since the start, {said(changed)}")
         done = sum(1 for _ in read_journal(directory.path, {"trial": Trial}))
         directory.append(Resumed(order=done, changed=changed), "resumed")
+
+
+def run_anew(directory: RunDirectory) -> E2eDocument:
+    """Run a new comparison; one whose first trial cannot be started leaves its folder to the corrected command."""
+    try:
+        return run_trials(directory)
+    except (LaunchError, MissingDependencyError):
+        if directory.is_untouched:
+            (directory.path / TABLE_FILE).unlink(missing_ok=True)
+            directory.abandon()
+        raise
 
 
 def surroundings(path: pathlib.Path) -> Surroundings:

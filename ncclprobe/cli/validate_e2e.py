@@ -25,7 +25,7 @@ from ncclprobe.cli.e2e_arms import (
     with_layouts,
 )
 from ncclprobe.cli.e2e_job import collected, emit, is_job, job_options, job_script, submitted_document, watches
-from ncclprobe.cli.e2e_run import run_trials, surroundings
+from ncclprobe.cli.e2e_run import run_anew, run_trials, surroundings
 from ncclprobe.cli.numbers import Number
 from ncclprobe.cli.output import drawn_seed, finish, shared_options
 from ncclprobe.e2e.command import refuse_absent
@@ -172,7 +172,7 @@ def command(context: click.Context, /, resume: pathlib.Path | None, *, as_json: 
         _refuse_with_resume(context, resume)
         return _finished(collected(resume, given["wait"]), resume, as_json=as_json)
     with _resumed(context, resume) if resume is not None else _created(context, given) as directory:
-        document = run_trials(directory)
+        document = run_anew(directory) if resume is None else run_trials(directory)
     return _finished(document, directory.path, as_json=as_json)
 
 

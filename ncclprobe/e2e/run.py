@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import pathlib
@@ -18,6 +19,7 @@ from ncclprobe.e2e.resumed import resumed_doubts
 from ncclprobe.e2e.summary import summarised
 from ncclprobe.e2e.telemetry_run import FILE, Telemetry, read_telemetry
 from ncclprobe.e2e.workload import Limit, Outcome, Surroundings, Workload, make_workload
+from ncclprobe.errors import LaunchError, MissingDependencyError
 from ncclprobe.records.base import now
 from ncclprobe.records.e2e import ArmSettings, E2eDocument, E2eOptions, Resumed, Started, Trial, TrialStatus
 from ncclprobe.store import RunDirectory, read_journal
@@ -98,7 +100,12 @@ def _run_one(
     folder = _fresh_folder(log)
     _begin(telemetry, folder, arm)
     began, clock = now(), time.monotonic()
-    outcome = workload.run(arm, log, limit_of(slot, trials, options), started)
+    try:
+        outcome = workload.run(arm, log, limit_of(slot, trials, options), started)
+    except (LaunchError, MissingDependencyError):
+        telemetry.end()
+        _forget(log)
+        raise
     seconds = time.monotonic() - clock
     telemetry.end()
     trial = trial_of(slot, order, outcome, began, seconds).with_(telemetry=read_telemetry(folder), afresh=afresh)
@@ -118,6 +125,14 @@ def _fresh_folder(log: pathlib.Path) -> pathlib.Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     return folder
+
+
+def _forget(log: pathlib.Path) -> None:
+    """Leave nothing of a trial that could not be started, nor the folder of trials where it is the first."""
+    shutil.rmtree(log.with_suffix(""), ignore_errors=True)
+    log.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        log.parent.rmdir()
 
 
 def _begin(telemetry: Telemetry, folder: pathlib.Path, arm: ArmSettings) -> None:
