@@ -19,7 +19,7 @@ import platform
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -30,7 +30,7 @@ from ncclprobe.decoding import from_json
 from ncclprobe.errors import ParseError, RunDirectoryError, UsageError, reason
 from ncclprobe.records.base import Document, Record, now
 from ncclprobe.records.normal import Hardware
-from ncclprobe.secrecy import MASK, kept_json
+from ncclprobe.secrecy import MASK, kept_json, opened
 
 Options = TypeVar("Options", bound=Record)
 MANIFEST, JOURNAL, DOCUMENT = "manifest.json", "journal.jsonl", "document.json"
@@ -154,7 +154,7 @@ class RunDirectory:
         manifest = read_manifest(path)
         if manifest.command != command:
             raise RunDirectoryError(f"{path} holds a run of {manifest.command!r}, not of {command!r}")
-        if MASK in str(manifest.options):
+        if holds_secret(manifest.options):
             raise RunDirectoryError(
                 f"the options of {path} held a secret, which was not kept; start again with another --out, and hand "
                 "secrets over in the environment"
@@ -236,6 +236,11 @@ class RunDirectory:
                 f"another process is writing to {self.path}; wait for it, or choose another --out"
             ) from problem
         return descriptor
+
+
+def holds_secret(options: Mapping[str, Any]) -> bool:
+    """Return whether options hold a secret, kept or not, without which a run cannot go on."""
+    return MASK in str(opened(dict(options)))
 
 
 def _refuse_bytes(manifest: Manifest) -> None:

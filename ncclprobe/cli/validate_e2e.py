@@ -27,7 +27,7 @@ from ncclprobe.cli.e2e_arms import (
 from ncclprobe.cli.e2e_job import collected, emit, is_job, job_options, job_script, submitted_document, watches
 from ncclprobe.cli.e2e_run import run_anew, run_trials, surroundings
 from ncclprobe.cli.numbers import Number
-from ncclprobe.cli.output import drawn_seed, finish, shared_options
+from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
 from ncclprobe.e2e.command import refuse_absent
 from ncclprobe.e2e.gpus import gpu_bytes
 from ncclprobe.e2e.workload import WORKLOADS, make_workload
@@ -54,6 +54,7 @@ from ncclprobe.store import (
     RunDirectory,
     command_line,
     default_directory,
+    holds_secret,
     relevant_environment,
     working_directory,
 )
@@ -190,6 +191,7 @@ def _job(context: click.Context, given: dict[str, Any], *, as_json: bool) -> int
     options = _options(given, path)
     if options.workload == "command":
         make_workload(options, surroundings(path))
+    _note_secret(options, "stands in the job's script, and a job that is started again cannot go on with its run")
     name = fresh_name() if given["submit"] else "ncclprobe"
     script = job_script(context, given, options, path, name)
     if given["emit"]:
@@ -232,7 +234,14 @@ def _created(context: click.Context, given: dict[str, Any]) -> RunDirectory:
         environment=relevant_environment(dict(os.environ)),
         options=msgspec.to_builtins(options),
     )
-    return RunDirectory.create(path, manifest)
+    directory = RunDirectory.create(path, manifest)
+    _note_secret(options, "is not kept, so --resume cannot go on with this run")
+    return directory
+
+
+def _note_secret(options: E2eOptions, consequence: str) -> None:
+    if holds_secret(msgspec.to_builtins(options)):
+        note(f"The command line holds what looks like a secret; it {consequence}. Better export it as a variable.")
 
 
 def _refuse_misplaced(context: click.Context, workload: str, *, as_job: bool = False) -> None:

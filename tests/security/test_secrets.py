@@ -73,3 +73,18 @@ def test_a_run_whose_options_held_one_is_not_resumed_without_it(tmp_path: pathli
     store.RunDirectory.create(tmp_path / "run", manifest).close()
     with pytest.raises(RunDirectoryError, match="held a secret, which was not kept"):
         store.RunDirectory.resume(tmp_path / "run", "validate-e2e")
+
+
+@pytest.mark.parametrize(("value", "said"), [(["--api-key", HUSH], True), (["--model", "x"], False)])
+@pytest.mark.parametrize("job", [(), ("--launcher", "slurm", "--emit", "job.sh")])
+def test_a_run_that_cannot_be_resumed_says_so_as_it_begins(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, value: list[str], said: bool, job: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["validate-e2e", "--workload", "command", "--metric", "v=(.)", "--trials", "1", "--warmup", "0", *job]
+    here = ["--candidate", "A=1", "--out", "run", "--", "echo", "v=1", *value]
+    ended = CliRunner().invoke(group, [*arguments, *here], standalone_mode=False)
+    assert ended.exception is None, ended.exception
+    assert ended.stderr.count("holds what looks like a secret") == said
+    assert ("stands in the job's script" if job else "--resume cannot go on with this run") in ended.stderr or not said
+    assert HUSH not in ended.stderr
