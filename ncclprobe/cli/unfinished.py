@@ -7,10 +7,11 @@ import shlex
 
 from ncclprobe.e2e.command import metric_name, metric_pattern
 from ncclprobe.e2e.interim import interim
+from ncclprobe.e2e.resumed import resumed_doubts
 from ncclprobe.e2e.sglang_command import METRICS
 from ncclprobe.errors import RunDirectoryError
 from ncclprobe.records.base import Document
-from ncclprobe.records.e2e import E2eOptions, Trial
+from ncclprobe.records.e2e import E2eOptions, Resumed, Trial
 from ncclprobe.store import (
     DOCUMENT,
     MANIFEST,
@@ -41,8 +42,10 @@ def so_far(path: pathlib.Path) -> Document:
         then = f"go on with `{way}`" if manifest.command in RESUMABLE else "run it again"
         raise RunDirectoryError(f"{path} holds an unfinished run of {manifest.command}, without a result yet; {then}")
     options = stored_options(path, manifest, E2eOptions)
-    trials = [line for line in read_journal(path, {"trial": Trial}) if isinstance(line, Trial)]
-    return interim(options, _metric(options), trials, way)
+    lines = list(read_journal(path, {"trial": Trial, "resumed": Resumed}))
+    document = interim(options, _metric(options), [line for line in lines if isinstance(line, Trial)], way)
+    changed = resumed_doubts(options.workload, [line for line in lines if isinstance(line, Resumed)])
+    return document.with_(findings=(*document.findings, *changed))
 
 
 def _metric(options: E2eOptions) -> str:

@@ -96,7 +96,7 @@ def _arms(document: E2eDocument, options: E2eOptions) -> Iterator[Finding]:
         yield info(
             IDENTICAL_ARMS,
             document.workload,
-            "Both arms have the same settings: the comparison shows the noise alone.",
+            "Both arms ran with the same settings, set or inherited: the comparison shows the noise alone.",
             "Name what to compare with --candidate.",
         )
     shape = options.proxy

@@ -98,9 +98,12 @@ def test_another_environment_is_said_and_stays_said(home, monkeypatch):
     monkeypatch.setenv("A", "7")
     again = validate("--resume", run, "--json")
     assert "environment-changed" not in again.stderr
+    (run / "document.json").unlink()
+    unfinished = CliRunner().invoke(group, ["report", str(run), "--json"], standalone_mode=False)
     for result in (resumed, again):
         (found,) = [one for one in json.loads(result.stdout)["findings"] if one["code"] == "environment-changed"]
         assert found["message"].startswith("From trial 4 on the arms inherited other variables than before: A was '7',")
+    assert "environment-changed" in unfinished.stdout
 
 
 def test_what_every_arm_sets_and_a_jobs_numbers_are_no_matter():
