@@ -9,6 +9,7 @@ Source: msgspec 0.20, Python 3.11 (``sys.set_int_max_str_digits``, ``RecursionEr
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from typing import Any, TypeVar
 
@@ -35,6 +36,14 @@ def from_json(content: bytes | str, kind: type[Kind]) -> Kind:
         return msgspec.convert(found, kind, str_keys=True)
     except (UnicodeError, RecursionError) as problem:
         raise msgspec.DecodeError(_why(problem)) from problem
+
+
+def readable(text: str) -> str:
+    """Return a text of the system's as UTF-8 can hold it; what is none of its characters is replaced.
+
+    Source: PEP 383 (Python decodes such bytes of arguments and variables to surrogates)
+    """
+    return os.fsencode(text).decode("utf-8", "replace")
 
 
 def _out_of_range(found: Any) -> int | float | None:

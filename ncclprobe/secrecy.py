@@ -81,6 +81,11 @@ def opened(value: Any) -> Any:
     return value
 
 
+def holds_secret(options: Any) -> bool:
+    """Return whether options hold a secret, kept or not, without which a run cannot go on."""
+    return MASK in str(opened(options))
+
+
 _SUSPICIOUS = re.compile(
     rb"token|secret|passw|passphrase|credential|key|pwd|://|bearer|basic|aws_|hf_|gh[pousr]_|github_pat|sk-|xox|a[ks]ia"
     rb"|glpat|eyJ",

@@ -19,18 +19,18 @@ import platform
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import msgspec
 
 from ncclprobe import __version__
-from ncclprobe.decoding import from_json
+from ncclprobe.decoding import from_json, readable
 from ncclprobe.errors import ParseError, RunDirectoryError, UsageError, reason
 from ncclprobe.records.base import Document, Record, now
 from ncclprobe.records.normal import Hardware
-from ncclprobe.secrecy import MASK, kept_json, opened
+from ncclprobe.secrecy import holds_secret, kept_json
 
 Options = TypeVar("Options", bound=Record)
 MANIFEST, JOURNAL, DOCUMENT = "manifest.json", "journal.jsonl", "document.json"
@@ -88,20 +88,6 @@ def relevant_environment(environment: dict[str, str]) -> dict[str, str]:
     """Return the variables that change what is measured."""
     relevant = ((name, value) for name, value in sorted(environment.items()) if name.startswith(ENVIRONMENT_PREFIXES))
     return {readable(name): readable(value) for name, value in relevant}
-
-
-def readable(text: str) -> str:
-    """Return a text of the system's as UTF-8 can hold it; what is none of its characters is replaced.
-
-    Source: PEP 383 (Python decodes such bytes of arguments and variables to surrogates)
-    """
-    return os.fsencode(text).decode("utf-8", "replace")
-
-
-def working_directory() -> str | None:
-    """Return the folder that this process is in, None where UTF-8 has no name for it."""
-    here = os.getcwd()  # noqa: PTH109 - a text is kept
-    return here if readable(here) == here else None
 
 
 def default_directory(command: str, folder: pathlib.Path = pathlib.Path("ncclprobe-runs")) -> pathlib.Path:
@@ -236,11 +222,6 @@ class RunDirectory:
                 f"another process is writing to {self.path}; wait for it, or choose another --out"
             ) from problem
         return descriptor
-
-
-def holds_secret(options: Mapping[str, Any]) -> bool:
-    """Return whether options hold a secret, kept or not, without which a run cannot go on."""
-    return MASK in str(opened(dict(options)))
 
 
 def _refuse_bytes(manifest: Manifest) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from ncclprobe.cli.reading import whole_file
 from ncclprobe.cli.settings import measured_library, measuring_manifest, run_settings, swept
+from ncclprobe.decoding import readable
 from ncclprobe.e2e.sglang_command import layout_of
 from ncclprobe.errors import UsageError, reason
 from ncclprobe.names import DEFAULT, Algo
@@ -16,7 +17,7 @@ from ncclprobe.records.e2e import TABLE_VARIABLE, Arm, ArmSettings, Layout
 from ncclprobe.records.foretold import Expectation
 from ncclprobe.records.inspect import TunerRow
 from ncclprobe.secrecy import open_variables
-from ncclprobe.store import Manifest, readable
+from ncclprobe.store import Manifest
 from ncclprobe.tuner.build import plugin_path
 from ncclprobe.tuner.table import parse_table
 

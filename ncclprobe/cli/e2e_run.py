@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from ncclprobe.cli.e2e_arms import TABLE_FILE, inherited_by
 from ncclprobe.cli.output import note
 from ncclprobe.cli.profile_files import read_profile
+from ncclprobe.decoding import readable
 from ncclprobe.e2e.resumed import changes, said
 from ncclprobe.e2e.run import compared
 from ncclprobe.e2e.workload import Surroundings
@@ -34,6 +35,12 @@ def run_trials(directory: RunDirectory) -> E2eDocument:
     with _where_it_began(directory):
         _note_changes(directory, options)
         return compared(options, directory, surroundings(directory.path), note)
+
+
+def working_directory() -> str | None:
+    """Return the folder that this process is in, None where UTF-8 has no name for it."""
+    here = str(pathlib.Path.cwd())
+    return here if readable(here) == here else None
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from ncclprobe.cli.e2e_arms import (
     with_layouts,
 )
 from ncclprobe.cli.e2e_job import collected, emit, is_job, job_options, job_script, submitted_document, watches
-from ncclprobe.cli.e2e_run import run_anew, run_trials, surroundings
+from ncclprobe.cli.e2e_run import run_anew, run_trials, surroundings, working_directory
 from ncclprobe.cli.numbers import Number
 from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
 from ncclprobe.e2e.command import refuse_absent
@@ -49,15 +49,8 @@ from ncclprobe.records.e2e import (
     SglangOptions,
 )
 from ncclprobe.report.text.validate_e2e import e2e_text
-from ncclprobe.store import (
-    Manifest,
-    RunDirectory,
-    command_line,
-    default_directory,
-    holds_secret,
-    relevant_environment,
-    working_directory,
-)
+from ncclprobe.secrecy import holds_secret
+from ncclprobe.store import Manifest, RunDirectory, command_line, default_directory, relevant_environment
 
 NAME = "validate-e2e"
 WITH_RESUME = ("resume", "here", "wait", "as_json")

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ncclprobe.decoding import any_json
+from ncclprobe.decoding import any_json, readable
 from ncclprobe.e2e.command import last_lines
 from ncclprobe.e2e.evidence import FOLLOWED, Evidence, in_force_of, not_in_force
 from ncclprobe.e2e.sglang_checks import checks, expected_all_reduces
@@ -47,7 +47,7 @@ from ncclprobe.records import e2e
 from ncclprobe.records.e2e import OWN_TIME, ArmSettings, Bench, E2eOptions, Layout
 from ncclprobe.records.foretold import Sent
 from ncclprobe.records.in_force import InForce
-from ncclprobe.store import readable, relevant_environment
+from ncclprobe.store import relevant_environment
 from ncclprobe.tuner.build import plugin_path
 
 PLUGIN_VARIABLE = "NCCL_TUNER_PLUGIN"

@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
+from ncclprobe.decoding import readable
 from ncclprobe.errors import UsageError
 from ncclprobe.secrecy import kept_json
-from ncclprobe.store import Manifest, RunDirectory, read_manifest, readable, relevant_environment
+from ncclprobe.store import Manifest, RunDirectory, read_manifest, relevant_environment
 
 COMMAND = ("validate-e2e", "--workload", "command", "--trials", "1", "--warmup", "0", "--telemetry", "0", "--json")
 FABRIC = str(pathlib.Path(__file__).parents[2] / "data/nodes_example/fabric.toml")
