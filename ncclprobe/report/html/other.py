@@ -76,7 +76,7 @@ def _rows(rows: tuple[TunerRow, ...]) -> Markup:
 
 
 def _scan(_part: Part, document: ScanDocument, _key: str) -> Body:
-    return _text(scan_text(document.with_(findings=())))
+    return _text(scan_text(document, with_findings=False))
 
 
 def _env(_part: Part, document: EnvDocument, _key: str) -> Body:
@@ -84,11 +84,11 @@ def _env(_part: Part, document: EnvDocument, _key: str) -> Body:
 
 
 def _inspect(_part: Part, document: InspectDocument, _key: str) -> Body:
-    return _text(inspect_text(document.with_(findings=())))
+    return _text(inspect_text(document, with_findings=False))
 
 
 def _profile(_part: Part, document: ProfileDocument, _key: str) -> Body:
-    return _text(profile_text(document.with_(findings=())))
+    return _text(profile_text(document, with_findings=False))
 
 
 def _report(_part: Part, document: ReportDocument, _key: str) -> Body:

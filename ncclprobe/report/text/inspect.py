@@ -29,15 +29,16 @@ _SHOWN = 12
 """Entries of a list before the rest is counted only."""
 
 
-def inspect_text(document: InspectDocument, path: str = "") -> str:
+def inspect_text(document: InspectDocument, path: str = "", *, with_findings: bool = True) -> str:
     """Return what each file says and the findings, in at most 80 columns where names allow it.
 
     Args:
         document: The result.
         path: Its run directory; empty for none.
+        with_findings: Let the findings stand below; without, they only count for the answer.
     """
     where = f"Run directory: {path}" if path else ""
-    parts = [*map(_block, document.documents), findings_text(document.findings), where]
+    parts = [*map(_block, document.documents), findings_text(document.findings if with_findings else ()), where]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -25,15 +25,17 @@ ORDER = (NodeStatus.UNREACHABLE, NodeStatus.SLOW, NodeStatus.SUSPECT, NodeStatus
 Verdict = NodeVerdict | LinkVerdict | RailVerdict
 
 
-def nodes_text(document: NodesDocument, path: str = "") -> str:
+def nodes_text(document: NodesDocument, path: str = "", *, with_findings: bool = True) -> str:
     """Return the answer, a table of what stands out, the evidence and the findings, in 80 columns.
 
     Args:
         document: The result.
         path: Its run directory; empty for none.
+        with_findings: Let the findings stand below; without, they only count for the answer.
     """
-    notes = [finding for finding in document.findings if not finding.code.startswith(("slow-", "suspect-", "unreach"))]
-    hints = [finding for finding in document.findings if finding.severity is Severity.ERROR]
+    findings = document.findings if with_findings else ()
+    notes = [finding for finding in findings if not finding.code.startswith(("slow-", "suspect-", "unreach"))]
+    hints = [finding for finding in findings if finding.severity is Severity.ERROR]
     parts = [
         _answer(document),
         _table(document),

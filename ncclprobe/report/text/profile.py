@@ -15,19 +15,20 @@ _SHOWN = 20
 """Rows of a table before the rest is counted only."""
 
 
-def profile_text(document: ProfileDocument, path: str = "") -> str:
+def profile_text(document: ProfileDocument, path: str = "", *, with_findings: bool = True) -> str:
     """Return whose messages these are, a row a size, what ran, and the findings.
 
     Args:
         document: The result.
         path: Its run directory; empty for none.
+        with_findings: Let the findings stand below; without, they only count for the answer.
     """
     parts = [
         textwrap.fill(profile_verdict(document), WIDTH, break_on_hyphens=False, break_long_words=False),
         _sources(document),
         _messages(document),
         _kernels(document),
-        findings_text(document.findings),
+        findings_text(document.findings if with_findings else ()),
         f"Run directory: {path}" if path else "",
     ]
     return "\n\n".join(part for part in parts if part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -83,7 +84,7 @@ def _command(document: Document) -> str:
 
 
 def _text(document: Document) -> str:
-    return _TEXTS[type(document)](document.with_(findings=()))
+    return _TEXTS[type(document)](document)
 
 
 def _findings(runs: Sequence[Run]) -> str:
@@ -96,16 +97,21 @@ def _report_text(document: ReportDocument) -> str:
     return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines)
 
 
+def _bare(write: Callable[..., str]) -> Callable[[Any], str]:
+    """Return what writes a text without its findings, which are those of all runs further below."""
+    return functools.partial(write, with_findings=False)
+
+
 _TEXTS: dict[type[Document], Callable[[Any], str]] = {
-    ScanDocument: scan_text,
-    SweepDocument: sweep_text,
-    NodesDocument: nodes_text,
-    InspectDocument: inspect_text,
-    ProfileDocument: profile_text,
+    ScanDocument: _bare(scan_text),
+    SweepDocument: _bare(sweep_text),
+    NodesDocument: _bare(nodes_text),
+    InspectDocument: _bare(inspect_text),
+    ProfileDocument: _bare(profile_text),
     EnvDocument: lambda document: str(document.text).rstrip("\n"),
-    E2eDocument: e2e_text,
-    TuneDocument: tune_text,
-    WatchDocument: watch_text,
+    E2eDocument: _bare(e2e_text),
+    TuneDocument: _bare(tune_text),
+    WatchDocument: _bare(watch_text),
     ReportDocument: _report_text,
 }
 """Type -> what writes its text."""

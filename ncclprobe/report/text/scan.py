@@ -18,15 +18,16 @@ _HCA_COLUMNS = ("HCA", "port", "link layer", "state", "Gbit/s", "MTU", "netdev",
 _GPU_COLUMNS = ("GPU", "name", "PCI", "NUMA", "NVLinks", "nearest HCAs")
 
 
-def scan_text(document: ScanDocument, path: str = "") -> str:
+def scan_text(document: ScanDocument, path: str = "", *, with_findings: bool = True) -> str:
     """Return tables, variables and findings, in at most 80 columns where names allow it.
 
     Args:
         document: The result.
         path: Its run directory; empty for none.
+        with_findings: Let the findings stand below; without, they only count for the answer.
     """
     found = [*_hosts(document.hosts), _variables(document)] if document.hosts else ["No node was scanned."]
-    parts = [*found, _findings(document.findings)]
+    parts = [*found, _findings(document.findings if with_findings else ())]
     where = f"Run directory: {path}" if path else ""
     return "\n\n".join(part for part in (*parts, where) if part)
 

@@ -26,12 +26,13 @@ _SHARE, _AFTER_BUSBW = "of limit", 3
 _CHANGE = "*"
 
 
-def sweep_text(document: SweepDocument, path: str = "") -> str:
+def sweep_text(document: SweepDocument, path: str = "", *, with_findings: bool = True) -> str:
     """Return the verdict, a row a size, the chosen table, the cost and the findings.
 
     Args:
         document: The result.
         path: Its run directory; empty for none.
+        with_findings: Let the findings stand below; without, they only count for the answer.
     """
     parts = [
         textwrap.fill(verdict_sentence(document), WIDTH, break_on_hyphens=False),
@@ -42,7 +43,7 @@ def sweep_text(document: SweepDocument, path: str = "") -> str:
         prediction_text(document.prediction),
         environments_text(document),
         _effort(document),
-        findings_text(document.findings),
+        findings_text(document.findings if with_findings else ()),
         f"Run directory: {path}" if path else "",
     ]
     return "\n\n".join(part for part in parts if part)

@@ -29,18 +29,19 @@ _AFTER = {
 """The sweep's answer and the workload's -> what is said of the workload."""
 
 
-def tune_text(document: TuneDocument, path: str = "") -> str:
+def tune_text(document: TuneDocument, path: str = "", *, with_findings: bool = True) -> str:
     """Return the verdict, a row a stage, what to set, and the findings.
 
     Args:
         document: The result.
         path: Its run directory; empty for none.
+        with_findings: Let the findings stand below; without, they only count for the answer.
     """
     parts = [
         _verdict(document),
         _stages(document.stages),
         _settings(document),
-        findings_text(document.findings),
+        findings_text(document.findings if with_findings else ()),
         f"Run directory: {path}" if path else "",
     ]
     return "\n\n".join(part for part in parts if part)

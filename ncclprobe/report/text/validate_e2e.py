@@ -30,18 +30,20 @@ def answer_sentence(document: E2eDocument) -> str:
     return ANSWERS[document.verdict]
 
 
-def e2e_text(document: E2eDocument, path: str = "") -> str:
+def e2e_text(document: E2eDocument, path: str = "", *, with_findings: bool = True) -> str:
     """Return the answer, what it rests on, and the findings, in at most 80 columns where values allow it.
 
     Args:
         document: The result.
         path: Its run directory; empty for none.
+        with_findings: Let the findings stand below; without, they only count for the answer.
     """
     answer = [_answer(document), _variants(document), beside_text(document.prediction), _table(document)]
     ran = [times_text(document), _settings(document)]
-    parts = [*answer, *ran, in_force_text(document), telemetry_text(document.trials), findings_text(document.findings)]
+    found = findings_text(document.findings if with_findings else ())
     where = f"Run directory: {path}" if path else ""
-    return "\n\n".join(part for part in (*parts, where) if part)
+    parts = [*answer, *ran, in_force_text(document), telemetry_text(document.trials), found, where]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _answer(document: E2eDocument) -> str:

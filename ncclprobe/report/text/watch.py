@@ -15,17 +15,18 @@ MOST_ROWS = 12
 _MESSAGE_WIDTH = 38
 
 
-def watch_text(document: WatchDocument, path: str = "") -> str:
+def watch_text(document: WatchDocument, path: str = "", *, with_findings: bool = True) -> str:
     """Return the answer, the last checks and the findings.
 
     Args:
         document: The result.
         path: Its run directory; empty for none.
+        with_findings: Let the findings stand below; without, they only count for the answer.
     """
     parts = [
         textwrap.fill(watch_verdict(document), WIDTH),
         _table(document.checks),
-        findings_text(document.findings),
+        findings_text(document.findings if with_findings else ()),
         f"Run directory: {path}" if path else "",
     ]
     return "\n\n".join(part for part in parts if part)
