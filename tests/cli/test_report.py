@@ -111,9 +111,9 @@ def test_answers_come_first_and_findings_last_the_worst_first(
     status, text = run(capsys, *paths)
     assert status == 3
     first, last = text.split("\n\n")[0], text.rpartition("Findings\n========\n")[2]
-    assert [line for line in first.splitlines() if line.startswith(str(tmp_path))] == [
-        line for line in first.splitlines() if not line.startswith("  ")
-    ]
+    answers = [line for line in first.splitlines() if not line.startswith("  ")]
+    assert [line[:4] for line in answers] == [f"[{letter}] " for letter in "ABCDEF"]
+    assert all(line[4:].startswith(str(tmp_path)) for line in answers)
     assert "set NCCL_IB_HCA." in " ".join(first.split())
     assert "Change: 12.0 % faster" in " ".join(first.split())
     codes = [line.split()[1] for line in last.splitlines() if line.split()[:1] in (["error"], ["warning"], ["info"])]

@@ -6,12 +6,13 @@ import base64
 import gzip
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from ncclprobe import __version__
-from ncclprobe.findings import Finding, Severity
+from ncclprobe.findings import Severity
+from ncclprobe.records.report import ReportedFinding
 from ncclprobe.report.html.compare import answers, compared, letter
 from ncclprobe.report.html.figures import figures_json
 from ncclprobe.report.html.machine import machines
@@ -20,12 +21,13 @@ from ncclprobe.report.html.other import body
 from ncclprobe.report.html.part import Body, Shown, command
 from ncclprobe.report.html.script import SCRIPT
 from ncclprobe.report.html.style import STYLE
+from ncclprobe.report.text.letters import letters, mark
 from ncclprobe.report.text.verdict import verdict
 
 _SIGNS = {Severity.ERROR: "✖ error", Severity.WARNING: "▲ warning", Severity.INFO: "ℹ info"}
 
 
-def page(runs: Sequence[Shown], findings: Sequence[Finding], library: str) -> str:
+def page(runs: Sequence[Shown], findings: Sequence[ReportedFinding], library: str) -> str:
     """Return a whole HTML file that needs no other.
 
     Args:
@@ -42,7 +44,7 @@ def page(runs: Sequence[Shown], findings: Sequence[Finding], library: str) -> st
         ),
         _section("Side by side", "compared", side_by_side.content),
         *(part.content for part in bodies),
-        _section("Findings", "findings", _findings(findings)),
+        _section("Findings", "findings", _findings(findings, letters(run.source for run in runs))),
         _section("Machine and command", "machine", machines(runs)),
         element("footer", f"ncclprobe {__version__}"),
     ]
@@ -113,7 +115,7 @@ def _section(title: str, key: str, content: Markup) -> Markup:
     return element("section", element("h2", title), content, id=key) if content else NOTHING
 
 
-def _counts(findings: Sequence[Finding]) -> Markup:
+def _counts(findings: Sequence[ReportedFinding]) -> Markup:
     """Return how many findings of each severity there are, in words."""
     counts = [
         element("a", f"{_SIGNS[severity]}: {number}", href="#findings", class_=f"badge {severity}")
@@ -123,18 +125,19 @@ def _counts(findings: Sequence[Finding]) -> Markup:
     return element("p", *counts, class_="badges") if counts else NOTHING
 
 
-def _findings(findings: Iterable[Finding]) -> Markup:
-    """Return each finding with its hint; those that differ in their subject alone are one."""
-    alike: dict[Finding, list[str]] = defaultdict(list)
+def _findings(findings: Iterable[ReportedFinding], known: Mapping[str, str]) -> Markup:
+    """Return each finding with its hint and its runs; those that differ in their subject alone are one."""
+    alike: dict[ReportedFinding, list[str]] = defaultdict(list)
     for finding in findings:
         alike[msgspec.structs.replace(finding, subject="")].append(finding.subject)
-    items = [_finding(finding, subjects) for finding, subjects in alike.items()]
+    items = [_finding(finding, subjects, mark(finding.runs, known)) for finding, subjects in alike.items()]
     return element("ul", *items, class_="findings") if items else element("p", "No findings.")
 
 
-def _finding(finding: Finding, subjects: Sequence[str]) -> Markup:
+def _finding(finding: ReportedFinding, subjects: Sequence[str], whose: str) -> Markup:
     return element(
         "li", element("span", _SIGNS[finding.severity], class_=f"badge {finding.severity}"), " ",
-        element("code", finding.code), " ", element("strong", ", ".join(subjects)), ": ", finding.message,
+        element("code", finding.code), " ", element("strong", ", ".join(subjects)),
+        whose and f" {whose}", ": ", finding.message,
         element("p", "→ ", finding.hint, class_="hint"), class_=str(finding.severity),
     )  # fmt: skip

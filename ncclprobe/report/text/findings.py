@@ -12,11 +12,17 @@ WIDTH = 80
 
 def findings_text(findings: Iterable[Finding]) -> str:
     """Return a paragraph a finding: severity, code, subject, message, and the hint indented below it."""
-    return "\n".join(_paragraph(finding) for finding in findings)
+    return "\n".join(finding_text(finding) for finding in findings)
 
 
-def _paragraph(finding: Finding) -> str:
-    heading = f"{finding.severity} {finding.code} ({finding.subject}): {finding.message}"
+def finding_text(finding: Finding, whose: str = "") -> str:
+    """Return a finding's paragraph.
+
+    Args:
+        finding: The finding.
+        whose: Stands behind the subject: ``[A]``; empty for nothing.
+    """
+    heading = f"{finding.severity} {finding.code} ({finding.subject}){whose and f' {whose}'}: {finding.message}"
     return "\n".join([*_wrapped(heading, ""), *_wrapped(finding.hint, "  ")])
 
 

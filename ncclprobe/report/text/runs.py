@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import functools
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ncclprobe.findings import Finding, Severity
+from ncclprobe.findings import Severity
 from ncclprobe.records.base import Document, Record
 from ncclprobe.records.e2e import E2eDocument
 from ncclprobe.records.env import EnvDocument
 from ncclprobe.records.inspect import InspectDocument
 from ncclprobe.records.nodes import NodesDocument
 from ncclprobe.records.profile import ProfileDocument
-from ncclprobe.records.report import ReportDocument
+from ncclprobe.records.report import ReportDocument, ReportedFinding
 from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import SweepDocument
 from ncclprobe.records.tune import TuneDocument
 from ncclprobe.records.watch import WatchDocument
-from ncclprobe.report.text.findings import WIDTH, findings_text
+from ncclprobe.report.text.findings import WIDTH, finding_text
 from ncclprobe.report.text.foretold import foretold
 from ncclprobe.report.text.inspect import inspect_text
+from ncclprobe.report.text.letters import letters, mark
 from ncclprobe.report.text.nodes import nodes_text
 from ncclprobe.report.text.profile import profile_text
 from ncclprobe.report.text.scan import scan_text
@@ -48,27 +49,43 @@ class Run(Record, frozen=True, kw_only=True):
 def runs_text(runs: Sequence[Run]) -> str:
     """Return the answers of all runs, then what each rests on, then all findings with their hints."""
     several = len(runs) > 1
-    answers = "\n".join(map(_answer, runs)) if several else ""
+    known = letters(run.source for run in runs)
+    answers = "\n".join(_answer(run, known) for run in runs) if several else ""
     both = foretold(one for run in runs for one in (run.document, *run.stages))
     beside = (textwrap.fill(sentence, WIDTH, break_on_hyphens=False) for sentence in both)
-    parts = [answers, *beside, *(part for run in runs for part in _bodies(run, titled=several)), _findings(runs)]
+    bodies = (part for run in runs for part in _bodies(run, _named(run, known) if several else ""))
+    parts = [answers, *beside, *bodies, _findings(all_findings(runs), known)]
     return "\n\n".join(part for part in parts if part)
 
 
-def all_findings(runs: Iterable[Run]) -> tuple[Finding, ...]:
-    """Return the findings of all runs, the worst first, each once."""
-    found = dict.fromkeys(finding for run in runs for finding in run.document.findings)
+def all_findings(runs: Iterable[Run]) -> tuple[ReportedFinding, ...]:
+    """Return the findings of all runs, the worst first, each once with the runs that have it."""
+    whose: dict[tuple[Severity, str, str, str, str], list[str]] = {}
+    for run in runs:
+        for one in run.document.findings:
+            whose.setdefault((one.severity, one.code, one.subject, one.message, one.hint), []).append(run.source)
+    found = [
+        ReportedFinding(
+            severity=severity, code=code, subject=subject, message=message, hint=hint, runs=tuple(dict.fromkeys(names))
+        )
+        for (severity, code, subject, message, hint), names in whose.items()
+    ]
     return tuple(sorted(found, key=lambda finding: _ORDER.index(finding.severity)))
 
 
-def _answer(run: Run) -> str:
-    return textwrap.fill(f"{run.source}: {verdict(run.document)}", WIDTH, subsequent_indent="  ")
+def _named(run: Run, known: Mapping[str, str]) -> str:
+    """Return a run's letter and name."""
+    return f"{mark([run.source], known)} {run.source}".lstrip()
 
 
-def _bodies(run: Run, *, titled: bool) -> Iterator[str]:
-    """Yield a text each for the document and its stages, without their findings."""
+def _answer(run: Run, known: Mapping[str, str]) -> str:
+    return textwrap.fill(f"{_named(run, known)}: {verdict(run.document)}", WIDTH, subsequent_indent="  ")
+
+
+def _bodies(run: Run, title: str) -> Iterator[str]:
+    """Yield a text each for the document and its stages, without their findings; the first without an empty title."""
     text = _text(run.document)
-    yield f"{_heading(run.source, run.document)}\n\n{text}" if titled else text
+    yield f"{_heading(title, run.document)}\n\n{text}" if title else text
     for stage in run.stages:
         yield f"{_heading(_command(stage), stage)}\n\n{_text(stage)}"
 
@@ -87,9 +104,9 @@ def _text(document: Document) -> str:
     return _TEXTS[type(document)](document)
 
 
-def _findings(runs: Sequence[Run]) -> str:
-    found = all_findings(runs)
-    return f"Findings\n========\n\n{findings_text(found)}" if found else "No findings."
+def _findings(findings: Sequence[ReportedFinding], known: Mapping[str, str]) -> str:
+    found = "\n".join(finding_text(finding, mark(finding.runs, known)) for finding in findings)
+    return f"Findings\n========\n\n{found}" if found else "No findings."
 
 
 def _report_text(document: ReportDocument) -> str:
