@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ncclprobe.findings import Severity
@@ -23,7 +23,10 @@ from ncclprobe.records.sweep import CellResult, Ratio, Status, SweepDocument, Ve
 from ncclprobe.records.tune import StageStatus, TuneDocument
 from ncclprobe.records.watch import CHANGES, CheckStatus, WatchDocument
 from ncclprobe.report.prometheus_names import METRICS, PREFIX
+from ncclprobe.secrecy import open_variables
 
+_UNCHANGED = Ratio(ratio=1.0, low=1.0, high=1.0)
+"""The default's time over its own."""
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -46,9 +49,8 @@ def prometheus_text(documents: Iterable[Document]) -> str:
     """
     newest = {_scope(document): document for document in sorted(documents, key=lambda document: document.created)}
     series: dict[str, dict[Labels, float]] = defaultdict(dict)
-    for document in newest.values():
-        for sample in _samples(document):
-            series[sample.name][sample.labels] = sample.value
+    for sample in _samples(list(newest.values())):
+        series[sample.name][sample.labels] = sample.value
     return "".join(_family(name, values) for name, values in sorted(series.items()))
 
 
@@ -79,18 +81,29 @@ def _sample(name: str, value: float, **labels: object) -> Sample:
     return Sample(name, tuple((label, str(text)) for label, text in labels.items()), float(value))
 
 
-def _samples(document: Document) -> Iterator[Sample]:
-    """Yield what every document has, then what its command's has."""
-    command = document.schema.removeprefix("ncclprobe.").partition("/")[0]
-    yield _sample("run_timestamp_seconds", _seconds(document.created), command=command)
-    yield _sample("build_info", 1, command=command, version=document.version)
+def _samples(documents: Sequence[Document]) -> Iterator[Sample]:
+    """Yield what every command's documents have together, then what each has of its own."""
+    commands: dict[str, list[Document]] = defaultdict(list)
+    for document in documents:
+        commands[document.schema.removeprefix("ncclprobe.").partition("/")[0]].append(document)
+    for command, ones in commands.items():
+        yield from _of_command(command, ones)
+    for document in documents:
+        yield from _OF.get(type(document), _none)(document)
+
+
+def _of_command(command: str, documents: Sequence[Document]) -> Iterator[Sample]:
+    """Yield the newest document's time, and the findings of all: a sweep of each collective counts."""
+    yield _sample("run_timestamp_seconds", max(_seconds(one.created) for one in documents), command=command)
+    for version in dict.fromkeys(one.version for one in documents):
+        yield _sample("build_info", 1, command=command, version=version)
+    findings = [finding for one in documents for finding in one.findings]
     for severity in Severity:
-        number = sum(finding.severity is severity for finding in document.findings)
+        number = sum(finding.severity is severity for finding in findings)
         yield _sample("findings", number, command=command, severity=severity)
-    for finding in document.findings:
+    for finding in findings:
         labels = {"command": command, "severity": finding.severity, "code": finding.code, "subject": finding.subject}
         yield _sample("finding_info", 1, **labels)
-    yield from _OF.get(type(document), _none)(document)
 
 
 def _none(_document: Document) -> Iterator[Sample]:
@@ -130,18 +143,28 @@ def _sweep(document: SweepDocument) -> Iterator[Sample]:
 def _point(document: SweepDocument, cells: list[CellResult]) -> Iterator[Sample]:
     """Yield the default's figures at one size, and those of the best setting, which may be the default itself."""
     default = next(cell for cell in cells if cell.algo == DEFAULT and not cell.env)
-    good = [cell for cell in cells if cell.vs_default is not None and cell.status is Status.OK]
-    best = max(good, key=lambda cell: cell.vs_default.ratio if cell.vs_default else 0.0, default=default)
     where = {"collective": default.collective, "dtype": default.dtype, "size_bytes": default.size_bytes}
-    for setting, cell in (("default", default), ("best", best)):
-        yield from _figures(cell, **where, setting=setting)
-    if best.vs_default is not None:
-        yield from _interval("sweep_best_speedup", "ratio", best.vs_default, **where)
+    yield from _figures(default, **where, setting="default")
     rows = document.choice.table
     chosen = any(row.min_bytes <= default.size_bytes <= row.max_bytes for row in rows)
     yield _sample("sweep_size_change", chosen or bool(document.choice.env and not rows), **where)
+    if best := _best(default, cells):
+        yield from _best_setting(*best, where)
+
+
+def _best(default: CellResult, cells: Iterable[CellResult]) -> tuple[CellResult, Ratio] | None:
+    """Return the cell with the largest ratio, the default's own being 1; None where nothing works."""
+    unchanged = [(default, _UNCHANGED)] if default.status is Status.OK else []
+    others = [(cell, cell.vs_default) for cell in cells if cell.vs_default is not None and cell.status is Status.OK]
+    return max([*unchanged, *others], key=lambda one: one[1].ratio, default=None)
+
+
+def _best_setting(best: CellResult, ratio: Ratio, where: Mapping[str, object]) -> Iterator[Sample]:
+    yield from _figures(best, **where, setting="best")
+    yield from _interval("sweep_best_speedup", "ratio", ratio, **where)
     channels = DEFAULT if best.nchannels is None else str(best.nchannels)
-    yield _sample("sweep_best_info", 1, **where, algo=best.algo, proto=best.proto, nchannels=channels)
+    env = " ".join(f"{name}={value}" for name, value in sorted(open_variables(best.env).items()))
+    yield _sample("sweep_best_info", 1, **where, algo=best.algo, proto=best.proto, nchannels=channels, env=env)
 
 
 def _figures(cell: CellResult, **labels: object) -> Iterator[Sample]:

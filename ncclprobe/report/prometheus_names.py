@@ -17,12 +17,19 @@ def _with_ends(stem: str, unit: str, what: str) -> dict[str, tuple[str, str]]:
 
 METRICS: dict[str, tuple[str, str]] = {
     "build_info": ("gauge", "Always 1; which version of ncclprobe wrote a command's metrics."),
-    "run_timestamp_seconds": ("gauge", "When the run that a command's metrics are of ended, in seconds since 1970."),
-    "findings": ("gauge", "Findings of the run, by severity."),
+    "run_timestamp_seconds": (
+        "gauge",
+        "When the newest run that a command's metrics are of ended, in seconds since 1970.",
+    ),
+    "findings": ("gauge", "Findings by severity; of sweeps, those of each collective's."),
     "finding_info": ("gauge", "Always 1; a finding of the run with its code and subject."),
     **_with_ends("sweep_time", "seconds", "the time of one operation, median over samples"),
     "sweep_bus_bandwidth_bytes_per_second": ("gauge", "Bus bandwidth at the median time, as nccl-tests has it."),
-    **_with_ends("sweep_best_speedup", "ratio", "the default's time over the best setting's at a size"),
+    **_with_ends(
+        "sweep_best_speedup",
+        "ratio",
+        "the default's time over the best setting's at a size; 1 where that is the default",
+    ),
     "sweep_best_info": ("gauge", "Always 1; the best setting at a size, which may be the default."),
     "sweep_size_change": ("gauge", "1 where a change from the default is recommended at a size, else 0."),
     "sweep_change": ("gauge", "1 where a change from the defaults is recommended, else 0."),
