@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
@@ -56,12 +56,26 @@ def verdict_sentence(document: SweepDocument) -> str:
     if any(_is_default(cell) and cell.status in (Status.WRONG, Status.TIMEOUT) for cell in document.cells):
         return f"No answer: the library's own choice does not work, so nothing can be compared with it ({who})."
     if choice.verdict is Verdict.KEEP_DEFAULTS:
-        return f"Keep the defaults: no setting beats them clearly at any size ({who})."
+        return f"{_kept(document.cells)} ({who})."
     ranges = "one range" if len(choice.table) == 1 else f"{len(choice.table)} ranges"
     means = [f"{name}={value}" for name, value in chosen_environment(document).items()]
     means += [f"{ranges} of sizes"] if choice.table else []
     over = "all measured sizes" if document.prediction is None else "the workload's sizes"
     return f"Change: {_percent(choice.gain)} over {over}, by {' and '.join(means)} ({who})."
+
+
+def _kept(cells: Sequence[CellResult]) -> str:
+    """Return why the defaults are kept: what was compared with them, if anything was."""
+    if not any(cell.time_us for cell in cells):
+        return "No answer: nothing could be measured"
+    if any(_is_compared(cell) for cell in cells):
+        return "Keep the defaults: no setting beats them clearly at any size"
+    other = "no other setting was tried" if all(map(_is_default, cells)) else "no other setting works"
+    return f"Keep the defaults: {other}, so nothing was compared with them"
+
+
+def _is_compared(cell: CellResult) -> bool:
+    return cell.vs_default is not None and cell.status in (Status.OK, Status.ELIMINATED)
 
 
 def _percent(ratio: Ratio) -> str:
@@ -95,7 +109,7 @@ def _size_row(document: SweepDocument, size: int, cells: list[CellResult]) -> tu
     default = next(filter(_is_default, cells))
     numbers, env = environment_numbers(document), chosen_environment(document)
     chosen = next((row for row in document.choice.table if row.min_bytes <= size <= row.max_bytes), None)
-    others = [cell for cell in cells if cell.vs_default and cell.status in (Status.OK, Status.ELIMINATED)]
+    others = [cell for cell in cells if _is_compared(cell)]
     best = max(
         others, key=lambda cell: (_is(cell, chosen, env), cell.vs_default.ratio if cell.vs_default else 0), default=None
     )

@@ -1,0 +1,40 @@
+"""The sentence that a sweep ends with, by what could be measured at all."""
+
+from __future__ import annotations
+
+import pytest
+from html_samples import cell, sweep
+
+from ncclprobe.names import DEFAULT
+from ncclprobe.records.sweep import CellResult, Choice, Ratio, Status, Verdict
+from ncclprobe.report.text.sweep import sweep_text, verdict_sentence
+
+KEPT = Choice(verdict=Verdict.KEEP_DEFAULTS, env={}, table=(), gain=Ratio(ratio=1.0, low=1.0, high=1.0))
+REFERENCE = cell(DEFAULT, 1024, 100.0, None)
+SLOWER = cell("Ring", 1024, 120.0, Ratio(ratio=0.83, low=0.8, high=0.86))
+HANGS = SLOWER.with_(status=Status.TIMEOUT, time_us=None, vs_default=None, busbw_gbps=None)
+WRONG = SLOWER.with_(status=Status.WRONG, wrong=3)
+REFUSED = REFERENCE.with_(status=Status.REFUSED, time_us=None, busbw_gbps=None)
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ((REFERENCE, SLOWER), "Keep the defaults: no setting beats them clearly at any size"),
+        (
+            (REFERENCE, SLOWER.with_(status=Status.ELIMINATED), HANGS),
+            "Keep the defaults: no setting beats them clearly at any size",
+        ),
+        (
+            (REFERENCE, HANGS, WRONG),
+            "Keep the defaults: no other setting works, so nothing was compared with them",
+        ),
+        ((REFERENCE,), "Keep the defaults: no other setting was tried, so nothing was compared with them"),
+        ((REFUSED, HANGS), "No answer: nothing could be measured"),
+        ((), "No answer: nothing could be measured"),
+    ],
+)
+def test_a_sweep_says_what_it_compared(cells: tuple[CellResult, ...], said: str) -> None:
+    document = sweep().with_(cells=cells, choice=KEPT)
+    assert verdict_sentence(document) == f"{said} (MPICH Ring, 4 ranks)."
+    assert " ".join(sweep_text(document).split()).startswith(said)
