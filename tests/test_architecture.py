@@ -19,8 +19,8 @@ DOCS = ROOT / "docs"
 
 FEATURES = frozenset({"scan", "inspect", "sweep", "nodes", "workload", "tuner", "e2e", "report"})
 PURE = frozenset({
-    "", "bandwidth", "captured", "decoding", "errors", "findings", "hardware", "hca_list", "kernels", "names",
-    "nodesets", "ranks", "records", "secrecy", "stats", "units",
+    "", "bandwidth", "captured", "control", "decoding", "errors", "findings", "hardware", "hca_list", "kernels",
+    "names", "nodesets", "ranks", "records", "secrecy", "stats", "units",
 })  # fmt: skip
 PLUGIN = frozenset({"ncclprobe.tuner.build", "ncclprobe.tuner.compiling", "ncclprobe.tuner.live"})
 """The compiled plugin lies with the tuner, and the modules that reach it lie below the backends."""

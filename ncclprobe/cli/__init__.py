@@ -129,7 +129,7 @@ def _say(line: str) -> None:
 
 
 def _say_what_is_wrong(problem: ProbeError) -> None:
-    from ncclprobe.cli.colour import visible
+    from ncclprobe.control import visible
     from ncclprobe.secrecy import without_secrets  # an error is rare, and every start would pay for them
 
     click.echo(visible(f"Error: {without_secrets(str(problem))}"), err=True)

@@ -23,17 +23,6 @@ _WORDS = (
 """What is coloured: words that say the same without it."""
 
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-
-
-def visible(text: str) -> str:
-    """Return text whose control characters are written out: a host's name must not move a terminal's cursor.
-
-    Source: ECMA-48 (C0 and C1); Unicode 15, UAX 9 (embeddings and isolates turn the order of what follows)
-    """
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
 def is_coloured(environment: Mapping[str, str], *, is_terminal: bool) -> bool:
     """Return whether to use colour: on terminals that have it, and never against the user's wish.
 

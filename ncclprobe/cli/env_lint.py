@@ -10,9 +10,10 @@ from typing import TypeVar
 import click
 import msgspec
 
-from ncclprobe.cli.colour import painted, visible
+from ncclprobe.cli.colour import painted
 from ncclprobe.cli.reading import whole_file
 from ncclprobe.cli.verbosity import is_quiet, verbosity_options
+from ncclprobe.control import visible
 from ncclprobe.errors import UsageError
 from ncclprobe.findings import Finding, Severity, has_error
 from ncclprobe.records.base import Document

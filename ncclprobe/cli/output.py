@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from ncclprobe.cli.colour import painted, visible
+from ncclprobe.cli.colour import painted
 from ncclprobe.cli.verbosity import detail, is_quiet, note, verbosity_options
+from ncclprobe.control import visible
 from ncclprobe.errors import UsageError
 from ncclprobe.findings import has_error
 from ncclprobe.records.base import Document

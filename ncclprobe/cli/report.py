@@ -7,10 +7,10 @@ import pathlib
 
 import click
 
-from ncclprobe.cli.colour import visible
 from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
 from ncclprobe.cli.report_html import write_page
 from ncclprobe.cli.unfinished import is_unfinished, so_far
+from ncclprobe.control import visible
 from ncclprobe.errors import RunDirectoryError
 from ncclprobe.findings import has_error
 from ncclprobe.records.base import Document
@@ -19,6 +19,7 @@ from ncclprobe.records.tune import TuneDocument
 from ncclprobe.report.csv import csv_text
 from ncclprobe.report.prometheus import prometheus_text
 from ncclprobe.report.text.github import github_text
+from ncclprobe.report.text.lines import in_lines
 from ncclprobe.report.text.next_step import next_step
 from ncclprobe.report.text.runs import Run, all_findings, runs_text
 from ncclprobe.report.text.verdict import DOCUMENTS, verdict
@@ -89,12 +90,12 @@ def command(
 def _shown(document: ReportDocument, read: list[Run], form: str) -> int:
     """Print the runs in a format and return the exit status."""
     if form in ("plain", "json"):
-        return finish(document, lambda: _plain(read), as_json=form == "json")
+        return finish(document, lambda: _plain(list(map(in_lines, read))), as_json=form == "json")
     if form == "csv":
         figures = [(run.source, one) for run in read for one in (*run.stages, run.document)]
         click.echo(csv_text(figures), nl=False)
     else:
-        click.echo(visible(without_secrets(github_text(runs_text(read)))))
+        click.echo(visible(github_text(without_secrets(runs_text(list(map(in_lines, read)))))))
     return 3 if has_error(document.findings) else 0
 
 
@@ -129,7 +130,7 @@ def _reported(run: Run) -> Reported:
         schema=document.schema,
         version=document.version,
         created=document.created,
-        verdict=verdict(document),
+        verdict=verdict(in_lines(document)),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ncclprobe.cli.colour import visible
+from ncclprobe.control import visible
 from ncclprobe.errors import UsageError
 
 _KEY = "ncclprobe.verbosity"

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from ncclprobe.cli import group
-from ncclprobe.cli.colour import visible
+from ncclprobe.control import visible
 from ncclprobe.errors import UsageError
 from ncclprobe.findings import error
 from ncclprobe.launchers.base import Job
@@ -34,6 +34,7 @@ from ncclprobe.report.html.page import page
 from ncclprobe.report.html.part import Part, Shown
 from ncclprobe.report.prometheus import prometheus_text
 from ncclprobe.report.text.nodes import nodes_text
+from ncclprobe.report.text.runs import Run, all_findings
 from ncclprobe.scan.fleet import Reach, remote_command
 from ncclprobe.tuner.emit import Form, emitted
 from ncclprobe.tuner.environ import Settings
@@ -172,8 +173,8 @@ class Elements(html.parser.HTMLParser):
 
 
 def elements(document: NodesDocument) -> Elements:
-    found = Elements()
-    found.feed(page([Shown(source=document.source, parts=(Part(document=document),))], document.findings, ""))
+    found, run = Elements(), Run(source=document.source, document=document)
+    found.feed(page([Shown(source=run.source, parts=(Part(document=document),))], all_findings([run]), ""))
     return found
 
 

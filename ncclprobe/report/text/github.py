@@ -1,4 +1,10 @@
-"""Text for people as GitHub shows it in an issue: tables in its own form, what is laid out by hand in fences."""
+"""Text for people as GitHub shows it in an issue: tables in its own form, what is laid out by hand in fences.
+
+Words that GitHub could take for markup, HTML, a mention or a reference are set as code: a backslash before ``@`` or
+``#`` does not keep it from linking them.
+
+Source: GitHub Flavored Markdown Spec 0.29 (4.5 fenced code blocks, 4.10 tables, 6.3 code spans)
+"""
 
 from __future__ import annotations
 
@@ -13,8 +19,11 @@ from ncclprobe.report.text.findings import WIDTH
 
 _RULE = re.compile(r"-+(?:  +-+)*")
 _FENCE = "```"
-_MARKUP = ("#", "*", "-", ">", " ", "export ")
-"""Starts of a paragraph that GitHub would take for something else."""
+_MARKUP = re.compile(r"^(?:[#*+>=~|\s-]|\d+[.)]|export )", re.MULTILINE)
+"""Starts of a line that GitHub would take for something else."""
+_SPECIAL = re.compile(r"[\\`*_\[\]<>@#&~$]")
+_WORD = re.compile(r"(\(?)(\S+?)([.,:;)]*)(?=\s|$)")
+"""A word without the punctuation around it."""
 
 
 def github_text(text: str) -> str:
@@ -58,9 +67,9 @@ def _table(header: str, lines: Sequence[str], spans: Sequence[tuple[int, int]]) 
             rows[-1] = [f"{cell} {more}".strip() for cell, more in zip(rows[-1], cells, strict=True)]
         else:
             rows.append(cells)
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    rows = [[_safe(cell) for cell in row] for row in rows]
     align = ["right" if _is_right(lines, span) else "left" for span in spans]
-    columns = [header[start:end].strip() for start, end in spans]
+    columns = [_safe(header[start:end].strip()) for start, end in spans]
     return tabulate(rows, columns, tablefmt="github", disable_numparse=True, colalign=align if rows else None)
 
 
@@ -73,7 +82,29 @@ def _is_right(lines: Sequence[str], span: tuple[int, int]) -> bool:
 
 def _prose(lines: list[str]) -> str:
     if len(lines) == 2 and set(lines[1]) == {"="}:
-        return f"## {lines[0]}"
+        return f"## {_safe(lines[0])}"
     text = "\n".join(lines)
     wrapped = textwrap.fill(" ".join(lines), WIDTH, break_on_hyphens=False, break_long_words=False)
-    return text if text == wrapped and not text.startswith(_MARKUP) else f"{_FENCE}\n{text}\n{_FENCE}"
+    return _safe(text) if text == wrapped and not _MARKUP.search(text) else _fenced(text)
+
+
+def _fenced(text: str) -> str:
+    """Return a text in a fence that is longer than any within."""
+    fence = max([_FENCE, *(f"{run}`" for run in re.findall("`+", text))], key=len)
+    return f"{fence}\n{text}\n{fence}"
+
+
+def _safe(text: str) -> str:
+    """Return a text as GitHub shows it letter by letter."""
+    return _WORD.sub(lambda found: f"{found[1]}{_code(found[2])}{found[3]}", text)
+
+
+def _code(word: str) -> str:
+    """Return a word, as code where it holds more than letters, figures and what means nothing to GitHub."""
+    if not _SPECIAL.search(word):
+        return word.replace("|", "\\|")
+    if "|" in word:  # a backslash before it would no longer be told from one that escapes
+        return f"<code>{''.join(letter if letter.isalnum() else f'&#{ord(letter)};' for letter in word)}</code>"
+    ticks = max(["`", *(f"{run}`" for run in re.findall("`+", word))], key=len)
+    space = " " if word.startswith("`") or word.endswith("`") else ""
+    return f"{ticks}{space}{word}{space}{ticks}"

@@ -6,6 +6,7 @@ import collections
 from collections.abc import Callable
 from typing import Any
 
+from ncclprobe.control import one_line
 from ncclprobe.nodesets import fold
 from ncclprobe.records.base import Document
 from ncclprobe.records.e2e import E2eDocument
@@ -79,7 +80,7 @@ def env_verdict(document: EnvDocument) -> str:
 def report_verdict(document: ReportDocument) -> str:
     """Return the runs' answers, a line each, with their names where there are several."""
     named = len(document.runs) > 1
-    return "\n".join(f"{run.source}: {run.verdict}" if named else run.verdict for run in document.runs)
+    return "\n".join(f"{one_line(run.source)}: {run.verdict}" if named else run.verdict for run in document.runs)
 
 
 def counted(number: int, what: str) -> str:
