@@ -148,6 +148,10 @@ def nodes(status: NodeStatus, exclude: tuple[str, ...] = ()) -> NodesDocument:
     )  # fmt: skip
 
 
+PAST = NodesCost(rounds=0, measurements_per_node=4, gpu_minutes_per_node=0)
+"""Of results that were measured before, as --from reads them."""
+
+
 def e2e(verdict: E2eVerdict) -> E2eDocument:
     return E2eDocument(
         workload="proxy", metric="tok_s", baseline={}, candidate={}, trials=(), verdict=verdict, ratio=None,
@@ -176,14 +180,21 @@ def e2e(verdict: E2eVerdict) -> E2eDocument:
         (sweep(Verdict.CHANGE, backend="sim"), "real ranks have the last word.\n  ncclprobe env emit 'a run' --format"),
         (sweep(Verdict.KEEP_DEFAULTS), "Next: set nothing."),
         (sweep(Verdict.CHANGE, findings=(BAD,)), "Next: see to the errors above before you change a setting"),
+        (sweep(Verdict.CHANGE, findings=(BAD,)), "setting; this looks further.\n  ncclprobe scan"),
+        (sweep(Verdict.CHANGE, findings=(BAD,), backend="sim"), "errors above before you change a setting."),
         (nodes(NodeStatus.SLOW, ("n1", "n2")), "Next: leave n[1-2] out of jobs, have it seen to, then measure again."),
         (nodes(NodeStatus.SUSPECT), "Next: measure the suspects again, with a larger --budget"),
+        (nodes(NodeStatus.SUSPECT).with_(cost=PAST), "Next: add more results of these nodes with different partners"),
         (nodes(NodeStatus.OK), "Next: repair nothing"),
         (e2e(E2eVerdict.FASTER), "Next: set in jobs what the faster arm has"),
         (e2e(E2eVerdict.SLOWER), "Next: keep the baseline."),
         (e2e(E2eVerdict.FASTER).with_(findings=(BAD,)), "Next: keep the baseline, and see to the errors above."),
         (InspectDocument(documents=(), findings=(BAD,)), "Next: see to the errors above"),
         (WatchDocument(check="sweep", arguments=(), every_s=60, checks=()), "Next: keep the history"),
+        (
+            WatchDocument(check="sweep", arguments=(), every_s=60, checks=(), findings=(BAD,)),
+            "Next: see to the errors above; then go on with the same --out.",
+        ),
     ],
 )
 def test_the_last_sentence_says_what_to_do_next(document: Document, said: str) -> None:

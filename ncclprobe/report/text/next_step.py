@@ -55,7 +55,9 @@ def _scan(document: ScanDocument, path: str) -> Step:
 
 def _sweep(document: SweepDocument, path: str) -> Step:
     if has_error(document.findings):
-        return "see to the errors above before you change a setting; this looks further.", _look_further(document)
+        further = _look_further(document)
+        looks = "; this looks further" if further else ""
+        return f"see to the errors above before you change a setting{looks}.", further
     if document.choice.verdict is Verdict.CHANGE:
         return _proof(document, path)
     unsettled = [finding for finding in document.findings if finding.code in UNSETTLED]
@@ -127,6 +129,8 @@ def _nodes(document: NodesDocument, _path: str) -> Step:
     statuses = {*(node.status for node in document.nodes), *others}
     if statuses & {NodeStatus.SLOW, NodeStatus.UNREACHABLE}:
         return "see to what is named above as its hint says, then measure again.", ()
+    if NodeStatus.SUSPECT in statuses and document.cost.rounds == 0:
+        return "add more results of these nodes with different partners, until their intervals are clear.", ()
     if NodeStatus.SUSPECT in statuses:
         return "measure the suspects again, with a larger --budget, until their intervals are clear.", ()
     return "repair nothing; measure whether settings beat the defaults on these nodes.", ("ncclprobe sweep",)
@@ -208,6 +212,8 @@ def _check(document: EnvCheckDocument, path: str) -> Step:
 
 
 def _watch(document: WatchDocument, path: str) -> Step:
+    if has_error(document.findings):
+        return "see to the errors above; then go on with the same --out.", ()
     if any(finding.code in CHANGES for finding in document.findings):
         return "see what changed between the checks that are named above.", (f"ls {path}",) if path else ()
     return "keep the history, and go on with the same --out.", ()
