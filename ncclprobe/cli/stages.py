@@ -62,8 +62,14 @@ def scan(course: Course, path: pathlib.Path) -> ScanDocument:
 
 def sweep(course: Course, path: pathlib.Path) -> SweepDocument:
     """Measure every setting against the defaults; an interrupted sweep goes on."""
-    asked = course.options
-    options = SweepOptions(
+    options = sweep_options(course.options)
+    with open_run(None if (path / MANIFEST).exists() else options, path) as directory:
+        return swept(directory)
+
+
+def sweep_options(asked: TuneOptions) -> SweepOptions:
+    """Return the sweep that is a stage of what was asked for."""
+    return SweepOptions(
         backend=asked.backend,
         fabric=asked.fabric,
         nranks=asked.nranks,
@@ -71,8 +77,6 @@ def sweep(course: Course, path: pathlib.Path) -> SweepDocument:
         budget_s=asked.sweep_budget_s,
         seed=asked.seed,
     )
-    with open_run(None if (path / MANIFEST).exists() else options, path) as directory:
-        return swept(directory)
 
 
 def nodes(course: Course, path: pathlib.Path) -> Document | Skipped:

@@ -209,7 +209,7 @@ def open_run(options: SweepOptions | None, path: pathlib.Path | None, scan: path
         options=msgspec.to_builtins(options),
         hardware=seen_hardware(options, scan),
     )
-    _, _, plan = _plan(options)
+    _, _, plan = planned(options)
     race_of(plan, options.env, options.search)
     return RunDirectory.create(path or default_directory(NAME), manifest)
 
@@ -217,7 +217,7 @@ def open_run(options: SweepOptions | None, path: pathlib.Path | None, scan: path
 def swept(directory: RunDirectory) -> SweepDocument:
     """Run what is left of a sweep and return its document, written to the run directory as well."""
     options = stored_options(directory.path, directory.manifest, SweepOptions)
-    backend, capabilities, plan = _plan(options)
+    backend, capabilities, plan = planned(options)
     beside = f" in {1 + len(envs)} environments" if (envs := environments(options.env)) else ""
     who = f"{capabilities.library}, {capabilities.nranks} ranks"
     counts = f"{counted(len(plan.cells), 'cell')} at {counted(len(plan.points), 'size')}"
@@ -231,7 +231,12 @@ def swept(directory: RunDirectory) -> SweepDocument:
     return document
 
 
-def _plan(options: SweepOptions) -> tuple[Backend, Capabilities, RacePlan]:
+def planned(options: SweepOptions) -> tuple[Backend, Capabilities, RacePlan]:
+    """Return what will run, and what of.
+
+    Raises:
+        UsageError: The backend cannot run what was asked for.
+    """
     fabric = pathlib.Path(options.fabric) if options.fabric else None
     backend = make_backend(
         options.backend,

@@ -16,6 +16,7 @@ from ncclprobe.cli.course import Course
 from ncclprobe.cli.numbers import Number
 from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
 from ncclprobe.cli.report import read_run
+from ncclprobe.cli.sweep import planned
 from ncclprobe.errors import ProbeError, RunDirectoryError, UsageError
 from ncclprobe.records.e2e import E2eDocument, ProxyShape
 from ncclprobe.records.nodes import NodesDocument
@@ -101,7 +102,7 @@ def tune_options(
     """Return what was asked for, with every default that depends on the machine settled.
 
     Raises:
-        UsageError: The options contradict each other.
+        UsageError: The options contradict each other, or the fabric has no times for what would be swept.
         MissingDependencyError: Nothing can run here; the message says what to install.
     """
     name = auto_backend(fabric) if backend == "auto" else backend
@@ -119,6 +120,8 @@ def tune_options(
         seed=drawn_seed(seed),
     )
     make_backend(name, BackendOptions(nranks=options.nranks, fabric=fabric, seed=options.seed))
+    if name == "sim":
+        planned(stages.sweep_options(options))
     return options
 
 

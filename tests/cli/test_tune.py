@@ -21,6 +21,8 @@ from ncclprobe.store import RunDirectory
 
 ROOT = pathlib.Path(__file__).parents[2]
 TWO_NODES = ROOT / "data" / "fabric_two_nodes" / "fabric.toml"
+EIGHT_NODES = ROOT / "data" / "nodes_example" / "fabric.toml"
+"""Without times of a collective: for ``nodes`` alone."""
 NVLINK = ROOT / "data" / "fabric_nvlink_model" / "fabric.toml"
 
 
@@ -158,6 +160,7 @@ def test_the_sweep_has_the_budget_that_no_workload_takes(
         (["--backend", "sim"], 2, "fabric"),
         (["--fabric", "/no/such/fabric.toml"], 2, "/no/such/fabric.toml"),
         (["--fabric", str(TWO_NODES), "--sizes", "8:"], 2, "is no size"),
+        (["--fabric", str(EIGHT_NODES)], 2, "the fabric 'eight nodes' has no times for all_reduce"),
         (["--backend", "no-such"], 2, "no-such"),
         (["--resume", "/no/such/run"], 1, "is no run directory"),
     ],
