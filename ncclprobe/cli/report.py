@@ -63,7 +63,7 @@ def command(
     *,
     as_json: bool,
 ) -> int:
-    """Show what each RUN found: a run directory, or a document that any command printed with --json.
+    """Show what each RUN found: a run directory, or a document that a command printed with --json.
 
     Answers first, then what they rest on, then all findings with what to do next. With --json: each run's answer, and
     the findings of all.
@@ -81,10 +81,20 @@ def command(
     if prometheus is not None:
         write_whole(prometheus, prometheus_text(one for run in read for one in (*run.stages, run.document)))
         note(f"Wrote {prometheus}.")
+        note_uncollected(prometheus)
     if html is not None:
         write_page(html, read)
         note(f"Wrote {html}.")
     return _shown(document, read, "json" if as_json else form)
+
+
+def note_uncollected(file: pathlib.Path) -> None:
+    """Say where no collector will read a file of metrics.
+
+    Source: node_exporter 1.5, collector/textfile.go
+    """
+    if file.suffix != ".prom":
+        note(f"node_exporter's collector reads only files whose name ends in .prom, so not {file.name}.")
 
 
 def _shown(document: ReportDocument, read: list[Run], form: str) -> int:

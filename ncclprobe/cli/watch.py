@@ -16,7 +16,7 @@ import click
 
 from ncclprobe.cli.numbers import Number
 from ncclprobe.cli.output import detail, drawn_seed, finish, note, shared_options
-from ncclprobe.cli.report import read_run
+from ncclprobe.cli.report import note_uncollected, read_run
 from ncclprobe.cli.watch_check import CHECKS, checked
 from ncclprobe.cli.watch_history import History
 from ncclprobe.errors import ProbeError, UsageError
@@ -93,6 +93,8 @@ def command(
         raise UsageError(f"{tokens[0]!r} is no check; repeat one of {', '.join(CHECKS)} after --")
     if prometheus is not None and not prometheus.absolute().parent.is_dir():
         raise UsageError(f"--prometheus {prometheus}: there is no such folder; make it, or name another file")
+    if prometheus is not None:
+        note_uncollected(prometheus)
     path, drawn = out or FOLDER, drawn_seed(seed)
     with _opened(path, drawn) as directory:
         watch = Watch(directory, tokens, every, threshold, prometheus)

@@ -218,6 +218,12 @@ def test_the_file_is_replaced_whole_and_readable_by_all(
     assert list(tmp_path.iterdir()) == [file], "no temporary file is left"
 
 
+def test_a_name_that_no_collector_reads_is_said(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = report(capsys, SWEEP, "--prometheus", tmp_path / "ncclprobe.txt")
+    told = "node_exporter's collector reads only files whose name ends in .prom, so not ncclprobe.txt.\n"
+    assert (status, err) == (0, f"Wrote {tmp_path}/ncclprobe.txt.\n{told}")
+
+
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = report(capsys, SWEEP, "--prometheus", tmp_path / "absent" / "x.prom")
     assert (status, err) == (
