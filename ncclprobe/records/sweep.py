@@ -198,6 +198,10 @@ class Summary(Record, frozen=True, kw_only=True):
     """Upper end."""
 
 
+WIDEST = 1000.0
+"""Where the interval of a ratio ends that has too few launches to say anything; 1 / WIDEST below."""
+
+
 class Ratio(Record, frozen=True, kw_only=True):
     """Default's time / cell's time; over 1 is faster than the default."""
 

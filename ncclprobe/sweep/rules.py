@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 
 from ncclprobe.records.base import Record
+from ncclprobe.records.sweep import WIDEST as RATIO_WIDEST
 from ncclprobe.stats import normal_quantile
 from ncclprobe.sweep.estimate import Estimate
 
 WORTHWHILE = math.log(1.005)
 """A size changes only if its interval's low end exceeds this (the contract of ``sweep``)."""
 
-WIDEST = math.log(1000)
+WIDEST = math.log(RATIO_WIDEST)
 """Where an interval ends that has too few launches to say anything."""
 
 EXPLORE_ALPHA = 0.01

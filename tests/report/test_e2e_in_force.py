@@ -43,3 +43,21 @@ def test_the_sizes_with_most_bytes_are_shown_where_there_are_many():
     found = shown(read_document(MANY, [E2eDocument]), "candidate")
     assert (len(found), found[0]) == (12, ("all_reduce", "56K", "Ring/LL/7"))
     assert found[-2:] == [("all_reduce", "1792K", "Ring/LL/32"), ("all_reduce", "53760K", "Ring/Simple/32")]
+
+
+def test_our_own_plugins_long_name_keeps_to_80_columns(bad):
+    table = in_force_text(bad).partition("\n\n")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    assert "tuner-bb98860e.so" in table
+
+
+def test_hcas_are_folded(bad):
+    hcas = [{"name": f"mlx5_{number}", "port": 1, "link": None} for number in range(12)]
+    trials = [
+        trial.with_(effective={**trial.effective, "in_force": {**trial.effective["in_force"], "hcas": hcas}})
+        for trial in bad.trials
+        if "in_force" in trial.effective
+    ]
+    table = in_force_text(bad.with_(trials=tuple(trials))).partition("\n\n")[0]
+    assert "mlx5_[0-11]" in table
+    assert max(map(len, table.splitlines())) <= 81

@@ -1,6 +1,8 @@
-"""The sentence that a sweep ends with, by what could be measured at all."""
+"""A sweep's answer by what could be measured at all, and its intervals."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 from html_samples import cell, sweep
@@ -38,3 +40,17 @@ def test_a_sweep_says_what_it_compared(cells: tuple[CellResult, ...], said: str)
     document = sweep().with_(cells=cells, choice=KEPT)
     assert verdict_sentence(document) == f"{said} (MPICH Ring, 4 ranks)."
     assert " ".join(sweep_text(document).split()).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [
+        (math.exp(-math.log(1000)), math.exp(math.log(1000)), "1.937 (<0.001->1000)"),
+        (0.5, 1000.0, "1.937 (0.500->1000)"),
+        (0.001, 3.0, "1.937 (<0.001-3.000)"),
+        (0.0014, 999.0, "1.937 (0.001-999.000)"),
+    ],
+)
+def test_an_interval_that_was_cut_has_open_ends(low: float, high: float, shown: str) -> None:
+    unsure = cell("Ring", 1024, 120.0, Ratio(ratio=1.937, low=low, high=high))
+    assert shown in sweep_text(sweep().with_(cells=(REFERENCE, unsure), choice=KEPT))

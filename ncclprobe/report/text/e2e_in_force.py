@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from tabulate import tabulate
 
 from ncclprobe.names import Collective
+from ncclprobe.nodesets import fold
 from ncclprobe.records.e2e import Arm, E2eDocument, TrialStatus
 from ncclprobe.records.in_force import InForce, Span
 from ncclprobe.units import format_size
 
 MOST_ROWS = 12
 """Of sizes, an arm, those that carry most bytes; the document has all."""
-MOST_HCAS = 4
+_TUNER_WIDTH = 20
+_LONG_HASH = re.compile(r"(?<![0-9a-f])([0-9a-f]{8})[0-9a-f]{4,}(?![0-9a-f])")
+"""As in the name of our own compiled plugin; eight digits tell one from another."""
 
 
 def in_force_text(document: E2eDocument) -> str:
@@ -42,11 +47,13 @@ def _last(document: E2eDocument) -> Iterator[tuple[str, InForce]]:
 
 def _row(arm: str, seen: InForce) -> list[str]:
     tuners = [plugin.name.rpartition("/")[2] for plugin in seen.plugins if plugin.kind == "tuner" and plugin.loaded]
-    names = [hca.name for hca in seen.hcas]
-    hcas = ", ".join(names[:MOST_HCAS]) + (", …" if len(names) > MOST_HCAS else "")
+    shown = textwrap.fill(
+        ", ".join(_LONG_HASH.sub(r"\1", name) for name in tuners), _TUNER_WIDTH, break_on_hyphens=False
+    )
+    hcas = fold(hca.name for hca in seen.hcas)
     gdr = {True: "yes", False: "no", None: "-"}[seen.gdr]
     carried = "-" if seen.traffic is None else f"{seen.traffic.seen}"
-    return [arm, seen.version or "?", str(seen.nranks or "?"), ", ".join(tuners) or "-", hcas or "-", gdr, carried]
+    return [arm, seen.version or "?", str(seen.nranks or "?"), shown or "-", hcas or "-", gdr, carried]
 
 
 def _sizes(last: dict[str, InForce], collectives: Sequence[str]) -> str:
