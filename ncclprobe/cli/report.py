@@ -76,7 +76,8 @@ def command(
     ncclprobe report RUN --prometheus /var/lib/prometheus/node-exporter/ncclprobe.prom
     """  # noqa: D301 (click reads the backspace)
     read = [read_run(path) for path in dict.fromkeys(runs)]
-    document = ReportDocument(runs=tuple(map(_reported, read)), findings=all_findings(read))
+    fit = [in_lines(run) for run in read]
+    document = ReportDocument(runs=tuple(map(_reported, read, fit)), findings=all_findings(read))
     _keep(document, runs, out, seed)
     if prometheus is not None:
         write_whole(prometheus, prometheus_text(one for run in read for one in (*run.stages, run.document)))
@@ -85,7 +86,7 @@ def command(
     if html is not None:
         write_page(html, read)
         note(f"Wrote {html}.")
-    return _shown(document, read, "json" if as_json else form)
+    return _shown(document, read, fit, "json" if as_json else form)
 
 
 def note_uncollected(file: pathlib.Path) -> None:
@@ -97,15 +98,15 @@ def note_uncollected(file: pathlib.Path) -> None:
         note(f"node_exporter's collector reads only files whose name ends in .prom, so not {file.name}.")
 
 
-def _shown(document: ReportDocument, read: list[Run], form: str) -> int:
-    """Print the runs in a format and return the exit status."""
+def _shown(document: ReportDocument, read: list[Run], fit: list[Run], form: str) -> int:
+    """Print the runs in a format and return the exit status; ``fit`` are those for text."""
     if form in ("plain", "json"):
-        return finish(document, lambda: _plain(list(map(in_lines, read))), as_json=form == "json")
+        return finish(document, lambda: _plain(fit), as_json=form == "json")
     if form == "csv":
         figures = [(run.source, one) for run in read for one in (*run.stages, run.document)]
         click.echo(csv_text(figures), nl=False)
     else:
-        click.echo(visible(github_text(without_secrets(runs_text(list(map(in_lines, read)))))))
+        click.echo(visible(github_text(without_secrets(runs_text(fit)))))
     return 3 if has_error(document.findings) else 0
 
 
@@ -133,14 +134,14 @@ def _stages(path: pathlib.Path, document: Document) -> tuple[Document, ...]:
     return tuple(read_document(folder, DOCUMENTS) for folder in folders if (folder / DOCUMENT).is_file())
 
 
-def _reported(run: Run) -> Reported:
+def _reported(run: Run, fit: Run) -> Reported:
     document = run.document
     return Reported(
         source=run.source,
         schema=document.schema,
         version=document.version,
         created=document.created,
-        verdict=verdict(in_lines(document)),
+        verdict=verdict(fit.document),
     )
 
 
