@@ -87,6 +87,7 @@ def plots(driver: Any) -> dict[str, dict[str, Any]]:
           y: plot.y_scale.type === "LogScale" ? "log" : "linear",
           drawn: shown.filter((one) => found.has(colour(one.glyph))).length,
           colours: found.size,
+          frame: ["width", "height"].map((side) => Bokeh.index[plot.id].frame.bbox[side]),
           ink: plot.left[0].axis_label_text_color,
         }];
       }));""")

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from chromium import chromium, console, hovered, looks, opened, plots, requests, until
-from html_samples import EVIL, evil_documents
+from html_samples import EVIL, evil_documents, nodes
 
 from ncclprobe.cli import main
 
@@ -152,6 +152,26 @@ def test_nothing_is_wider_than_the_screen(tmp_path: pathlib.Path, driver: Any, w
     quiet(driver, file)
     looks(driver, width=width)
     until(lambda: driver.execute_script("return document.documentElement.scrollWidth") == width)
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+@pytest.mark.parametrize(
+    ("beginning", "end"),
+    [("ncclprobe-nodes-worker-", ".ncclprobe-nodes.ml-training.svc.cluster.local"), ("节" * 30, ""), ("n" * 300, "")],
+)
+def test_long_names_leave_the_plots_their_room(
+    tmp_path: pathlib.Path, driver: Any, width: int, beginning: str, end: str
+) -> None:
+    names = [f"{beginning}{number}{end}" for number in range(1, 9)]
+    document = tmp_path / "nodes.json"
+    document.write_bytes(msgspec.json.encode(nodes(*names, slow=names[2])))
+    looks(driver, width=width)
+    opened(driver, html(tmp_path, document))
+    frames = {key: found["frame"] for key, found in plots(driver).items() if not key.endswith("rails")}
+    assert all(across >= 100 and down >= 150 for across, down in frames.values()), frames
+    assert len(frames) == 2
+    assert driver.execute_script("return document.documentElement.scrollWidth") == width
+    assert f"{names[2]}: slow" in hovered(driver, "run-0-0-nodes")
 
 
 def test_a_simulated_run_of_500_nodes(tmp_path: pathlib.Path, driver: Any) -> None:

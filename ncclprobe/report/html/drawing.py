@@ -3,6 +3,8 @@
 DRAWING = r"""
   const M = new Proxy({}, {get: (_, name) => (attributes) => new Bokeh.Models[name](attributes)});
   const font = "system-ui, 'DejaVu Sans', sans-serif";
+  // Of a frame's height, whatever the labels take, and around it beside them; in pixels.
+  const [least, margin] = [200, 60];
 
   // A colour such as "@3" or "@ink" is the style's --c3 or --ink, so plots follow the page into dark and print.
   const colour = (name, style) => {
@@ -41,15 +43,23 @@ DRAWING = r"""
     if (log) return M.LogTicker({mantissas: wanted.dtick ? [1] : [1, 2, 5], num_minor_ticks: 0});
     return M.BasicTicker({desired_num_ticks: 6});
   };
-  // Where there is little room, only some of the upright labels are written.
+  // How far an axis's labels reach away from it, in pixels.
+  const ruler = document.createElement("canvas").getContext("2d");
+  const slant = ({tickangle = 0}) => tickangle * -Math.PI / 180;
+  const depth = (wanted, side) => {
+    ruler.font = `12px ${font}`;
+    const longest = Math.max(0, ...(wanted.ticktext ?? []).map((text) => ruler.measureText(text).width));
+    return Math.max(16, longest * Math[side](slant(wanted)));
+  };
+  // Where there is little room, only some of the labels are written.
   const axisOf = (wanted, log, style, most) => {
-    const step = wanted.tickangle ? 1 : Math.ceil((wanted.tickvals ?? []).length / most);
+    const step = Math.ceil((wanted.tickvals ?? []).length / most);
     const named = (wanted.tickvals ?? []).map((at, i) => [at, plain(i % step ? "" : wanted.ticktext?.[i] ?? at)]);
     return M[log ? "LogAxis" : "LinearAxis"]({
       ticker: ticker(wanted, log), major_label_overrides: new Map(named),
       formatter: M.PrintfTickFormatter({format: `%.6g${(wanted.ticksuffix ?? "").replaceAll("%", "%%")}`}),
       axis_label: wanted.title ? plain(wanted.title.text) : null,
-      major_label_orientation: (wanted.tickangle ?? 0) * -Math.PI / 180,
+      major_label_orientation: slant(wanted),
       ...under("axis_label", {...letters(style), text_font_style: "normal"}),
       ...under("major_label", letters(style)),
       axis_line_color: colour("@muted", style), major_tick_line_color: colour("@muted", style),
@@ -105,13 +115,13 @@ DRAWING = r"""
     return M.Whisker({source, base: at("x"), lower: at("low"), upper: at("high"), lower_head: head, upper_head: head,
       line_color: hue, line_width: thickness, level: "glyph"});
   };
-  const scaleOf = (color_mapper, style) => M.ColorBar({
-    color_mapper, width: 12, title: "% below", background_fill_color: null,
+  const scaleOf = (color_mapper, style, narrow) => M.ColorBar({
+    color_mapper, [narrow ? "height" : "width"]: 12, title: "% below", background_fill_color: null,
     ...under("title", {...letters(style), text_font_style: "normal"}), ...under("major_label", letters(style)),
   });
 
   // Adds a trace to a plot and returns what of it can be shown and hidden.
-  const added = (plot, trace, style) => {
+  const added = (plot, trace, style, narrow) => {
     const scaled = Array.isArray(trace.marker.color) ? mapper(trace.marker) : null;
     const hue = scaled ? {field: "value", transform: scaled} : colour(trace.marker.color, style);
     const source = sourceOf(trace);
@@ -125,7 +135,7 @@ DRAWING = r"""
     const parts = glyphs.filter(Boolean).map((glyph) =>
       M.GlyphRenderer({data_source: source, glyph, name: trace.name ?? null}));
     for (const part of parts) plot.add_renderers(part);
-    if (scaled) plot.add_layout(scaleOf(scaled, style), "right");
+    if (scaled) plot.add_layout(scaleOf(scaled, style, narrow), narrow ? "above" : "right");
     return {trace, parts, bars};
   };
 
@@ -148,22 +158,25 @@ DRAWING = r"""
       return M.Range1d({start, end});
     };
     const place = byId(figure.key);
-    const height = Math.min(figure.height, 1.1 * place.clientWidth);
+    const taken = depth(xaxis, "sin");
+    const height = Math.max(Math.min(figure.height, 1.1 * place.clientWidth), taken + least);
+    const most = {
+      x: (place.clientWidth - depth(yaxis, "cos") - margin) / (slant(xaxis) ? 16 : 45),
+      y: (height - taken - margin) / 16};
     place.style.minHeight = `${height}px`;
     const plot = M.Plot({
       name: figure.key, height, sizing_mode: "stretch_width", toolbar_location: null,
       x_scale: scale(logs.x), y_scale: scale(logs.y), x_range: range("x"), y_range: range("y"),
       background_fill_color: null, border_fill_color: null, outline_line_color: null, min_border_right: 16,
     });
-    const axes = {
-      x: axisOf(xaxis, logs.x, style, place.clientWidth / 45), y: axisOf(yaxis, logs.y, style, Infinity)};
+    const axes = {x: axisOf(xaxis, logs.x, style, most.x), y: axisOf(yaxis, logs.y, style, most.y)};
     plot.add_layout(axes.x, "below");
     plot.add_layout(axes.y, "left");
     for (const [at, axis] of [xaxis, yaxis].entries())
       if (axis.showgrid !== false)
         plot.add_layout(M.Grid({dimension: at, axis: at ? axes.y : axes.x, grid_line_color: colour("@line", style)}));
     for (const shape of figure.layout.shapes ?? []) shaped(plot, shape, style);
-    const traces = figure.traces.map((trace) => added(plot, trace, style));
+    const traces = figure.traces.map((trace) => added(plot, trace, style, place.clientWidth < 480));
     // A finger scrolls the page; a mouse zooms, and a double click goes back.
     if (matchMedia("(pointer: fine)").matches) {
       const zoom = M.BoxZoomTool({});

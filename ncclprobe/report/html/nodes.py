@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ncclprobe.records.base import Interval
 from ncclprobe.records.nodes import LinkVerdict, NodesDocument, NodeStatus, NodeVerdict, RailVerdict
 from ncclprobe.report.html.figures import MUTED, Figure, Look, Toggle, bars, figure, level, toggles
-from ncclprobe.report.html.markup import NOTHING, Markup, element, folded, joined, plain, table
+from ncclprobe.report.html.labels import named_axis, short_names, shortened
+from ncclprobe.report.html.markup import NOTHING, Markup, element, folded, joined, table
 from ncclprobe.report.html.pairs import pair_losses, pairs_figure
 from ncclprobe.report.html.part import Body, Part
 from ncclprobe.report.html.sweep_figures import broken, styled
@@ -103,19 +104,16 @@ def ranked_figure(key: str, title: str, verdicts: Sequence[Verdict]) -> Figure:
     """Return slowdowns with their intervals, the slowest first; what is unreachable stands at 100 %."""
     ranked = _by_slowdown(verdicts)
     places = {name_of(one): at for at, one in enumerate(ranked, 1)}
-    names = [*map(plain, places)]
-    axis: dict[str, Any] = {
-        "tickvals": [*places.values()],
-        "ticktext": names,
-        "tickangle": -60 if len(names) > 4 else 0,
-    }
-    if len(ranked) > MOST_NAMED:
-        axis = {"title": {"text": "rank"}}
-    traces = [_trace(status, ranked, places) for status in ORDER if any(one.status is status for one in ranked)]
+    labels = dict(zip(places, short_names([*places]), strict=True))
+    many = len(ranked) > MOST_NAMED
+    axis = {"title": {"text": "rank"}} if many else named_axis([*places.values()], [*labels.values()])
+    statuses = [status for status in ORDER if any(one.status is status for one in ranked)]
+    traces = [_trace(status, ranked, places, labels) for status in statuses]
     return Figure(
         key=key,
         title=title,
-        description="How far below a healthy one, in percent, with 95 % intervals.",
+        description="How far below a healthy one, in percent, with 95 % intervals."
+        f"{shortened([*labels], [*labels.values()])}",
         traces=tuple(traces),
         layout={
             "xaxis": {**axis, "showgrid": False, "range": [0.4 - len(ranked) / 80, len(ranked) * 81 / 80 + 0.6]},
@@ -125,7 +123,9 @@ def ranked_figure(key: str, title: str, verdicts: Sequence[Verdict]) -> Figure:
     )
 
 
-def _trace(status: NodeStatus, ranked: Sequence[Verdict], places: dict[str, int]) -> dict[str, Any]:
+def _trace(
+    status: NodeStatus, ranked: Sequence[Verdict], places: Mapping[str, int], labels: Mapping[str, str]
+) -> dict[str, Any]:
     shown = [one for one in ranked if one.status is status]
     spans = [_percent(one.slowdown) for one in shown]
     labelled = len(ranked) > MOST_NAMED and status is not NodeStatus.OK and len(shown) <= MOST_LABELS
@@ -133,7 +133,7 @@ def _trace(status: NodeStatus, ranked: Sequence[Verdict], places: dict[str, int]
     return {
         **styled(LOOKS[status]),
         "mode": "markers+text" if labelled else "markers",
-        "text": [plain(name_of(one)) for one in shown] if labelled else [],
+        "text": [labels[name_of(one)] for one in shown] if labelled else [],
         "name": str(status),
         "meta": str(status),
         "x": [places[name_of(one)] for one in shown],

@@ -9,6 +9,7 @@ from typing import Any
 
 from ncclprobe.records.nodes import GroupValue, NodesDocument
 from ncclprobe.report.html.figures import Figure
+from ncclprobe.report.html.labels import named_axis, short_names, shortened
 from ncclprobe.report.html.markup import plain
 
 Pairs = Mapping[tuple[str, str], float]
@@ -51,19 +52,18 @@ def pairs_figure(key: str, names: list[str], losses: Pairs) -> Figure:
     both = {**losses, **{(second, first): loss for (first, second), loss in losses.items()}}
     few = len(names) <= MOST_CELLS
     trace = _cells(names, both) if few else _marks(names, both)
-    axis: dict[str, Any] = {"tickvals": [*range(len(names))], "ticktext": [*map(plain, names)], "showgrid": False}
-    if not few:
-        axis = {"title": {"text": "node"}, "showgrid": False}
+    labels = short_names(names)
+    axis = named_axis(range(len(names)), labels) if few else {"title": {"text": "node"}}
     ends = [-0.5 - len(names) / 200, len(names) * 201 / 200 - 0.5]
     return Figure(
         key=key,
         title=f"Pairs of nodes ({len(losses)} measured)",
         description="How far a pair is below the median of its round; dark is slow. A slow node is a dark row and "
-        "column, a slow link a single dark cell.",
+        f"column, a slow link a single dark cell.{shortened(names, labels) if few else ''}",
         traces=(trace,),
         layout={
-            "xaxis": {**axis, "range": ends, "tickangle": -60 if few and len(names) > 4 else 0},
-            "yaxis": {**axis, "range": ends[::-1]},
+            "xaxis": {**axis, "showgrid": False, "range": ends},
+            "yaxis": {**axis, "showgrid": False, "range": ends[::-1], "tickangle": 0},
         },
         height=min(620, 200 + 50 * len(names)),
         width=min(760, 320 + 50 * len(names)),

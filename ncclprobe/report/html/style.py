@@ -47,9 +47,9 @@ table { border-collapse: collapse; width: max-content; font-size: .88rem; font-v
 caption { text-align: left; font-weight: 600; padding: .25rem 0; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; text-align: left; }
 thead th { border-bottom: 2px solid var(--muted); white-space: nowrap; }
-tbody th { font-weight: 600; white-space: nowrap; }
+tbody th { font-weight: 600; max-width: 24rem; overflow-wrap: anywhere; }
 td { min-width: 4rem; max-width: 32rem; overflow-wrap: anywhere; }
-@media (max-width: 600px) { td { max-width: 16rem; } }
+@media (max-width: 600px) { td { max-width: 16rem; } tbody th { max-width: 9rem; } }
 .right { text-align: right; white-space: nowrap; }
 pre { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem;
   overflow-x: auto;
