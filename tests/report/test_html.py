@@ -27,6 +27,7 @@ from ncclprobe.report.html.page import page
 from ncclprobe.report.html.pairs import pair_losses, pairs_figure
 from ncclprobe.report.html.part import Origin, Part, Shown
 from ncclprobe.report.html.script import SCRIPT
+from ncclprobe.report.html.style import STYLE
 from ncclprobe.report.text.runs import Run, all_findings
 from ncclprobe.report.text.verdict import DOCUMENTS, verdict
 from ncclprobe.secrecy import open_tokens, open_variables, without_secrets
@@ -143,6 +144,26 @@ def test_pairs_are_compared_with_their_round() -> None:
     assert {column: loss for (column, row), loss in cells.items() if row == 2} == {0: 0.0, 3: 11.11}
     assert [cells.get((at, at)) for at in range(4)] == [None] * 4
     assert (trace["customdata"][-1], trace["text"][-1]) == ("d – c\n11.1 % below", "11")
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_slower_pairs_stand_out_more_in_either_theme(theme: int) -> None:
+    paper, *scale = (re.findall(rf"--{name}: (#[0-9a-f]{{6}})", STYLE)[theme] for name in ("paper", "s0", "s1", "s2"))
+    contrasts = [contrast(paper, shade) for shade in scale]
+    assert contrasts == sorted(contrasts)
+    assert contrasts[-1] > 10
+
+
+def contrast(one: str, two: str) -> float:
+    """Return WCAG 2.2's contrast ratio of two shades."""
+    low, high = sorted(map(luminance, (one, two)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(shade: str) -> float:
+    parts = [int(shade[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def test_a_pair_is_one_whatever_its_order() -> None:

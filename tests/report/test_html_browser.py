@@ -60,9 +60,18 @@ def printed_figures(driver: Any) -> list[dict[str, Any]]:
       const found = [...document.querySelectorAll("svg.printed")].map((figure) => ({
         width: figure.getAttribute("width"),
         colours: [...figure.querySelectorAll("[stroke]")].map((one) => one.getAttribute("stroke")),
+        fills: [...figure.querySelectorAll("[fill^=rgb]")].map((one) => one.getAttribute("fill")),
+        scale: [...figure.querySelectorAll("image")].map((one) => one.getAttribute("href")).pop(),
       }));
       dispatchEvent(new Event("afterprint"));
       return found;""")
+
+
+def scale(driver: Any) -> list[str]:
+    """Return the shades of no loss and of the largest in the last plot, a heat map."""
+    return driver.execute_script("""
+      const {palette} = Bokeh.documents.at(-1).roots()[0].renderers[0].glyph.fill_color.transform;
+      return [palette.at(0), palette.at(-1)];""")
 
 
 def test_a_real_sweep(tmp_path: pathlib.Path, driver: Any) -> None:
@@ -143,6 +152,19 @@ def test_dark_and_print_keep_what_was_chosen(tmp_path: pathlib.Path, driver: Any
     printed = driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})["data"]
     assert base64.b64decode(printed).startswith(b"%PDF")
     assert driver.execute_script("return document.querySelectorAll('.printed').length") == 0
+    assert console(driver) == []
+
+
+def test_a_heat_map_on_paper_is_the_same_whatever_the_screen_shows(tmp_path: pathlib.Path, driver: Any) -> None:
+    document = tmp_path / "nodes.json"
+    document.write_bytes(msgspec.json.encode(nodes("dgx1", "dgx2", "dgx3")))
+    quiet(driver, html(tmp_path, document))
+    light = printed_figures(driver)[-1]
+    assert (scale(driver), "rgb(251,232,207)" in light["fills"]) == (["#fbe8cf", "#3f0a2b"], True)
+    looks(driver, dark=True)
+    until(lambda: scale(driver) == ["#54475f", "#ffe9c2"])
+    assert printed_figures(driver)[-1] == light
+    assert scale(driver) == ["#54475f", "#ffe9c2"]
     assert console(driver) == []
 
 

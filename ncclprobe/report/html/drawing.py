@@ -71,18 +71,6 @@ DRAWING = r"""
   // Some of Bokeh's markers are smaller than others of the same size.
   const sizes = {diamond: 1.5, triangle: 1.2, inverted_triangle: 1.2, hex: 1.2, star: 1.3};
   const spread = (value, length) => Array.isArray(value) ? value : Array(length).fill(value);
-  const mapper = ({cmin, cmax, colorscale}) => {
-    const ends = colorscale.map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
-    const between = (share) => {
-      const at = Math.min(Math.floor(share * (ends.length - 1)), ends.length - 2);
-      const part = share * (ends.length - 1) - at;
-      const mixed = ends[at].map((low, i) => Math.round(low + part * (ends[at + 1][i] - low)));
-      return `#${mixed.map((one) => one.toString(16).padStart(2, "0")).join("")}`;
-    };
-    const palette = Array.from({length: 256}, (_, at) => between(at / 255));
-    return M.LinearColorMapper({palette, low: cmin, high: cmax});
-  };
-
   const at = (name) => ({field: name});
   const sourceOf = (trace) => {
     const {marker, x, y, text, error_y: bars} = trace;
@@ -92,10 +80,7 @@ DRAWING = r"""
       alpha: symbols.map((symbol) => symbol.endsWith("-open") ? 0 : 1)};
     if (text?.length) columns.text = text;
     if (bars) [columns.low, columns.high] = barEnds(trace);
-    if (Array.isArray(marker.color)) {
-      columns.value = marker.color;
-      columns.ink = marker.color.map((value) => value > marker.cmax / 2 ? "#ffffff" : "#111111");
-    }
+    if (Array.isArray(marker.color)) columns.value = marker.color;
     return M.ColumnDataSource({data: new Map(Object.entries(columns))});
   };
   const lineOf = ({line}, hue) =>
@@ -104,39 +89,33 @@ DRAWING = r"""
     x: at("x"), y: at("y"), marker: at("symbol"), size: marker.size * (sizes[spread(marker.symbol, 1)[0]] ?? 1),
     fill_color: hue, fill_alpha: at("alpha"), line_color: hue, line_width: Array.isArray(marker.color) ? 0 : 1.5,
   });
-  const cellsOf = (hue) =>
-    M.Rect({x: at("x"), y: at("y"), width: .96, height: .96, fill_color: hue, line_color: null});
-  const textOf = ({type}, style) => M.Text({
+  const textOf = ({type}, hue, style) => M.Text({
     x: at("x"), y: at("y"), text: at("text"), text_baseline: "middle", ...letters(style),
-    ...(type === "cells" ? {text_align: "center", text_color: at("ink")} : {x_offset: 9}),
+    ...(type === "cells" ? {text_align: "center", text_color: hue} : {x_offset: 9}),
   });
   const barsOf = ({thickness, width}, source, hue) => {
     const head = width ? M.TeeHead({size: 2 * width, line_color: hue, line_width: thickness}) : null;
     return M.Whisker({source, base: at("x"), lower: at("low"), upper: at("high"), lower_head: head, upper_head: head,
       line_color: hue, line_width: thickness, level: "glyph"});
   };
-  const scaleOf = (color_mapper, style, narrow) => M.ColorBar({
-    color_mapper, [narrow ? "height" : "width"]: 12, title: "% below", background_fill_color: null,
-    ...under("title", {...letters(style), text_font_style: "normal"}), ...under("major_label", letters(style)),
-  });
-
   // Adds a trace to a plot and returns what of it can be shown and hidden.
-  const added = (plot, trace, style, narrow) => {
-    const scaled = Array.isArray(trace.marker.color) ? mapper(trace.marker) : null;
-    const hue = scaled ? {field: "value", transform: scaled} : colour(trace.marker.color, style);
+  const added = (plot, trace, style, {narrow, roomy}) => {
+    const mappers = Array.isArray(trace.marker.color) ? mappersOf(trace.marker, style) : null;
+    const hue = mappers ? {field: "value", transform: mappers.cell} : colour(trace.marker.color, style);
+    const ink = mappers ? {field: "value", transform: mappers.letter} : null;
     const source = sourceOf(trace);
     const bars = trace.error_y ? barsOf(trace.error_y, source, hue) : null;
     if (bars) plot.add_layout(bars);
     const glyphs = [
       trace.mode.includes("lines") ? lineOf(trace, hue) : null,
-      trace.type === "cells" ? cellsOf(hue) : pointsOf(trace, hue),
-      trace.mode.includes("text") ? textOf(trace, style) : null,
+      trace.type === "cells" ? cellsOf(hue, style, roomy) : pointsOf(trace, hue),
+      trace.mode.includes("text") ? textOf(trace, ink, style) : null,
     ];
     const parts = glyphs.filter(Boolean).map((glyph) =>
       M.GlyphRenderer({data_source: source, glyph, name: trace.name ?? null}));
     for (const part of parts) plot.add_renderers(part);
-    if (scaled) plot.add_layout(scaleOf(scaled, style, narrow), narrow ? "above" : "right");
-    return {trace, parts, bars};
+    if (mappers) plot.add_layout(scaleOf(mappers.cell, style, narrow), narrow ? "above" : "right");
+    return {trace, parts, bars, mappers};
   };
 
   const shaped = (plot, shape, style) => {
@@ -176,7 +155,9 @@ DRAWING = r"""
       if (axis.showgrid !== false)
         plot.add_layout(M.Grid({dimension: at, axis: at ? axes.y : axes.x, grid_line_color: colour("@line", style)}));
     for (const shape of figure.layout.shapes ?? []) shaped(plot, shape, style);
-    const traces = figure.traces.map((trace) => added(plot, trace, style, place.clientWidth < 480));
+    const room = {narrow: place.clientWidth < 480, roomy: most.x >= (xaxis.tickvals ?? []).length};
+    if (room.roomy && figure.traces.some((trace) => trace.type === "cells")) plot.add_layout(hatched(style));
+    const traces = figure.traces.map((trace) => added(plot, trace, style, room));
     // A finger scrolls the page; a mouse zooms, and a double click goes back.
     if (matchMedia("(pointer: fine)").matches) {
       const zoom = M.BoxZoomTool({});

@@ -17,10 +17,10 @@ MOST_CELLS = 64
 """Of larger fleets each measured pair is a mark: most pairs never meet."""
 MOST_WRITTEN = 12
 """Up to so many nodes the figures stand in the cells."""
-DARK_AT = 0.2
-"""The scale's dark end, or the largest loss if that is more."""
-SCALE = ("#fbe8cf", "#d9702f", "#3f0a2b")
-"""Light to dark, so that it reads without colours, too."""
+FULL_AT = 0.2
+"""The scale's far end, or the largest loss if that is more."""
+SCALE = ("@s0", "@s1", "@s2")
+"""The further from the page's own shade the slower, in either theme; it reads without colours, too."""
 
 
 def pair_losses(document: NodesDocument, groups: Iterable[GroupValue]) -> Pairs:
@@ -58,8 +58,9 @@ def pairs_figure(key: str, names: list[str], losses: Pairs) -> Figure:
     return Figure(
         key=key,
         title=f"Pairs of nodes ({len(losses)} measured)",
-        description="How far a pair is below the median of its round; dark is slow. A slow node is a dark row and "
-        f"column, a slow link a single dark cell.{shortened(names, labels) if few else ''}",
+        description="How far a pair is below the median of its round: the more it stands out from the page, the "
+        "slower. A slow node is such a row and column, a slow link a single such cell. "
+        f"What is hatched or blank was never measured.{shortened(names, labels) if few else ''}",
         traces=(trace,),
         layout={
             "xaxis": {**axis, "showgrid": False, "range": ends},
@@ -85,7 +86,7 @@ def _marks(names: list[str], losses: Pairs) -> dict[str, Any]:
         "x": [column for _, column, _ in known], "y": [row for row, _, _ in known],
         "marker": {
             "symbol": "square", "size": 4, "color": [round(100 * loss, 2) for _, _, loss in known],
-            "cmin": 0, "cmax": 100 * max([DARK_AT, *losses.values()]), "colorscale": SCALE,
+            "cmin": 0, "cmax": 100 * max([FULL_AT, *losses.values()]), "colorscale": SCALE,
         },
         "customdata": [f"{plain(names[row])} – {plain(names[column])}\n{100 * loss:.1f} % below"
                        for row, column, loss in known],
@@ -93,7 +94,7 @@ def _marks(names: list[str], losses: Pairs) -> dict[str, Any]:
 
 
 def _placed(names: list[str], losses: Pairs) -> list[tuple[int, int, float]]:
-    """Return row, column and loss of each pair whose nodes are known; the darkest are drawn last, on top."""
+    """Return row, column and loss of each pair whose nodes are known; the slowest are drawn last, on top."""
     place = {name: at for at, name in enumerate(names)}
     known = [(place[one], place[two], loss) for (one, two), loss in losses.items() if one in place and two in place]
     return sorted(known, key=lambda cell: cell[2])

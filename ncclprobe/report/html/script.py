@@ -1,6 +1,7 @@
 """The page's own script: unpacks BokehJS, draws the plots in the theme's colours, serves the checkboxes."""
 
 from ncclprobe.report.html.drawing import DRAWING
+from ncclprobe.report.html.heat import HEAT
 
 _START = r"""
 "use strict";
@@ -8,7 +9,8 @@ _START = r"""
   const root = document.documentElement;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const paper = 680;
-  const paints = ["ink", "muted", "line", ...Array.from({length: 8}, (_, at) => `c${at}`)].map((name) => `--${name}`);
+  const paints = ["paper", "ink", "muted", "line", ...Array.from({length: 8}, (_, at) => `c${at}`)]
+    .map((name) => `--${name}`);
   const byId = (id) => document.getElementById(id);
 """
 _END = r"""
@@ -70,18 +72,19 @@ _END = r"""
   const palette = () => {
     const style = getComputedStyle(root);
     const shades = paints.map((name) => style.getPropertyValue(name).trim());
-    const parts = (shade) => [1, 3, 5].map((at) => parseInt(shade.slice(at, at + 2), 16));
     return [...shades, ...shades.map((shade) => `rgb(${parts(shade).join(",")})`)];
   };
   const toPaper = () => {
     const shades = palette();
     root.classList.add("on-paper");
     const light = palette();
-    for (const {figure, plot} of plots.values()) {
+    for (const kept of plots.values()) {
+      const {figure, plot} = kept;
       const place = byId(figure.key);
       place.style.width = `${Math.min(paper, parseFloat(place.closest("figure").style.maxWidth) || paper)}px`;
       const view = Bokeh.index[plot.id];
       view.after_resize();
+      recoloured(kept);
       const printed = view.export("svg").canvas;
       for (const part of printed.querySelectorAll("[fill], [stroke]"))
         for (const name of ["fill", "stroke"]) {
@@ -98,6 +101,7 @@ _END = r"""
       printed.parentElement.style.width = "";
       printed.remove();
     }
+    plots.forEach(recoloured);
   };
 
   const within = (box) =>
@@ -155,5 +159,5 @@ _END = r"""
   root.dataset.first ??= root.dataset.milliseconds;
 })();
 """
-SCRIPT = _START + DRAWING + _END
+SCRIPT = _START + DRAWING + HEAT + _END
 """Whatever comes from documents reaches it as JSON, and reaches BokehJS as values, never as HTML or code."""

@@ -7,6 +7,7 @@ STYLE = """
   --bad: #b3261e; --warn: #8a5300; --good: #00664d;
   --c0: #0072b2; --c1: #c35500; --c2: #00795c; --c3: #8f4fa8; --c4: #2b7fb0; --c5: #c9302c; --c6: #7a6a00;
     --c7: #7a4a2a;
+  --s0: #fbe8cf; --s1: #d9702f; --s2: #3f0a2b;
 }
 @media screen and (prefers-color-scheme: dark) {
   :root:not(.on-paper) {
@@ -14,6 +15,7 @@ STYLE = """
     --bad: #ff8a80; --warn: #ffbd5c; --good: #5bd6ac;
     --c0: #5ab4f0; --c1: #f5a04a; --c2: #3fcf9f; --c3: #d59bea; --c4: #8fd3ff; --c5: #ff7a70; --c6: #e0ce4e;
     --c7: #d2a27f;
+    --s0: #54475f; --s1: #c4622d; --s2: #ffe9c2;
   }
 }
 * { box-sizing: border-box; }
