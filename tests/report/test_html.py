@@ -15,8 +15,8 @@ import pytest
 from html_samples import EVIL, LINKED, e2e, evil_documents, nodes, sweep
 
 from ncclprobe.cli import main
-from ncclprobe.records.base import Document
-from ncclprobe.records.nodes import GroupValue
+from ncclprobe.records.base import Document, Interval
+from ncclprobe.records.nodes import GroupValue, NodeStatus
 from ncclprobe.records.watch import Check, CheckStatus, WatchDocument
 from ncclprobe.report.html.compare import time_ratio
 from ncclprobe.report.html.figures import SYMBOLS, look
@@ -183,6 +183,20 @@ def test_runs_are_compared() -> None:
     ratios = figures(text)["compare-0-ratio"]["traces"]
     assert [(trace["name"], trace["x"], trace["y"]) for trace in ratios] == [("A / B", [1024, 2048], [2.0, 2.0])]
     assert '<td class="right">2.000 (1.972 to 2.028)</td>' in text
+
+
+def test_runs_of_nodes_are_compared_by_nodes_links_and_rails() -> None:
+    fine, bad = nodes("n1", "n2"), Interval(estimate=0.31, low=0.26, high=0.35)
+    link = fine.links[0].with_(status=NodeStatus.SLOW, slowdown=bad)
+    rail = fine.rails[0].with_(status=NodeStatus.UNREACHABLE, slowdown=None)
+    text = paged(fine.with_(links=(link,)), fine.with_(links=()), fine.with_(rails=(rail,), nodes=()))
+    table = text.partition(">Side by side<")[2].partition("</table>")[0]
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in table.split("<tr>")[2:]]
+    assert rows == [
+        ["link n1–n2", "slow, 31.0 % (26.0 to 35.0 %)", "-", "ok, 0.0 % (-1.0 to 1.0 %)"],
+        ["rail rail n1", "ok, 0.0 % (-1.0 to 1.0 %)", "ok, 0.0 % (-1.0 to 1.0 %)", "unreachable"],
+    ]
+    assert "No node, link or rail stands out in any of the runs." in paged(fine, fine)
 
 
 def test_the_ratio_of_two_runs_holds_both_spreads() -> None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from ncclprobe.names import DEFAULT
 from ncclprobe.records.base import Document, Interval
 from ncclprobe.records.e2e import E2eDocument
-from ncclprobe.records.nodes import NodesDocument, NodeStatus, NodeVerdict
+from ncclprobe.records.nodes import NodesDocument, NodeStatus
 from ncclprobe.records.sweep import CellResult, SweepDocument
 from ncclprobe.report.html.e2e import comparisons
 from ncclprobe.report.html.figures import Figure, bars, figure, level, log_axis, look, size_axis
 from ncclprobe.report.html.lines import bandwidths, is_chosen, label, time_text
 from ncclprobe.report.html.markup import NOTHING, Markup, element, joined, plain, table
-from ncclprobe.report.html.nodes import interval_text
+from ncclprobe.report.html.nodes import Verdict, interval_text, name_of
 from ncclprobe.report.html.part import Body, Shown
 from ncclprobe.report.html.sweep_figures import broken, styled
 from ncclprobe.report.text.foretold import foretold
@@ -204,24 +204,26 @@ def _nodes(runs: Sequence[Shown]) -> Body:
     found = _of(runs, NodesDocument)
     if len(found) < 2:
         return Body(content=NOTHING)
-    by_run = [{node.node: node for node in document.nodes} for _, document in found]
-    names = dict.fromkeys(name for nodes in by_run for name in nodes)
-    standing = [
-        name for name in names if any(nodes[name].status is not NodeStatus.OK for nodes in by_run if name in nodes)
-    ]
-    rows = ([name, *(_node_text(nodes, name) for nodes in by_run)] for name in standing)
-    columns = ["node", *(name for name, _ in found)]
-    shown = table(columns, rows, caption="Nodes that stand out in any run: slowdown and its interval")
-    return Body(
-        content=joined([element("h3", "Nodes"), shown or element("p", "No node stands out in any of the runs.")])
+    by_run = [_by_name(document) for _, document in found]
+    standing = dict.fromkeys(
+        name for verdicts in by_run for name, one in verdicts.items() if one.status is not NodeStatus.OK
     )
+    rows = ([name, *(_verdict_text(verdicts.get(name)) for verdicts in by_run)] for name in standing)
+    caption = "What stands out in any run: status, slowdown and its interval; - where a run has no verdict of it"
+    shown = table(["", *(name for name, _ in found)], rows, caption=caption)
+    fine = element("p", "No node, link or rail stands out in any of the runs.")
+    return Body(content=joined([element("h3", "Nodes"), shown or fine]))
 
 
-def _node_text(nodes: Mapping[str, NodeVerdict], name: str) -> str:
-    node = nodes.get(name)
-    if node is None or node.slowdown is None:
-        return "-" if node is None else str(node.status)
-    return f"{node.status}, {100 * node.slowdown.estimate:z.1f} % ({interval_text(node.slowdown)})"
+def _by_name(document: NodesDocument) -> dict[str, Verdict]:
+    verdicts: list[Verdict] = [*document.nodes, *document.links, *document.rails]
+    return {name_of(one): one for one in verdicts}
+
+
+def _verdict_text(verdict: Verdict | None) -> str:
+    if verdict is None or verdict.slowdown is None:
+        return "-" if verdict is None else str(verdict.status)
+    return f"{verdict.status}, {100 * verdict.slowdown.estimate:z.1f} % ({interval_text(verdict.slowdown)})"
 
 
 # ---- workloads
