@@ -287,6 +287,12 @@ def test_no_secret_reaches_the_page() -> None:
         (("ncclprobe/__main__.py", "sweep"), "ncclprobe sweep --seed 7"),
         (("ncclprobe", "sweep", "--seed", "3"), "ncclprobe sweep --seed 3"),
         (("ncclprobe", "validate-e2e", "--", "sh", "-c", "a b"), "ncclprobe validate-e2e --seed 7 -- sh -c 'a b'"),
+        (("ncclprobe", "sweep", "--out", "run", "--algo", "Tree"), "ncclprobe sweep --algo Tree --seed 7"),
+        (("ncclprobe", "sweep", "--out=run", "--seed=3"), "ncclprobe sweep --seed=3"),
+        (
+            ("ncclprobe", "validate-e2e", "--out", "run", "--", "sh", "--out", "x"),
+            "ncclprobe validate-e2e --seed 7 -- sh --out x",
+        ),
         (("ncclprobe", "x", "--password", "hush"), "ncclprobe x --password '(hidden)' --seed 7"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ncclprobe.records.normal import Hardware
 from ncclprobe.report.html.markup import NOTHING, Markup, element, joined, table
@@ -56,14 +56,30 @@ def _hardware(hardware: Hardware | None) -> Iterator[Sequence[str]]:
 
 
 def repeat(origin: Origin) -> str:
-    """Return the command line, with its seed where that was drawn; secrets are hidden."""
-    tokens = [*open_tokens(origin.argv)]
+    """Return the command line, with its seed where that was drawn; secrets are hidden.
+
+    The run's own directory is left out, for no other run may be written there.
+    """
+    tokens = [*_elsewhere(open_tokens(origin.argv))]
     if tokens and pathlib.PurePath(tokens[0]).name in _PROGRAMS:
         tokens[0] = "ncclprobe"
     drawn = not any(word.partition("=")[0] == "--seed" for word in tokens)
     at = tokens.index("--") if "--" in tokens else len(tokens)
     tokens[at:at] = ["--seed", str(origin.seed)] if drawn and tokens else []
     return shlex.join(tokens)
+
+
+def _elsewhere(tokens: Iterable[str]) -> Iterator[str]:
+    """Yield a command line's tokens without ``--out DIR``; what follows ``--`` is another's."""
+    rest = iter(tokens)
+    for word in rest:
+        if word == "--":
+            yield word
+            yield from rest
+        elif word == "--out":
+            next(rest, None)
+        elif not word.startswith("--out="):
+            yield word
 
 
 def machines(runs: Sequence[Shown]) -> Markup:
