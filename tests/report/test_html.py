@@ -16,6 +16,7 @@ from html_samples import EVIL, LINKED, e2e, evil_documents, nodes, sweep
 
 from ncclprobe.cli import main
 from ncclprobe.records.base import Document, Interval
+from ncclprobe.records.e2e import Comparison, E2eVerdict
 from ncclprobe.records.nodes import GroupValue, NodeStatus
 from ncclprobe.records.watch import Check, CheckStatus, WatchDocument
 from ncclprobe.report.html.compare import time_ratio
@@ -104,6 +105,15 @@ def test_trials_stand_in_the_order_of_time_and_warm_ups_are_hollow() -> None:
     baseline, candidate = figures(paged(e2e()))["run-0-0-trials"]["traces"]
     assert (baseline["x"], baseline["y"], candidate["x"]) == ([1, 2], [100.0, 101.0], [3])
     assert baseline["marker"]["symbol"] == ["circle-open", "circle"]
+
+
+def test_arms_with_long_names_are_told_apart() -> None:
+    arms = [f"NCCL_ALGO=Tree,NCCL_PROTO={proto}" for proto in ("LL", "LL128")]
+    one = Comparison(
+        arm="", verdict=E2eVerdict.FASTER, ratio=Interval(estimate=1.1, low=1.0, high=1.2), trials=2, env={}
+    )
+    ratio = figures(paged(e2e().with_(comparisons=tuple(one.with_(arm=arm) for arm in arms))))["run-0-0-ratio"]
+    assert ratio["layout"]["xaxis"]["ticktext"] == ["…PROTO=LL", "…PROTO=LL128"]
 
 
 def test_trials_are_counted_from_1_everywhere() -> None:

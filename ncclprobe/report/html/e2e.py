@@ -9,6 +9,7 @@ from typing import Any
 from ncclprobe.records.base import Interval
 from ncclprobe.records.e2e import Arm, Comparison, E2eDocument, Trial, TrialStatus
 from ncclprobe.report.html.figures import MUTED, Figure, Look, Toggle, bars, figure, level, look, toggles
+from ncclprobe.report.html.labels import named_axis, short_names, shortened
 from ncclprobe.report.html.markup import NOTHING, Markup, element, folded, joined, plain, table
 from ncclprobe.report.html.part import Body
 from ncclprobe.report.html.sweep_figures import broken, styled
@@ -139,12 +140,13 @@ def ratio_figure(key: str, document: E2eDocument, compared: Sequence[Comparison]
         "error_y": bars(middles, [ratio.low for _, ratio in known], [ratio.high for _, ratio in known]),
         "customdata": [*map(broken, said)],
     }  # fmt: skip
-    axis = {"tickvals": trace["x"], "ticktext": [plain(arm) for arm, _ in known], "range": [-0.6, len(known) - 0.4]}
+    labels = short_names([arm for arm, _ in known])
+    axis = {**named_axis(trace["x"], labels), "range": [-0.6, len(known) - 0.4]}
     return Figure(
         key=key,
         title="Throughput against the baseline",
         description="With intervals that hold together at 95 %; the band is of no interest "
-        f"(±{document.min_effect:.1%}).",
+        f"(±{document.min_effect:.1%}).{shortened([arm for arm, _ in known], labels)}",
         traces=(trace,),
         layout={
             "xaxis": axis,

@@ -49,9 +49,10 @@ table { border-collapse: collapse; width: max-content; font-size: .88rem; font-v
 caption { text-align: left; font-weight: 600; padding: .25rem 0; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; text-align: left; }
 thead th { border-bottom: 2px solid var(--muted); white-space: nowrap; }
-tbody th { font-weight: 600; max-width: 24rem; overflow-wrap: anywhere; }
+tbody th { font-weight: 600; max-width: 24rem; overflow-wrap: break-word; }
 td { min-width: 4rem; max-width: 32rem; overflow-wrap: anywhere; }
-@media (max-width: 600px) { td { max-width: 16rem; } tbody th { max-width: 9rem; } }
+@media (max-width: 600px) { td { max-width: 16rem; } tbody th { max-width: 12rem; }
+  caption { max-width: calc(100vw - 2rem); } }
 .right { text-align: right; white-space: nowrap; }
 pre { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem;
   overflow-x: auto;
@@ -88,7 +89,8 @@ footer { margin-top: 3rem; color: var(--muted); font-size: .85rem; }
   fieldset label:has(input:not(:checked)) { display: none; } fieldset input { display: none; }
   .scroll, pre { overflow: visible; } pre { white-space: pre-wrap; } .pair { display: block; }
   h2 { break-after: avoid; } .plot:has(.printed) > :not(.printed) { display: none; } .printed { display: block; }
-  tr, li { break-inside: avoid; } table { width: auto; font-size: 8pt; } th, td { padding: .1rem .3rem; }
+  tr, li, fieldset, .card { break-inside: avoid; } h3, h4, caption, p:has(+ pre) { break-after: avoid; }
+  pre { font-size: 7.5pt; } table { width: auto; font-size: 8pt; } th, td { padding: .1rem .3rem; }
   .right, thead th { white-space: normal; } details:not([open]) > :not(summary) { display: none; }
 }
 """
