@@ -170,10 +170,14 @@ def test_a_heat_map_on_paper_is_the_same_whatever_the_screen_shows(tmp_path: pat
 
 @pytest.mark.parametrize("width", [1200, 390])
 def test_nothing_is_wider_than_the_screen(tmp_path: pathlib.Path, driver: Any, width: int) -> None:
-    file = html(tmp_path, SWEEP, TUNE)
+    document = tmp_path / "nodes.json"
+    document.write_bytes(msgspec.json.encode(nodes("dgx1", "dgx2", slow="dgx2")))
+    file = html(tmp_path, SWEEP, TUNE, document, document)
     quiet(driver, file)
     looks(driver, width=width)
     until(lambda: driver.execute_script("return document.documentElement.scrollWidth") == width)
+    ends = "return [...document.querySelectorAll('caption')].map((one) => one.getBoundingClientRect().right)"
+    assert max(driver.execute_script(ends)) <= width
 
 
 @pytest.mark.parametrize("width", [1200, 390])
