@@ -19,6 +19,7 @@ from ncclprobe.report.html.nodes import Verdict, interval_text, name_of
 from ncclprobe.report.html.part import Body, Shown
 from ncclprobe.report.html.sweep_figures import broken, styled
 from ncclprobe.report.text.foretold import foretold
+from ncclprobe.report.text.letters import letter
 from ncclprobe.report.text.verdict import verdict
 from ncclprobe.units import format_size
 
@@ -37,11 +38,6 @@ def compared(runs: Sequence[Shown]) -> Body:
 def _foretold(runs: Sequence[Shown]) -> Body:
     sentences = foretold(part.document for run in runs for part in run.parts)
     return Body(content=joined(element("p", sentence) for sentence in sentences) if sentences else NOTHING)
-
-
-def letter(number: int) -> str:
-    """Return what stands for the n-th run, from 0: ``A``, …, ``Z``, ``run 27``."""
-    return chr(ord("A") + number) if number < 26 else f"run {number + 1}"
 
 
 def _of(runs: Sequence[Shown], kind: type[Kind]) -> list[tuple[str, Kind]]:

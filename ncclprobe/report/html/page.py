@@ -13,7 +13,7 @@ import msgspec
 from ncclprobe import __version__
 from ncclprobe.findings import Severity
 from ncclprobe.records.report import ReportedFinding
-from ncclprobe.report.html.compare import answers, compared, letter
+from ncclprobe.report.html.compare import answers, compared
 from ncclprobe.report.html.figures import figures_json
 from ncclprobe.report.html.machine import machines
 from ncclprobe.report.html.markup import NOTHING, Markup, element, joined
@@ -21,7 +21,7 @@ from ncclprobe.report.html.other import body
 from ncclprobe.report.html.part import Body, Shown, command
 from ncclprobe.report.html.script import SCRIPT
 from ncclprobe.report.html.style import STYLE
-from ncclprobe.report.text.letters import letters, mark
+from ncclprobe.report.text.letters import letter, letters, mark
 from ncclprobe.report.text.verdict import verdict
 
 _SIGNS = {Severity.ERROR: "✖ error", Severity.WARNING: "▲ warning", Severity.INFO: "ℹ info"}

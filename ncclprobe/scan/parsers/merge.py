@@ -65,8 +65,14 @@ def _merge_fields(one: AnyRecord, other: AnyRecord) -> AnyRecord:
 def hosts_of(hcas: Iterable[Hca]) -> Iterator[tuple[Hca, ...]]:
     """Yield the HCAs of each host from one tool's output, in which a device's second coming may be another host's."""
     found: dict[str, Hca] = {}
+    rows: set[Hca] = set()
     last, again = None, False
     for hca in hcas:
+        if hca.name != last:
+            rows.clear()
+        elif hca in rows:  # a line of a table once more, perhaps the thousandth
+            continue
+        rows.add(hca)
         known = found.get(hca.name)
         again = again or bool(known and hca.name != last and same(known, hca))
         if known and (conflicts(known, hca) or (hca.name != last and not again and _states_again(known, hca))):

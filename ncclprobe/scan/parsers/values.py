@@ -6,6 +6,7 @@ drivers/infiniband/core/sysfs.c (``state``, ``phys_state``, ``rate``).
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 
@@ -77,6 +78,7 @@ def gid(text: str) -> str | None:
     return bare if (known and int(known)) or (not known and _MASKED_GID.fullmatch(bare)) else None
 
 
+@functools.lru_cache(maxsize=4096)
 def address(text: str) -> ipaddress.IPv6Address | None:
     """Return what a GID means, for comparing long and short notations."""
     try:
