@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ncclprobe.tuner.script import LaunchKind
+from ncclprobe.tuner.launch_options import parted
+from ncclprobe.tuner.script import LaunchKind, Parts
 from ncclprobe.tuner.shell_lists import items
 from ncclprobe.tuner.shell_words import NAME, Word
 
@@ -20,6 +21,10 @@ KINDS = {
     "podman": LaunchKind.CONTAINER, "nerdctl": LaunchKind.CONTAINER, "singularity": LaunchKind.SANDBOX,
     "apptainer": LaunchKind.SANDBOX, "qsub": LaunchKind.QSUB, "sbatch": LaunchKind.SBATCH,
 }  # fmt: skip
+WILDCARD = re.compile(r"[A-Za-z_]\w*\*\Z")
+"""``-x 'NCCL_*'`` of Open MPI 5."""
+ENVIRONMENT_LIST = "mca_base_env_list"
+"""Open MPI's parameter with names to pass on; source: Open MPI 4.1, opal/mca/base/mca_base_var.c."""
 NEXT_PAIR = re.compile(r",(?=[A-Za-z_]\w*=)")
 LISTS = frozenset({"-genvlist", "-envlist"})
 PAIRS = frozenset({"-genv", "-env"})
@@ -33,6 +38,7 @@ class Launched(NamedTuple):
     """Name, value and line."""
     passed: tuple[str, ...]
     exports: str | None
+    parts: Parts
 
 
 def kind_of(program: str) -> LaunchKind:
@@ -49,10 +55,12 @@ def launched(kind: LaunchKind, program: str, values: Sequence[str | None], words
         values: The words behind it, with known variables put in; None where only a shell can tell.
         words: The same as they stand.
     """
-    found = _Found(kind, values, words)
-    for at, word in enumerate(words):
-        found.option(at, word)
-    return Launched(kind, tuple(found.settings), tuple(found.passed), found.exports)
+    found, parts = _Found(kind, values, words), parted(kind, [word.shown for word in words])
+    for at in parts.own:
+        found.option(at, words[at])
+    for part in parts.commands:
+        found.command(range(part.start, part.stop))
+    return Launched(kind, tuple(found.settings), tuple(found.passed), found.exports, parts)
 
 
 class _Found:
@@ -82,6 +90,9 @@ class _Found:
             self.items(at + 1, ",")
         elif text in PAIRS:
             self.pair(at + 1)
+        elif text == ENVIRONMENT_LIST and at < len(self.words) - 1:
+            self.passed += ["*"] if self.values[at + 1] is None else []
+            self.items(at + 1, ";")
 
     def of_slurm(self, at: int, text: str) -> None:
         if text.startswith("--export="):
@@ -98,6 +109,8 @@ class _Found:
             self.pairs(at + 1, 0) if several else self.item(at + 1, 0)
         elif text.startswith("--env="):
             self.pairs(at, len("--env=")) if several else self.item(at, len("--env="))
+        elif not several and text.startswith("-e") and "=" in text:
+            self.item(at, len("-e"))
         elif text == "--env-file" or text.startswith("--env-file="):
             self.passed.append("*")
 
@@ -117,11 +130,27 @@ class _Found:
 
     def take(self, start: str, value: str | None, skip: int, line: int) -> None:
         name, equals, _ = start.partition("=")
+        if WILDCARD.match(start):
+            self.passed.append(start)
         if NAME.fullmatch(name):
             self.passed.append(name)
             if equals:
                 known = None if value is None else value[skip:].partition("=")[2]
                 self.settings.append((name, known, line))
+
+    def command(self, places: range) -> None:
+        """Take what is set at the begin of the command that is launched: ``env NAME=VALUE``, and behind a host."""
+        remote, options = self.kind is LaunchKind.SSH, False
+        for at in places:
+            text = self.words[at].start
+            if options and self.words[at - 1].start == "-u":
+                continue
+            if text.rpartition("/")[2] == "env":
+                remote = options = True
+            elif remote and "=" in text and not text.startswith("-") and (options or " " not in self.words[at].shown):
+                self.item(at, 0)
+            elif not (options and text.startswith("-")):
+                return
 
     def items(self, at: int, separator: str, skip: int = 0) -> None:
         if at >= len(self.words):

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ncclprobe.findings import Severity
-from ncclprobe.tuner.script import Dialect, How, Script, Setting
+from ncclprobe.tuner.script import ELSEWHERE, Dialect, How, Script, Setting
 from ncclprobe.tuner.variables import Catalog, Variable, is_sglang
 
 
@@ -115,7 +115,7 @@ def in_force(
             if not one.scope or one.scope[-1] >= 0:  # else for another process
                 latest[one.name] = max(place, latest.get(one.name, 0))
         held: dict[str, tuple[int, int]] = {}
-        for depth in range(len(scope) + 1):
+        for depth in range(_outermost(scope), len(scope) + 1):
             for name, places in blocks.get(scope[:depth], {}).items():
                 held[name] = _widened(held.get(name), places)
         ended = max(latest.get("", -1) if certain else -1, *held.get("", (-1, -1)))
@@ -127,6 +127,11 @@ def _same(setting: Setting, settings: Sequence[Setting], latest: dict[str, int])
     """Return whether the last line on a variable, be it in another block, left it with the same value."""
     last = settings[latest[setting.name]] if setting.name in latest else setting
     return last.how is not How.UNSET and last.value == setting.value
+
+
+def _outermost(scope: tuple[int, ...]) -> int:
+    """Return the depth of the outermost block whose settings hold in a scope."""
+    return max((depth for depth, number in enumerate(scope, 1) if number == ELSEWHERE), default=0)
 
 
 def _widened(places: tuple[int, int] | None, others: tuple[int, int]) -> tuple[int, int]:

@@ -59,6 +59,19 @@ class LaunchKind(enum.StrEnum):
     """Any other command that may use what is set."""
 
 
+class Parts(NamedTuple):
+    """The words behind a launcher's name, told apart."""
+
+    own: tuple[int, ...] = ()
+    """Places of the launcher's options, of what these take and of its operands."""
+    operands: tuple[int, ...] = ()
+    """Places of what it needs before the command: a host, a container's image."""
+    commands: tuple[slice, ...] = ()
+    """What it starts: one, or several with ``:`` between them."""
+    hidden: bool = False
+    """Whether options may hide in a variable: a word that is one expansion stands where an option may."""
+
+
 class Launch(NamedTuple):
     """A command that starts something with what is set."""
 
@@ -71,11 +84,34 @@ class Launch(NamedTuple):
     scope: tuple[int, ...]
     order: int
     passed: frozenset[str] = frozenset()
-    """The variables that its options name."""
+    """The variables that its options name; ``NCCL_*`` for all that begin so, ``*`` for all."""
     exports: str | None = None
     """Of srun and sbatch: what ``--export`` says; None without it."""
     shown: tuple[str, ...] = ()
     """The words with their expansions as ``$NAME``, empty for one that is nothing else."""
+    values: tuple[str | None, ...] = ()
+    """The words with known variables put in."""
+    parts: Parts = Parts()
+
+    def own(self) -> list[str]:
+        """Return the launcher's own words, as shown."""
+        return [self.shown[at] for at in self.parts.own]
+
+    def operands(self) -> list[str]:
+        """Return what the launcher needs before the command, as shown: a host, ``run`` and an image."""
+        return [self.shown[at] for at in self.parts.operands]
+
+    def commands(self) -> list[tuple[str, ...]]:
+        """Return what the launcher starts, as shown."""
+        return [self.shown[part] for part in self.parts.commands]
+
+    def passes(self, name: str) -> bool:
+        """Return whether the launcher's options name a variable."""
+        return name in self.passed or any(name.startswith(one[:-1]) for one in self.passed if one.endswith("*"))
+
+
+ELSEWHERE = -(10**9)
+"""An element of a scope: what is further in runs where no setting from outside holds, on another host or so."""
 
 
 class Dialect(enum.StrEnum):

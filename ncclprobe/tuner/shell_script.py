@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from ncclprobe.tuner.conf_script import conf_script
 from ncclprobe.tuner.launch_words import kind_of, launched
-from ncclprobe.tuner.script import Dialect, How, Launch, LaunchKind, Script, Setting
+from ncclprobe.tuner.script import ELSEWHERE, Dialect, How, Launch, LaunchKind, Script, Setting
 from ncclprobe.tuner.shell_commands import Array, Command, Loop, Subshell, commands
 from ncclprobe.tuner.shell_exports import (
     EXPORTED,
@@ -322,7 +322,8 @@ class _Reader:
             self.settings[place] = one and one._replace(how=How.EXPORT)
 
     def launch(self, program: str, words: list[Word], command: Command) -> None:
-        found = launched(kind_of(program), program, [self.value(word) for word in words], words)
+        values = tuple(self.value(word) for word in words)
+        found = launched(kind_of(program), program, values, words)
         for name, value, line in found.settings:
             self.add(name, value, line, How.LAUNCHER, command.scope, self.order)
         self.start()
@@ -337,9 +338,12 @@ class _Reader:
                 passed=frozenset(found.passed),
                 exports=found.exports,
                 shown=tuple(word.shown for word in words),
+                values=values,
+                parts=found.parts,
             )
         )
-        inside = (*command.scope, -self.order)
+        apart = (ELSEWHERE,) if found.kind in (LaunchKind.SSH, LaunchKind.CONTAINER) else ()
+        inside = (*command.scope, -self.order, *apart)
         for text, line in self.nested(program, words, command):
             self.read(text, line, inside)
 
