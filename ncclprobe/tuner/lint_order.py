@@ -78,5 +78,6 @@ def _not_exported(case: Case) -> Iterator[Doubt]:
 
 
 def _last_use(script: Script, name: str) -> int:
-    """Return the order of the last launch that could use a variable, since its options pass none of that name."""
-    return max((launch.order for launch in script.launches if name not in launch.passed), default=-1)
+    """Return the order of the last launch that could use a variable, since no option of it sets that."""
+    given = {one.launch for one in script.settings if one.name == name and one.how is How.LAUNCHER}
+    return max((launch.order for launch in script.launches if launch.order not in given), default=-1)

@@ -138,6 +138,19 @@ def test_what_is_set_for_the_launcher_alone_is_lost_as_well(command, lost):
     assert [code for _, _, code in found(f"#!/bin/bash\nNCCL_DEBUG=INFO {command}\n")] == [DROPPED] * lost
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("NCCL_DEBUG=INFO\nmpirun -np 2 -x NCCL_DEBUG ./a\n", [(2, "warning", "variable-not-exported")]),
+        ("NCCL_DEBUG=INFO\ndocker run -e NCCL_DEBUG img ./a\n", [(2, "warning", "variable-not-exported")]),
+        ("NCCL_DEBUG=INFO\ndocker run -e NCCL_DEBUG=INFO img ./a\n", []),
+        ("NCCL_DEBUG=INFO\nexport NCCL_DEBUG\ndocker run -e NCCL_DEBUG img ./a\n", []),
+    ],
+)
+def test_a_launcher_has_nothing_to_pass_on_of_what_is_not_exported(text, expected):
+    assert found(f"#!/bin/bash\n{text}") == expected
+
+
 def test_what_is_set_here_does_not_contradict_what_another_host_sets():
     text = "export NCCL_IB_DISABLE=1\npython head.py &\n{} 'export NCCL_IB_HCA==mlx5_0; torchrun a.py'\n"
     assert found(text.format("ssh w1")) == []
