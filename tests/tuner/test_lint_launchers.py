@@ -20,6 +20,10 @@ def found(text, source="job.sh"):
     return [(int(one.subject.rpartition(":")[2]), one.severity.value, one.code) for one in findings]
 
 
+def messages(text):
+    return [one.message for one in lint(read_script(text, "job.sh"), catalog())]
+
+
 @pytest.mark.parametrize(
     "commands",
     [
@@ -156,6 +160,46 @@ def test_what_is_set_here_does_not_contradict_what_another_host_sets():
     assert found(text.format("ssh w1")) == []
     assert found(text.format("docker run -e NCCL_IB_DISABLE=0 img bash -c")) == []
     assert found(text.format("bash -c")) == [(3, "warning", "settings-contradict")]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("srun --export=ALL,NCCL_IB_HCA=mlx5_0,mlx5_3,NCCL_DEBUG=INFO ./a", 2),
+        ("srun --export=ALL,NCCL_IB_HCA='mlx5_0,mlx5_3' ./a", 2),
+        ("srun --export=ALL,NCCL_IB_HCA==mlx5_0:1,mlx5_3:1 ./a", 2),
+        ("srun --export=ALL,NCCL_DEBUG_SUBSYS=INIT,NET ./a", 2),
+        ("srun --export=ALL,NCCL_PROTO=LL,Simple ./a", 2),
+        ("sbatch --export=ALL,NCCL_SOCKET_IFNAME=ib0,ib2 job.sh", 2),
+        ("qsub -v NCCL_SOCKET_IFNAME=ib0,ib2 job.pbs", 2),
+        ("#PBS -l select=2\n#PBS -v NCCL_IB_HCA=mlx5_0,mlx5_3,NCCL_DEBUG=INFO\n./a", 3),
+        ("#SBATCH --nodes=2 --export=ALL,NCCL_IB_HCA=mlx5_0,mlx5_3\n./a", 2),
+    ],
+)
+def test_a_list_in_a_list_of_variables_is_cut(text, line):
+    assert found(f"#!/bin/bash\n{text}\n") == [(line, "error", "value-invalid")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "srun --export=ALL,NCCL_IB_HCA=mlx5_0,HOME,PATH,no_proxy ./a",
+        "export mine=2\nsrun --export=NCCL_IB_HCA=mlx5_0,mine ./a",
+        "srun --export=ALL,NCCL_IB_HCA=mlx5_0,$MORE ./a",
+        "srun --export=NCCL_DEBUG=INFO,mine ./a",
+        "#PBS -v NCCL_ALGO=Ring,PATH\n./a",
+        "#PBS -v NCCL_IB_HCA=mlx5_0\\,mlx5_3,PATH,\n./a",
+        "#SBATCH --export='ALL,NCCL_DEBUG_SUBSYS=\"INIT,NET\"'\nsrun ./a",
+    ],
+)
+def test_names_behind_a_value_are_no_part_of_it(text):
+    assert found(f"#!/bin/bash\n{text}\n") == []
+
+
+def test_a_cut_list_is_told_with_what_is_left_of_it():
+    assert messages("srun --export=ALL,NCCL_IB_HCA==mlx5_0,mlx5_3 ./a\n") == [
+        "NCCL_IB_HCA==mlx5_0 is all that arrives: --export ends a value at a comma, so mlx5_3 is lost"
+    ]
 
 
 @pytest.mark.parametrize(
