@@ -86,6 +86,8 @@ class Dialect(enum.StrEnum):
     ENTRIES = "entries"
     """Lines of NAME=VALUE: what ``env`` prints, an environment file."""
     YAML = "yaml"
+    """JSON too, which is a form of it."""
+    DOCKERFILE = "dockerfile"
     PYTHON = "python"
 
 
@@ -120,6 +122,8 @@ class Script(NamedTuple):
     """What is exported in a subshell that starts nothing."""
     written: tuple[Script, ...] = ()
     """Texts of nccl.conf that a script writes, with its own line numbers."""
+    ended: tuple[Setting, ...] = ()
+    """What a shell within the file exports and then ends with: a Dockerfile's ``RUN export NAME=VALUE``."""
 
     def parts(self) -> tuple[Script, ...]:
         """Return the script and the texts that it writes."""

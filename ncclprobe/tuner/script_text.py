@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 
 from ncclprobe.tuner.conf_script import NAME, conf_script
+from ncclprobe.tuner.docker_script import docker_script, is_dockerfile
 from ncclprobe.tuner.python_script import python_script
 from ncclprobe.tuner.script import Dialect, How, Script, Setting
 from ncclprobe.tuner.shell_script import shell_script
@@ -37,6 +38,8 @@ def _read(text: str, source: str) -> Script:
     dialect = dialect_of(text, source)
     if dialect is Dialect.SHELL:
         return shell_script(text, source)
+    if dialect is Dialect.DOCKERFILE:
+        return docker_script(text, source)
     if dialect is Dialect.PYTHON:
         return python_script(text, source)
     if dialect is Dialect.YAML:
@@ -53,6 +56,8 @@ def dialect_of(text: str, source: str) -> Dialect:
         return Dialect.NCCL_CONF
     if name.endswith(".py") or SHEBANG.match(text):
         return Dialect.PYTHON
+    if is_dockerfile(text, source):
+        return Dialect.DOCKERFILE
     if name.endswith((".yaml", ".yml")) or (MANIFEST.search(text) and not text.startswith("#!")):
         return Dialect.YAML
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
