@@ -86,8 +86,13 @@ class Dialect(enum.StrEnum):
     ENTRIES = "entries"
     """Lines of NAME=VALUE: what ``env`` prints, an environment file."""
     YAML = "yaml"
-    """JSON too, which is a form of it."""
+    JSON = "json"
+    TOML = "toml"
+    """INI too."""
+    UNIT = "unit"
+    """Of systemd."""
     DOCKERFILE = "dockerfile"
+    MAKEFILE = "makefile"
     PYTHON = "python"
 
 
