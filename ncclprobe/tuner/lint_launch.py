@@ -24,7 +24,7 @@ OPEN_MPI = frozenset({
 HOSTS = frozenset({"-H", "-host", "--host", "-hostfile", "--hostfile", "-machinefile", "--machinefile"})
 BATCH_DAEMONS = re.compile(r"^(SBATCH|PBS)\b")
 PROCESS_LAUNCHER, SSH = re.compile(r"\bplm\b"), re.compile(r"\b(rsh|ssh)\b")
-WORKLOAD = re.compile(r"\b(python3?|torchrun|deepspeed|sglang|vllm|\w+_perf|mpirun|accelerate)\b")
+WORKLOAD = re.compile(r"\b(python3?|torchrun|deepspeed|sglang|vllm|\w+_perf(_mpi)?|mpirun|accelerate)\b")
 SETTING_UP = re.compile(r"(^|[;&|\s])(source|\.)\s|\bbash\s+\S*\.sh|\bsh\s+\S*\.sh|\bexport\b|\benv\b")
 
 
