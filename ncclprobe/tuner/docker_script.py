@@ -113,7 +113,7 @@ class _Reader:
         elif keyword in ("RUN", "CMD", "ENTRYPOINT"):
             self.command(keyword, rest, line)
         elif keyword in ("COPY", "ADD") and HERE.search(rest):
-            self.parts.append(placed(shell_script(f"cat {rest}", self.source, line), (self.stage, line), line))
+            self.parts.append(placed(shell_script(f"cat {rest}", self.source, line), (self.stage, -line), line))
 
     def environment(self, rest: str, line: int) -> None:
         """Take ``ENV NAME=VALUE ...``, or the older ``ENV NAME VALUE``."""
@@ -138,7 +138,7 @@ class _Reader:
         command = rest[flags.end() :] if flags else rest
         line += rest.count("\n", 0, len(rest) - len(command))
         text = f"sh {command}" if command.startswith("<<") else _executed(command)
-        part = placed(shell_script(text, self.source, line), (self.stage, line), line)
+        part = placed(shell_script(text, self.source, line), (self.stage, -line), line)
         self.parts.append(part._replace(ended=_ended(part) if keyword == "RUN" else ()))
 
 
@@ -160,5 +160,6 @@ def _executed(command: str) -> str:
 def _ended(part: Script) -> tuple[Setting, ...]:
     """Return what a shell exports and ends with, as it starts nothing behind it."""
     last = max((launch.order for launch in part.launches), default=-1)
-    exported = (one for one in part.settings if one.how is How.EXPORT and one.name not in part.used)
+    told = part.used | {one.name for one in part.lost}
+    exported = (one for one in part.settings if one.how is How.EXPORT and one.name not in told)
     return tuple(one for one in exported if one.order > last)

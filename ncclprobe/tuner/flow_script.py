@@ -13,14 +13,14 @@ from ncclprobe.tuner.script_parts import SPAN, joined, placed
 from ncclprobe.tuner.shell_script import shell_script
 
 TOKEN = re.compile(
-    r"""[ \t\n]+|\#[^\n]*|\{\{(?P<template>[^}\n]*)\}\}|[\[\]{},]|:(?=[\s\[\]{},"'])"""
+    r"""[ \t\n]+|\#[^\n]*|\{\{(?P<template>[^{}\n]*)\}\}|[\[\]{},]|:(?=[\s\[\]{},"'])"""
     r"""|(?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')"""
     r"""|(?P<plain>[^\s\[\]{},:"'](?:[^\n\[\]{},:\#]|:(?![\s\[\]{},])|(?<=\S)\#)*)|.""",
     re.DOTALL | re.VERBOSE,
 )
 NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 PAIR = re.compile(r"([A-Z_][A-Z0-9_]*)=(.*)", re.DOTALL)
-FILLED_IN = re.compile(r"\$[({]|\{\{|\$\Z")
+FILLED_IN = re.compile(r"\$[({]|\{[{%]|\$\Z")
 ESCAPED = re.compile(r'\\(["\\/])')
 INLINE = frozenset({"-c", "-lc", "-ic"})
 """Options of a shell before its script."""
@@ -167,13 +167,13 @@ class _Reader:
     def item(self, scalar: Scalar, before: str) -> None:
         """Take an item of a list: ``NAME=VALUE``, or words of a command."""
         if before in INLINE:
-            self.shell(scalar)
+            self.parts.append(self.shell(scalar))
         elif match := PAIR.fullmatch(scalar.text):
             self.add(match[1], match[2], scalar.line)
         elif re.search(r"\s", scalar.text):
-            self.shell(scalar)
+            self.parts.append(self.shell(scalar)._replace(spaced=(), cut=()))  # it may be no command at all
 
-    def shell(self, scalar: Scalar) -> None:
+    def shell(self, scalar: Scalar) -> Script:
         script = shell_script(scalar.text, self.source, scalar.line)
         self.count += 1
-        self.parts.append(placed(script, (*self.scope, -self.count), scalar.line))
+        return placed(script, (*self.scope, -self.count), scalar.line)

@@ -41,7 +41,7 @@ def make_script(text: str, source: str) -> Script:
     for line, written in _lines(text):
         if written.startswith("\t"):
             recipe = written.lstrip(PREFIX).replace("$$", "$")
-            parts.append(placed(shell_script(recipe, source, line), (line,), line))
+            parts.append(placed(shell_script(recipe, source, line), (-line,), line))
         elif match := BRANCHES.match(written.strip()):
             _branch(branches, match[1], line)
         elif match := EXPORT.fullmatch(written.strip()):

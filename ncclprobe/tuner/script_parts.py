@@ -15,7 +15,7 @@ def placed(script: Script, scope: tuple[int, ...], line: int) -> Script:
 
     Args:
         script: That stands there.
-        scope: Of the part.
+        scope: Of the part; its last number is negative, as for all that another process sets.
         line: Where it begins.
     """
     offset = SPAN * line
@@ -51,6 +51,8 @@ def joined(source: str, dialect: Dialect, settings: Sequence[Setting], parts: Se
         used=frozenset[str]().union(*(part.used for part in parts)),
         exported=frozenset[str]().union(*(part.exported for part in parts)),
         spaced=tuple(one for part in parts for one in part.spaced),
+        cut=tuple(one for part in parts for one in part.cut),
+        lost=tuple(one for part in parts for one in part.lost),
         written=tuple(one for part in parts for one in part.written),
         ended=tuple(one for part in parts for one in part.ended),
     )

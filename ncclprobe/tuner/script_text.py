@@ -70,7 +70,7 @@ def dialect_of(text: str, source: str) -> Dialect:
     if is_makefile(source):
         return Dialect.MAKEFILE
     if text.startswith("#!") or path.suffix in SHELL_SUFFIXES:
-        return Dialect.ENTRIES if is_entries(text) else Dialect.SHELL
+        return Dialect.ENTRIES if is_entries(text, source) else Dialect.SHELL
     return _by_content(text, source)
 
 
@@ -90,7 +90,7 @@ def _by_content(text: str, source: str) -> Dialect:
         return Dialect.JSON
     if MANIFEST.search(text):
         return Dialect.YAML
-    return Dialect.ENTRIES if is_entries(text) else Dialect.SHELL
+    return Dialect.ENTRIES if is_entries(text, source) else Dialect.SHELL
 
 
 def environment_script(environment: Mapping[str, str], source: str) -> Script:

@@ -36,10 +36,12 @@ def unit_script(text: str, source: str) -> Script:
     settings: list[Setting] = []
     parts: list[Script] = []
     for key, value, line in _directives(text):
-        if key == "Environment":
-            settings = [*settings, *_environment(value, line)] if value else []
+        if key == "Environment" and not value:
+            settings.clear()  # so systemd does, too
+        elif key == "Environment":
+            settings += _environment(value, line)
         elif STARTS.fullmatch(key):
-            parts.append(placed(shell_script(value.lstrip(MODIFIERS), source, line), (line,), line))
+            parts.append(placed(shell_script(value.lstrip(MODIFIERS), source, line), (-line,), line))
     return joined(source, Dialect.UNIT, settings, parts)
 
 

@@ -162,7 +162,7 @@ class _Reader:
             value = match[2][:-1] if match[2].endswith(('"', "'")) else match[2]
             self.add(match[1], value, self.at + 1, self.owner())
         else:
-            self.options(text, -self.at - 1)
+            self.options(text, self.at + 1)
 
     def options(self, text: str, scope: int) -> None:
         for name, value in OPTION.findall(text):
@@ -195,16 +195,17 @@ class _Reader:
         while self.end < len(self.lines) and _within(self.lines[self.end], indent):
             self.end += 1
         kept = self.lines[self.at + 1 : self.end]
+        margin = next((len(one) - len(one.lstrip()) for one in kept if one.strip()), 0)
+        text = "\n".join(one[margin:] for one in kept)
         if key.endswith(CONF):
-            margin = next((len(one) - len(one.lstrip()) for one in kept if one.strip()), 0)
-            conf = conf_script("\n".join(one[margin:] for one in kept), self.source, self.at + 2)
+            conf = conf_script(text, self.source, self.at + 2)
             self.parts.append(Script(self.source, Dialect.YAML, written=(conf,)))
         else:
-            self.shell("\n".join(kept), self.at + 2)
+            self.shell(text, self.at + 2)
         return True
 
     def shell(self, text: str, line: int) -> None:
-        self.parts.append(placed(shell_script(text, self.source, line), (line,), line))
+        self.parts.append(placed(shell_script(text, self.source, line), (-line,), line))
 
 
 def _within(line: str, indent: int) -> bool:

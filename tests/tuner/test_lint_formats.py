@@ -111,6 +111,12 @@ def test_a_script_of_assignments_is_a_script(text, expected):
     assert [code for _, _, code in codes(text, "start")] == expected
 
 
+def test_an_environment_file_has_blanks_and_comments():
+    text = "NCCL_DEBUG=WARN  # why\nNCCL_TOPO_FILE=/etc/a b.xml\nNCCL_ALGO='Ring' # x\nA=1\n"
+    assert codes(text, "job.env") == []
+    assert codes("NCCL_DEBUG=WARN ./a\nNCCL_TOPO_FILE=/etc/a b.xml\n", ".env") == [(1, "error", "value-invalid")]
+
+
 # ---- systemd, TOML, INI, make, JSON
 
 
@@ -180,6 +186,7 @@ def test_makefiles(text, expected):
         ('{"a": {"NCCL_DEBUG": "INFO"}, "b": {"NCCL_DEBUG": "WARN"}}', []),
         ('{"environment": [{"name": "NCCL_DEBUG", "value": "INFO"}, {"value": "1", "name": "NCCL_IB_DISABLE"}]}', []),
         ('{"NCCL_DEBUG": "${DEBUG}", "NCCL_DEBUG_FILE": "C:\\\\a \\"b\\""}', []),
+        ('{\n// why\n"args": ["--x", "NCCL_DEBUG = 3"], "env": {"NCCL_DEBUG": "INFO",},}', []),
         ('{"env": {\n"NCCL_DEBUG": "loud"}}', [(2, "error", "value-invalid")]),
         ('{"e": [{"name": "A", "value": ""},\n{"value": "loud", "name": "NCCL_DEBUG"}]}',
          [(2, "error", "value-invalid")]),
@@ -210,6 +217,8 @@ ROCE = "roce:\n  NCCL_IB_GID_INDEX: '3'\n  NCCL_IB_TC: '106'\n"
         "job:\n  script:\n    - NCCL_ALGO=Ring ./bench.sh\n    - NCCL_ALGO=allreduce:tree ./bench.sh\n",
         "run:\n  - mpirun -x NCCL_DEBUG=INFO ./a\n  - mpirun -x NCCL_DEBUG=WARN ./a\n",
         "base: &base\n  NCCL_DEBUG: &debug WARN\nother:\n  <<: *base\n  NCCL_DEBUG: *debug\n  NCCL_IB_TC: !!str 106\n",
+        "a:\n- |\n  cat > /etc/nccl.conf <<EOF\n  NCCL_DEBUG=WARN\n  EOF\n  ./a\n",
+        "env:\n  NCCL_IB_HCA: '{% if ib %}=mlx5_0{% else %}mlx5{% endif %}'\n",
         "data:\n  nccl.conf: |\n    # why\n    NCCL_DEBUG=WARN\n    NCCL_IB_HCA==mlx5_0,mlx5_1\n  other: x\n",
         "env:\n- name: NCCL_DEBUG\n  valueFrom:\n    configMapKeyRef: {name: NCCL, key: NCCL_DEBUG}\n",
         "spec:\n  runtimeEnvYAML: |\n    env_vars:\n      NCCL_DEBUG: INFO\n      NCCL_IB_TC: '106'\n  entrypoint: a\n",
