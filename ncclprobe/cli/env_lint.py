@@ -53,8 +53,8 @@ def lint_command(
 ) -> int:
     """Check the NCCL and SGLang variables that each FILE sets.
 
-    FILE is a shell or job script (Slurm, PBS), nccl.conf, a file of NAME=VALUE lines, or a manifest in YAML; - is
-    standard input. It is read, never run.
+    FILE is a shell or job script (Slurm, PBS), a Dockerfile, nccl.conf, a file of NAME=VALUE lines, a manifest in YAML
+    or JSON, TOML, a makefile or a unit of systemd; - is standard input. It is read, never run.
     """
     scripts = _scripts(files, environ)
     if nccl_version and not release(nccl_version):

@@ -25,13 +25,13 @@ def conf_script(text: str, source: str, line: int = 1, *, expanded: bool = False
         expanded: Whether a shell puts variables in first; lines with such are ones that only the shell can tell.
     """
     lines = tuple(
-        (number, one) for number, one in enumerate(text.splitlines(), line) if not (expanded and EXPANSION.search(one))
+        (number, one) for number, one in enumerate(text.split("\n"), line) if not (expanded and EXPANSION.search(one))
     )
     return Script(source=source, dialect=Dialect.NCCL_CONF, settings=tuple(_settings(lines)), raw=lines)
 
 
 def _settings(lines: tuple[tuple[int, str], ...]) -> Iterator[Setting]:
     for number, line in lines:
-        name, equals, value = line.partition("=")
+        name, equals, value = line.removesuffix("\r").partition("=")
         if equals and not line.startswith("#") and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             yield Setting(name, value, number, How.ENTRY, order=number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ncclprobe.records.lint import Explanation
-from ncclprobe.tuner.others import BUILDS, TORCH
+from ncclprobe.tuner.others import owner
 from ncclprobe.tuner.variables import Catalog, Variable, is_sglang, known_to_sglang, nearest
 
 DOCUMENTATION = "https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/env.html"
@@ -76,10 +76,8 @@ def explained(name: str, catalog: Catalog) -> Explanation:
         return _of_nccl(catalog.nccl[name])
     if is_sglang(name) and known_to_sglang(name, catalog):
         return _of_sglang(name, catalog)
-    if name in TORCH:
-        return _other(name, f"PyTorch's own; called TORCH_{name} since PyTorch 2.2. NCCL does not read it.")
-    if name in BUILDS:
-        return _other(name, "Tells builds and scripts where NCCL is, or which version. NCCL does not read it.")
+    if whose := owner(name):
+        return _other(name, whose)
     names = catalog.sglang if is_sglang(name.upper()) else catalog.nccl
     return _unknown(name, nearest(name.upper(), names))
 

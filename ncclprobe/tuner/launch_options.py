@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ncclprobe.tuner.script import LaunchKind, Parts
 
 PROGRAM = re.compile(
-    r"(\.{0,2}|~|\$\w+)/\S|(\S+\.(py|sh)|python3?|torchrun|env|bash|sh|hostname|nvidia-smi|\w+_perf)\Z"
+    r"(\.{0,2}|~|\$\w+)/\S|(\S+\.(py|sh)|python3?|torchrun|env|bash|sh|hostname|nvidia-smi|\w+_perf(_mpi)?)\Z"
 )
 """What is rather a program than what an option takes."""
 

@@ -10,7 +10,7 @@ from ncclprobe.tuner.shell_script import MOST_WRAPPERS, NEUTRAL, WRAPPERS
 from ncclprobe.tuner.shell_words import ASSIGNMENT, tokens
 from ncclprobe.tuner.shell_written import SHELLS
 
-WORKLOAD = re.compile(r"python[\d.]*|torchrun|deepspeed|sglang|vllm|\w+_perf|mpirun|mpiexec|accelerate")
+WORKLOAD = re.compile(r"python[\d.]*|torchrun|deepspeed|sglang|vllm|\w+_perf(_mpi)?|mpirun|mpiexec|accelerate")
 """Programs that use NCCL or start what does, by their names."""
 IMAGE = re.compile(
     r"vllm|sglang|torch|nemo|megatron|deepspeed|nccl|train|triton|tensorrt|text-generation", re.IGNORECASE

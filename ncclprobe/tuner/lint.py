@@ -10,6 +10,7 @@ from ncclprobe.tuner.lint_case import Case, Doubt
 from ncclprobe.tuner.lint_conf import CODE as MISREAD
 from ncclprobe.tuner.lint_conf import check_conf
 from ncclprobe.tuner.lint_contradictions import check_contradictions
+from ncclprobe.tuner.lint_docker import check_ended
 from ncclprobe.tuner.lint_launch import check_launches
 from ncclprobe.tuner.lint_lists import check_lists
 from ncclprobe.tuner.lint_names import check_blanks, check_cuts, check_names
@@ -20,7 +21,7 @@ from ncclprobe.tuner.variables import Catalog
 
 CHECKS = (
     check_names, check_blanks, check_cuts, check_values, check_algorithms, check_contradictions, check_order,
-    check_conf, check_launches, check_lists,
+    check_conf, check_launches, check_lists, check_ended,
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ unset) and its documentation of NCCL_ALGO: from 2.24 on Ring is no fallback.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -24,6 +25,11 @@ SUPPORTED: Mapping[str, frozenset[str]] = {
     "allreduce": frozenset({"ring", "tree", "collnetdirect", "collnetchain", "nvls", "nvlstree"}),
 }
 """Collective -> the algorithms it can run with."""
+
+PER_COLLECTIVE = (2, 24)
+"""The release from which on a collective can have a list of its own, and Ring is no fallback.
+
+Source: NCCL 2.24.3, src/graph/tuning.cc (``parseList``); 2.23.4's has neither ``;`` nor ``:``."""
 
 NCCL_TESTS = ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "reduce")
 """The programs of nccl-tests that run one of these collectives alone, without their ``_perf``."""
@@ -71,22 +77,39 @@ def parse_choice(value: str, words: tuple[str, ...]) -> Choice:
 def check_algorithms(case: Case) -> Iterator[Doubt]:
     """Yield choices that break collectives, or that make LL128 unsafe."""
     for setting, _variable, value in case.known():
-        if setting.name == "NCCL_ALGO" and value:
+        if setting.name in ("NCCL_ALGO", "NCCL_PROTO") and re.search(r"[:;]", value) and _is_before_lists(case):
+            yield _one_list(case, setting)
+        elif setting.name == "NCCL_ALGO" and value:
             yield from _algorithms(case, setting, parse_choice(value, ALGOS))
         elif setting.name == "NCCL_PROTO" and value:
             yield from _protocols(setting, parse_choice(value, PROTOS))
+
+
+def _is_before_lists(case: Case) -> bool:
+    """Return whether the given NCCL takes one list for all collectives, with Ring for those that it leaves out."""
+    version = release(case.version)
+    return len(version) > 1 and version < PER_COLLECTIVE
+
+
+def _one_list(case: Case, setting: Setting) -> Doubt:
+    since = ".".join(map(str, PER_COLLECTIVE))
+    message = (
+        f"{setting.name}={setting.value}: NCCL {case.version} takes one list for all; collectives came with {since}"
+    )
+    words = ALGOS if setting.name == "NCCL_ALGO" else PROTOS
+    return Doubt(setting.line, Severity.ERROR, "value-invalid", message, f"write words of {', '.join(words)} alone")
 
 
 def _algorithms(case: Case, setting: Setting, choice: Choice) -> Iterator[Doubt]:
     if choice.unknown:
         yield _unknown(setting, choice, ALGOS)
         return
-    if choice.everywhere is None:
+    if choice.everywhere is None or _is_before_lists(case):
         return
     needed = _needed(case) - set(choice.single)
     broken = [one for one, able in SUPPORTED.items() if one in needed and not able & choice.everywhere]
     if broken:
-        certain = release(case.version) >= (2, 24)
+        certain = release(case.version) >= PER_COLLECTIVE
         message = f"NCCL_ALGO={setting.value} leaves {', '.join(broken)} without an algorithm"
         reason = "they fail, as Ring is no fallback from NCCL 2.24 on" if not certain else "they fail"
         yield Doubt(

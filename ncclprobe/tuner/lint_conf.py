@@ -10,15 +10,27 @@ from collections.abc import Iterator
 
 from ncclprobe.findings import Severity
 from ncclprobe.tuner.lint_case import Case, Doubt
+from ncclprobe.tuner.variables import release
 
 CODE = "conf-syntax"
+RETURNS_DROPPED = (2, 30)
+"""Source: NCCL 2.30.3, src/misc/param.cc (``setEnvFile``); 2.29.7's keeps them."""
 
 
 def check_conf(case: Case) -> Iterator[Doubt]:
-    """Yield lines with spaces, quotes, ``export`` or comments behind values."""
+    """Yield lines with spaces, quotes, ``export`` or comments behind values, and the first that ends as on Windows."""
     for number, line in case.script.raw:
         if line.strip() and not line.startswith("#"):
-            yield from _line(number, line)
+            yield from _line(number, line.removesuffix("\r"))
+    yield from _returns(case)
+
+
+def _returns(case: Case) -> Iterator[Doubt]:
+    known = release(case.version)
+    first = next((number for number, line in case.script.raw if line.endswith("\r") and "=" in line), 0)
+    if first and known < RETURNS_DROPPED:
+        message = "lines end in CR LF, as on Windows, and NCCL before 2.30 takes the CR for a part of each value"
+        yield Doubt(first, Severity.ERROR if known else Severity.WARNING, CODE, message, "write the file with LF alone")
 
 
 def _line(number: int, line: str) -> Iterator[Doubt]:

@@ -21,6 +21,10 @@ MOST_NAMES = 256
 """Of NCCL_IB_HCA that are compared with each other; NCCL uses 32 HCAs (its 2.28.9, src/transport/net_ib.cc)."""
 LONGEST_NAME = 63
 """Source: libibverbs 1.14, verbs.h (IBV_SYSFS_NAME_MAX is 64, with a zero at the end)."""
+SIGNS = re.compile(r"[\^=*?\[\];/]")
+"""Of lists and patterns, which NCCL does not know within a list of devices."""
+FUNCTION = re.compile(r"s\d+f\d\Z")
+"""A PCI function ends such a name (``rocep23s0f1``): they go from 0 to 7, so no further digit follows."""
 LEVELS = ("LOC", "NVL", "NVB", "C2C", "PIX", "PXB", "P2C", "PXN", "PHB", "SYS")
 """Source: NCCL 2.30.7, src/graph/topo.cc (``topoPathTypeStr``)."""
 
@@ -105,13 +109,31 @@ def _subsystems(variable: Variable, value: str) -> Iterator[Complaint]:
 
 
 def _device_list(variable: Variable, value: str) -> Iterator[Complaint]:
-    """Yield names with blanks, which no device has; NCCL keeps them (src/misc/utils.cc, ``parseStringList``)."""
+    """Yield names with letters that no device has; NCCL keeps them (src/misc/utils.cc, ``parseStringList``)."""
     blank = [name for name, _ in parse_selection(value).items if re.search(r"\s", name)]
     if blank:
         message = (
             f"{variable.name}={value}: NCCL takes the blanks for parts of the names, so {blank[0]!r} names nothing"
         )
         yield Severity.ERROR, "value-invalid", message, f"write {variable.name}={_without_blanks(value)}"
+    ahead = value[: 1 + value.startswith("^=")] if value.startswith(("^", "=")) else ""
+    odd = next((name for name in value[len(ahead) :].split(",") if SIGNS.search(name)), "")
+    if odd:
+        sign = SIGNS.findall(odd)[0]
+        lost = f"takes {sign} for a part of the name, so {odd!r} names nothing"
+        lost = f"reads a port up to {sign}, so the rest of {odd!r} is lost" if ":" in odd.partition(sign)[0] else lost
+        message = f"{variable.name}={value}: NCCL {lost}"
+        yield Severity.ERROR, "value-invalid", message, _devices_hint(variable, ahead, value, sign)
+
+
+def _devices_hint(variable: Variable, ahead: str, value: str, sign: str) -> str:
+    if sign == ";":
+        return f"write {variable.name}={value.replace(';', ',')}"
+    if sign in "^=":
+        leading = "^=" if {"^", "="} <= set(ahead + sign) else sign
+        names = re.sub("[=^]", "", value)
+        return f"write {variable.name}={leading}{names}: ^ and = count in front of the whole list, for all of its names"
+    return "write the names in full with commas, or the letters that they begin with"
 
 
 def _without_blanks(value: str) -> str:
@@ -143,7 +165,8 @@ def _prefixes(setting: Setting, value: str) -> Iterator[Doubt]:
             yield Doubt(setting.line, Severity.WARNING, "ib-hca-prefix", f"{message} ({', '.join(longer)})", hint)
             return
         following = ordered[bisect.bisect_right(ordered, name) :][:1]  # all names that go on from it stand there
-        if re.search(r"[a-z_]1\Z", name) and not any(other.startswith(name) for other in following):
+        single = re.search(r"[a-z_]1\Z", name) and not FUNCTION.search(name)
+        if single and not any(other.startswith(name) for other in following):
             message = f"{name} is a prefix and {verb} {name}0 to {name}9 too, where a node has them"
             yield Doubt(setting.line, Severity.INFO, "ib-hca-prefix", message, hint)
             return

@@ -1,7 +1,8 @@
-"""Names with NCCL's prefix that others read: builds, PyTorch, plugins of clouds. Linting passes them over.
+"""Names like NCCL's that others read: builds, PyTorch, network plugins. Linting passes them over.
 
 Source: PyTorch 2.9, ProcessGroupNCCL.hpp (the older names of TORCH_NCCL_*); FindNCCL modules of PyTorch, DeepSpeed and
-Horovod; nccl-tests' and NCCL's makefiles; NCCL 2.30's contrib/nccl_ep, nccl_checkpoint and nccl_m2n; Google Cloud's
+Horovod; nccl-tests' and NCCL's makefiles; NCCL 2.30's contrib/nccl_ep, nccl_checkpoint and nccl_m2n;
+Mellanox/nccl-rdma-sharp-plugins of 2026-04 (src/*.c: NCCL_PARAM, getenv, ``ucp_config_read("NCCL")``); Google Cloud's
 documentation of GPUDirect-TCPX, TCPXO and gIB.
 """
 
@@ -19,23 +20,34 @@ BUILDS = frozenset({
     "NCCL_SRC_DIR", "NCCL_MAJOR", "NCCL_MINOR", "NCCL_PATCH", "NCCL_GENCODE", "NCCL_BUILDDIR",
 })  # fmt: skip
 """Where to find NCCL, which version to install."""
-PREFIXES = (
-    "NCCL_CHECKPOINT_",
-    "NCCL_DYNAMIC_CHUNK_SIZE",
-    "NCCL_EP_",
-    "NCCL_GPUVIZ_",
-    "NCCL_NET_PLUGIN_TELEMETRY_",
-    "NCCL_TESTS_",
-    "NCCL_FASTRAK_",
-    "NCCL_GPUDIRECTTCPX_",
-    "NCCL_RESHARD_",
-    "NCCL_SHIMNET_",
-    "NCCL_TEST_",
-    "NCCL_TUNER_CONFIG_",
+PLUGIN = frozenset({"NCCL_IBEXT_DISABLE", "NCCL_PLUGIN_P2P"})
+RDMA_SHARP = (
+    "NVIDIA's network plugin (nccl-rdma-sharp-plugins, in HPC-X and NGC's images) reads it, NCCL itself does not."
 )
-"""Of nccl-tests' scripts, of libraries on top of NCCL and of Google's plugins."""
+GOOGLE = "Google Cloud's network plugins read it, NCCL itself does not."
+CONTRIB = "A library on top of NCCL (of its contrib folder) reads it, NCCL itself does not."
+TESTS = "Scripts around nccl-tests read it, NCCL does not."
+PREFIXES = {
+    "NCCL_DYNAMIC_CHUNK_SIZE": GOOGLE, "NCCL_FASTRAK_": GOOGLE, "NCCL_GPUDIRECTTCPX_": GOOGLE, "NCCL_GPUVIZ_": GOOGLE,
+    "NCCL_NET_PLUGIN_TELEMETRY_": GOOGLE, "NCCL_SHIMNET_": GOOGLE, "NCCL_TUNER_CONFIG_": GOOGLE,
+    "NCCL_CHECKPOINT_": CONTRIB, "NCCL_EP_": CONTRIB, "NCCL_RESHARD_": CONTRIB,
+    "NCCL_SHARP_": RDMA_SHARP, "NCCL_UCX_": RDMA_SHARP, "NCCL_TESTS_": TESTS, "NCCL_TEST_": TESTS,
+    "TORCH_NCCL_": "PyTorch's own (ProcessGroupNCCL), where its release has it; NCCL does not read it.",
+}  # fmt: skip
+"""How names begin, and whose they are."""
 
 
 def others_name(name: str) -> bool:
     """Return whether something else than NCCL is known to read a name."""
-    return name in TORCH or name in BUILDS or name.startswith(PREFIXES)
+    return bool(owner(name))
+
+
+def owner(name: str) -> str:
+    """Return what is known to read a name instead of NCCL, as a sentence; empty where nothing is."""
+    if name in TORCH:
+        return f"PyTorch's own; called TORCH_{name} since PyTorch 2.2. NCCL does not read it."
+    if name in BUILDS:
+        return "Tells builds and scripts where NCCL is, or which version. NCCL does not read it."
+    if name in PLUGIN:
+        return RDMA_SHARP
+    return next((whose for prefix, whose in PREFIXES.items() if name.startswith(prefix)), "")

@@ -122,6 +122,13 @@ class Dialect(enum.StrEnum):
     ENTRIES = "entries"
     """Lines of NAME=VALUE: what ``env`` prints, an environment file."""
     YAML = "yaml"
+    JSON = "json"
+    TOML = "toml"
+    """INI too."""
+    UNIT = "unit"
+    """Of systemd."""
+    DOCKERFILE = "dockerfile"
+    MAKEFILE = "makefile"
     PYTHON = "python"
 
 
@@ -156,6 +163,8 @@ class Script(NamedTuple):
     """What is exported in a subshell that starts nothing."""
     written: tuple[Script, ...] = ()
     """Texts of nccl.conf that a script writes, with its own line numbers."""
+    ended: tuple[Setting, ...] = ()
+    """What a shell within the file exports and then ends with: a Dockerfile's ``RUN export NAME=VALUE``."""
 
     def parts(self) -> tuple[Script, ...]:
         """Return the script and the texts that it writes."""

@@ -1,21 +1,28 @@
-"""What a text sets, be it a shell script, a Python program, nccl.conf, an environment's entries or YAML."""
+"""What a text sets, be it a shell script, a program, a manifest or any other of the kinds that are read."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePath
 
-from ncclprobe.tuner.conf_script import NAME, conf_script
+from ncclprobe.tuner.conf_script import NAME as CONF
+from ncclprobe.tuner.conf_script import conf_script
+from ncclprobe.tuner.docker_script import docker_script, is_dockerfile
+from ncclprobe.tuner.entries_script import entries_script, is_entries
+from ncclprobe.tuner.flow_script import is_json, json_script
+from ncclprobe.tuner.make_script import is_makefile, make_script
 from ncclprobe.tuner.python_script import python_script
 from ncclprobe.tuner.script import Dialect, How, Script, Setting
 from ncclprobe.tuner.shell_script import shell_script
+from ncclprobe.tuner.toml_script import toml_script
+from ncclprobe.tuner.unit_script import is_unit, unit_script
 from ncclprobe.tuner.yaml_script import yaml_script
 
-ENTRY = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)=(.*)")
-PROGRAM = re.compile(r"\b(\w+_perf|python3?|torchrun|deepspeed|accelerate|sglang|vllm|nemo|trtllm-\w+)\b")
-COMMAND = re.compile(r"""\s*(NCCL|SGL)\w*=[^\s"']*\s+\S|.*\\\s*$""")
-"""``NCCL_DEBUG=INFO ./program``, or a line that goes on: no entry of an environment."""
+PROGRAM = re.compile(
+    r"\b(\w+_perf(?=(?:_mpi)?\b)|(?:python3?|torchrun|deepspeed|accelerate|sglang|vllm|nemo|trtllm-\w+)\b)"
+)
+"""``all_reduce_perf_mpi`` is what NVIDIA's images call nccl-tests' all_reduce_perf."""
 SHEBANG = re.compile(r"#![^\n]{0,80}\bpython[\d.]*\b")
 MANIFEST = re.compile(r"^(apiVersion|kind|services|version|on|jobs):", re.MULTILINE)
 
@@ -34,30 +41,56 @@ def read_script(text: str, source: str) -> Script:
 
 
 def _read(text: str, source: str) -> Script:
-    dialect = dialect_of(text, source)
-    if dialect is Dialect.SHELL:
-        return shell_script(text, source)
-    if dialect is Dialect.PYTHON:
-        return python_script(text, source)
-    if dialect is Dialect.YAML:
-        return yaml_script(text, source)
-    if dialect is Dialect.NCCL_CONF:
-        return conf_script(text, source)
-    return _entries(text, source)
+    return READERS[dialect_of(text, source)](text, source)
+
+
+READERS: Mapping[Dialect, Callable[[str, str], Script]] = {
+    Dialect.SHELL: shell_script,
+    Dialect.PYTHON: python_script,
+    Dialect.YAML: yaml_script,
+    Dialect.JSON: json_script,
+    Dialect.TOML: toml_script,
+    Dialect.UNIT: unit_script,
+    Dialect.DOCKERFILE: docker_script,
+    Dialect.MAKEFILE: make_script,
+    Dialect.NCCL_CONF: conf_script,
+    Dialect.ENTRIES: entries_script,
+}
 
 
 def dialect_of(text: str, source: str) -> Dialect:
     """Return what a text is, by its file's name or else by its content."""
-    name = PurePath(source).name
-    if name.endswith(NAME):
+    path = PurePath(source)
+    if path.name.endswith(CONF):
         return Dialect.NCCL_CONF
-    if name.endswith(".py") or SHEBANG.match(text):
+    if path.suffix in SUFFIXES:
+        return SUFFIXES[path.suffix]
+    if SHEBANG.match(text):
         return Dialect.PYTHON
-    if name.endswith((".yaml", ".yml")) or (MANIFEST.search(text) and not text.startswith("#!")):
+    if is_makefile(source):
+        return Dialect.MAKEFILE
+    if text.startswith("#!") or path.suffix in SHELL_SUFFIXES:
+        return Dialect.ENTRIES if is_entries(text, source) else Dialect.SHELL
+    return _by_content(text, source)
+
+
+SUFFIXES = {
+    ".py": Dialect.PYTHON, ".yaml": Dialect.YAML, ".yml": Dialect.YAML, ".json": Dialect.JSON, ".toml": Dialect.TOML,
+    ".ini": Dialect.TOML, ".cfg": Dialect.TOML,
+}  # fmt: skip
+SHELL_SUFFIXES = frozenset({".sh", ".bash", ".sbatch", ".slurm", ".pbs", ".lsf", ".job"})
+
+
+def _by_content(text: str, source: str) -> Dialect:
+    if is_dockerfile(text, source):
+        return Dialect.DOCKERFILE
+    if is_unit(text, source):
+        return Dialect.UNIT
+    if is_json(text):
+        return Dialect.JSON
+    if MANIFEST.search(text):
         return Dialect.YAML
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    plain = bool(lines) and all(ENTRY.fullmatch(line) and not COMMAND.match(line) for line in lines)
-    return Dialect.ENTRIES if plain and not text.startswith("#!") else Dialect.SHELL
+    return Dialect.ENTRIES if is_entries(text, source) else Dialect.SHELL
 
 
 def environment_script(environment: Mapping[str, str], source: str) -> Script:
@@ -68,15 +101,4 @@ def environment_script(environment: Mapping[str, str], source: str) -> Script:
         source: What findings call it.
     """
     settings = [Setting(name, value, 0, How.ENTRY) for name, value in sorted(environment.items())]
-    return Script(source=source, dialect=Dialect.ENTRIES, settings=tuple(settings))
-
-
-def _entries(text: str, source: str) -> Script:
-    settings = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.lstrip().startswith("#") and (match := ENTRY.fullmatch(line)):
-            value = match[2].strip()
-            if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-                value = value[1:-1]
-            settings.append(Setting(match[1], None if "$" in value else value, number, How.ENTRY, order=number))
     return Script(source=source, dialect=Dialect.ENTRIES, settings=tuple(settings))
