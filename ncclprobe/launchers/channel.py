@@ -15,6 +15,7 @@ import platform
 import queue
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
@@ -22,6 +23,8 @@ from types import TracebackType
 from ncclprobe.ranks import rank_from
 
 _RECORD_SEPARATOR = b"\x1e"
+_FORWARDED_S = 0.2
+"""For a launcher to pass a rank's last words on: it ends all with the first that fails, and may not read on."""
 CHUNK_BYTES = 4096
 """Of the request, sent at a time; every pipe takes as much (POSIX, PIPE_BUF on Linux)."""
 
@@ -127,6 +130,7 @@ class Channel:
             sys.stderr.write("".join(traceback.format_exception(kind, problem, trace)))
             sys.stderr.write(f"ncclprobe: {who}: {kind.__name__}: {problem}\n")
             sys.stderr.flush()
+        time.sleep(_FORWARDED_S)
         self._end()
 
     def _end(self) -> None:

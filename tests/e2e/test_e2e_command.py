@@ -180,7 +180,13 @@ def alive(pid):
 
 
 def test_a_budget_that_is_too_short_is_kept_and_said(tmp_path):
-    tokens = [sys.executable, "-c", "import time, random; time.sleep(0.2); print('v', random.uniform(1, 5))"]
+    noise = tmp_path / "values"
+    noise.write_text("3 1 5 2 5 1 4 5 1 2 5 3 " * 10)
+    code = (
+        "import pathlib, sys, time; time.sleep(0.2); file = pathlib.Path(sys.argv[1]); "
+        "value, rest = file.read_text().split(' ', 1); file.write_text(rest); print('v', value)"
+    )
+    tokens = [sys.executable, "-c", code, noise]
     began = time.monotonic()
     result = command(tmp_path / "run", "--candidate", "X=1", "--budget", 2, "--json", tokens=tokens, metric=r"v (.*)")
     assert time.monotonic() - began < 5

@@ -79,7 +79,16 @@ def _named(run: Run, known: Mapping[str, str]) -> str:
 
 
 def _answer(run: Run, known: Mapping[str, str]) -> str:
-    return textwrap.fill(f"{_named(run, known)}: {verdict(run.document)}", WIDTH, subsequent_indent="  ")
+    """Return a run's letter, name and verdict; a long name stays whole, on its letter's line."""
+    whose = mark([run.source], known)
+    return textwrap.fill(
+        f"{run.source}: {verdict(run.document)}",
+        WIDTH,
+        initial_indent=whose and f"{whose} ",
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _bodies(run: Run, title: str) -> Iterator[str]:
