@@ -84,6 +84,7 @@ def test_a_resumed_run_ends_what_a_command_left_that_has_ended_itself(tmp_path):
     command = [*base, *options, "--telemetry", "0", "--out", str(out), "--", "sh", "-c", script]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     wait_for(lambda: child.exists() and child.read_text().strip())
+    wait_for(lambda: b'"started"' in (out / "journal.jsonl").read_bytes())
     process.kill()
     process.wait()
     time.sleep(1.2)
