@@ -303,7 +303,7 @@ def test_a_layout_that_cannot_be_is_said_before_and_left_out(tmp_path):
     found = document(tmp_path / "run", "--candidate", "X=1", "--variants", "tp=3", *OWN)
     assert ("sglang-refuses", "tp=3") in codes(found)
     assert ("arm-failed", "tp=3") in codes(found)
-    assert found["verdict"] in ("no-difference", "inconclusive")
+    assert found["ratio"] is not None  # of the candidate, which is compared all the same
     assert len(of_arm(found, "candidate")) == 2
 
 
