@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from ncclprobe import processes
-from ncclprobe.errors import LaunchError
+from ncclprobe.errors import LaunchError, reason
 from ncclprobe.launchers import scratch_guard
 
 _REMOVE_S = 2.0
@@ -31,7 +31,10 @@ class Scratch:
         Raises:
             LaunchError: It cannot be made, or not be guarded.
         """
-        self.path = pathlib.Path(parent or tempfile.gettempdir(), f"ncclprobe-{secrets.token_hex(8)}").absolute()
+        try:
+            self.path = pathlib.Path(parent or tempfile.gettempdir(), f"ncclprobe-{secrets.token_hex(8)}").absolute()
+        except OSError as problem:  # a disk that is full is none that can be used
+            raise LaunchError(f"{reason(problem)}; set TMPDIR to a folder that can be written") from problem
         guard = [sys.executable, "-I", "-S", scratch_guard.__file__, str(self.path)]
         self._guard = processes.start(
             guard, stdin=processes.PIPE, stdout=processes.DEVNULL, stderr=processes.DEVNULL, at_the_end=True

@@ -8,6 +8,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -23,14 +24,6 @@ from ncclprobe.launchers.scratch import Scratch
 scratch = Scratch()
 print(scratch.path, flush=True)
 time.sleep(60)
-"""
-STARTER = """
-import sys
-from ncclprobe.launchers import make_launcher
-from ncclprobe.launchers.base import Job
-from ncclprobe.launchers.run import run_ranks
-program = (sys.executable, "-c", "from ncclprobe.launchers.channel import Channel; Channel().receive()")
-list(run_ranks(Job(program=program, nranks=1), make_launcher("local"), timeout_s=60))
 """
 
 
@@ -64,16 +57,6 @@ def test_an_owner_that_is_ended_leaves_no_folder(how: signal.Signals, tmp_path: 
     assert _within(10, lambda: not folder.exists())
 
 
-@pytest.mark.mpi
-def test_a_starter_that_is_killed_before_its_ranks_run_leaves_no_folder(tmp_path: pathlib.Path) -> None:
-    for wait_s in (0.0, 0.005, 0.02, 0.05, 0.1):
-        with _started(STARTER, tmp_path) as starter:
-            assert _within(30, lambda: any(tmp_path.iterdir()))
-            time.sleep(wait_s)
-            starter.kill()
-        assert _within(10, lambda: not any(tmp_path.iterdir())), wait_s
-
-
 def test_whoever_still_writes_is_waited_for(tmp_path: pathlib.Path) -> None:
     scratch = Scratch(tmp_path)
     written: list[int] = []
@@ -104,3 +87,10 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: pathlib.Path) -> None
     (tmp_path / "file").touch()
     with pytest.raises(LaunchError, match=f"temporary files in {tmp_path / 'file'}: Not a directory; set TMPDIR"):
         Scratch(tmp_path / "file")
+
+
+def test_no_place_at_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/dev/full"])
+    with pytest.raises(LaunchError, match=r"No usable temporary directory found .*; set TMPDIR"):
+        Scratch()
