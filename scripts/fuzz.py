@@ -5,7 +5,7 @@
     scripts/fuzz.py --seconds 60 all
 
 An input breaks a reader where it raises an exception that is none of ncclprobe's, takes over a second each time, or
-needs over a GiB. All times are of this process, whatever else has the cores. Such inputs go to
+needs over half a GiB. All times are of this process, whatever else has the cores. Such inputs go to
 tests/data/fuzz/READER/, where the tests read them again. The environment of scripts/test has what this needs.
 """
 
@@ -34,6 +34,8 @@ SLOW_S, HANGS_S = 1.0, 20
 SLOW_TRIES = 3
 """An input is slow where each of so many tries is: a neighbour on the same core can double a time."""
 MOST_BYTES = 1 << 30
+LARGE_BYTES = MOST_BYTES // 2
+"""An input with which the process's peak passes it is a finding: a reader may catch what goes beyond MOST_BYTES."""
 SIMPLEST_TRIES = 300
 """Of making an input that breaks a reader smaller."""
 
@@ -48,6 +50,7 @@ def _hang(_number: int, _frame: object) -> None:
 
 def outcome(name: str, content: bytes, folder: pathlib.Path, tries: int = SLOW_TRIES) -> str:
     """Return how an input breaks a reader, the place of it first; empty where it does not."""
+    before = _peak_bytes()
     signal.setitimer(signal.ITIMER_PROF, HANGS_S)
     began = time.process_time()
     try:
@@ -61,11 +64,18 @@ def outcome(name: str, content: bytes, folder: pathlib.Path, tries: int = SLOW_T
         if taken < HANGS_S and tries > 1:
             return outcome(name, content, folder, tries - 1)
         return f"slow: {taken:.1f} s for {len(content)} bytes"
+    if before < LARGE_BYTES <= (peak := _peak_bytes()):
+        return f"large: {peak >> 20} MiB for {len(content)} bytes"
     if problem is None:
         return ""
     frames = [frame for frame in traceback.extract_tb(problem.__traceback__) if "ncclprobe" in frame.filename]
     where = f"{pathlib.Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
     return f"{type(problem).__name__} at {where}: {str(problem)[:100]}"
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this process has had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def simplest(breaks: Callable[[bytes], bool], content: bytes) -> bytes:
@@ -104,8 +114,8 @@ def fuzz(name: str, seconds: float, seed: int) -> int:
                 if place not in found:
                     found.add(place)
                     _keep(name, content, broken, folder)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    print(f"{name}: {inputs} inputs in {seconds:g} s, {len(found)} findings, peak {peak} MiB", flush=True)
+    peak = f"peak {_peak_bytes() >> 20} MiB"
+    print(f"{name}: {inputs} inputs in {seconds:g} s, {len(found)} findings, {peak}", flush=True)
     return len(found)
 
 

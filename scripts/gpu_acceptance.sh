@@ -94,7 +94,8 @@ for one in $steps; do
   fidelity)
     choose_build
     [ "$gpus" -ge 2 ] &&
-      step 450 fidelity python3 "$root/scripts/nccl_fidelity.py" --what eager,graph "${beside[@]}" --out "$work/results"
+      step 450 fidelity python3 "$root/scripts/nccl_fidelity.py" --what graph,eager --rounds "${ROUNDS:-5}" "${beside[@]}" \
+        --out "$work/results"
     ;;
   sweep)
     # shellcheck disable=SC2086

@@ -30,6 +30,9 @@ from ncclprobe.tuner.script import Dialect, How, Script, Setting
 
 DEEPEST = 400
 """Of a tree that is looked at; deeper ones are made to break a reader."""
+_DOTTED = re.compile(r"(?<!\w)(?:[^\W\d]\w*+(?:[ \t\f]|\\\r?\n)*+\.(?:[ \t\f]|\\\r?\n)*+)++")
+MOST_PARTS = 256
+"""Of a name with dots: of ``import a.b.c``, Python keeps ``a.b`` too, so that one of 60 kB would take a GB."""
 BRANCHING = (
     ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.TryStar, ast.ExceptHandler, ast.With, ast.AsyncWith,
     ast.match_case, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.IfExp, ast.BoolOp,
@@ -47,6 +50,8 @@ def python_script(text: str, source: str) -> Script:
         source: What findings call it.
     """
     script = Script(source=source, dialect=Dialect.PYTHON)
+    if any(name[0].count(".") > MOST_PARTS for name in _DOTTED.finditer(text)):
+        return script
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the program that is read, such as its escapes

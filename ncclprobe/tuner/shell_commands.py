@@ -47,16 +47,10 @@ class Block(NamedTuple):
     """What is open around a command."""
 
     kind: str
-    number: int
     alternative: int | None
     """The branch behind ``&&`` or ``||`` that the block stands in."""
-
-    def numbers(self) -> Iterator[int]:
-        """Yield what tells it from others."""
-        if self.alternative is not None:
-            yield self.alternative
-        if self.kind != "group":
-            yield self.number
+    scope: tuple[int, ...]
+    """What tells it, and what it stands in, from other blocks."""
 
 
 class Loop(NamedTuple):
@@ -157,8 +151,16 @@ class _Assembler:
             self.alternative = None
 
     def enter(self, kind: str) -> None:
-        self.stack.append(Block(kind, next(self.numbers), self.alternative))
+        self.stack.append(Block(kind, self.alternative, self.inner(kind, self.alternative, self.stack)))
         self.alternative = None
+
+    def inner(self, kind: str, alternative: int | None, outer: Sequence[Block]) -> tuple[int, ...]:
+        """Return the scope of a new block, or of a block's next branch, within others."""
+        around = outer[-1].scope if outer else ()
+        if len(outer) >= DEEPEST:
+            return around
+        branch = () if alternative is None else (alternative,)
+        return (*around, *branch) if kind == "group" else (*around, *branch, next(self.numbers))
 
     def leave(self) -> None:
         if self.stack:
@@ -221,10 +223,12 @@ class _Assembler:
 
     def branch(self) -> None:
         if self.stack:
-            self.stack[-1] = self.stack[-1]._replace(number=next(self.numbers))
+            block = self.stack.pop()
+            scope = self.inner(block.kind, block.alternative, self.stack)
+            self.stack.append(block._replace(scope=scope))
 
     def scope(self) -> tuple[int, ...]:
-        numbers = tuple(number for block in self.stack[:DEEPEST] for number in block.numbers())
+        numbers = self.stack[-1].scope if self.stack else ()
         return numbers if self.alternative is None else (*numbers, self.alternative)
 
     def flush(self, *, background: bool = False) -> Iterator[Found]:

@@ -15,6 +15,9 @@ OPERATORS = (
     "(", ")", "<", ">", "\n",
 )  # fmt: skip
 """The longest first."""
+_OPERATOR = re.compile("|".join(map(re.escape, OPERATORS)))
+_UNQUOTED = re.compile(r"""[^\\'"$` \t\r\n;&|()<>]*""")
+_QUOTED = re.compile(r"""[^\\"$`]*""")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=")
 _BLANKS = re.compile(r"[ \t]*")
@@ -149,8 +152,8 @@ class _Reader:
             line = self.line  # a command that starts nothing, and uses variables
             self.found += [Word((Piece(Kind.LITERAL, ":"),), line, False), Word((self.opaque(end),), line, False)]
             self.found.append(Operator(";", line))  # for ((...)) do
-        elif operator := next((one for one in OPERATORS if self.text.startswith(one, self.at)), None):
-            self.operator(operator)
+        elif operator := _OPERATOR.match(self.text, self.at):
+            self.operator(operator[0])
         else:
             self.found.append(self.word())
 
@@ -208,7 +211,12 @@ class _Reader:
         elif letter in "$`":
             pieces.append(self.expansion())
         else:
-            self.literal(pieces, letter, 1)
+            self.plain(pieces, _UNQUOTED)
+
+    def plain(self, pieces: list[Piece], letters: re.Pattern[str]) -> None:
+        """Take the letter here, and those after it that mean nothing else."""
+        end = letters.match(self.text, self.at + 1).end()  # type: ignore[union-attr]
+        self.literal(pieces, self.text[self.at : end], end - self.at)
 
     def literal(self, pieces: list[Piece], text: str, length: int) -> None:
         self.line += self.text.count("\n", self.at, self.at + length)
@@ -231,7 +239,7 @@ class _Reader:
             elif letter in "$`":
                 pieces.append(self.expansion())
             else:
-                self.literal(pieces, letter, 1)
+                self.plain(pieces, _QUOTED)
         self.at += 1
 
     def expansion(self) -> Piece:

@@ -1,5 +1,7 @@
 """What is found in Python programs: nothing where environments are apart in place or in time, faults wherever set."""
 
+import subprocess
+import sys
 import textwrap
 import time
 
@@ -225,6 +227,19 @@ def test_a_long_program_takes_time_that_grows_with_its_length(line):
     start = time.process_time()
     assert codes((RING + line + "run()\n") * 2000) == []
     assert time.process_time() - start < 15
+
+
+@pytest.mark.parametrize("statement", ["import {}", "from {} import x", "import os\nimport y, {}"])
+def test_an_import_of_thousands_of_parts_takes_little_memory(tmp_path, statement):
+    program = tmp_path / "start.py"
+    program.write_text(statement.format(".\\\n ".join(["a"] * 15_000)) + "\n")
+    code = (
+        "import resource, sys; from ncclprobe.tuner.script_text import read_script\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak(); read_script(open(sys.argv[1]).read(), 'start.py'); print((peak() - before) // 1024)"
+    )
+    grown = subprocess.run([sys.executable, "-c", code, str(program)], capture_output=True, text=True, check=True)
+    assert int(grown.stdout) < 50
 
 
 def test_libraries_on_top_of_nccl_have_variables_of_their_own():
