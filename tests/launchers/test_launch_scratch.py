@@ -26,6 +26,15 @@ print(scratch.path, flush=True)
 time.sleep(60)
 """
 
+STARTER = """
+import sys
+from ncclprobe.launchers import make_launcher
+from ncclprobe.launchers.base import Job
+from ncclprobe.launchers.run import run_ranks
+code = "import time; from ncclprobe.launchers.channel import Channel; Channel().receive(); time.sleep(60)"
+list(run_ranks(Job(program=(sys.executable, "-c", code), nranks=1), make_launcher("local"), timeout_s=60))
+"""
+
 
 def _within(seconds: float, what: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + seconds
@@ -55,6 +64,16 @@ def test_an_owner_that_is_ended_leaves_no_folder(how: signal.Signals, tmp_path: 
         (folder / "file").write_text("something")
         owner.send_signal(how)
     assert _within(10, lambda: not folder.exists())
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("wait_s", [0.0, 0.005, 0.02, 0.05, 0.1])
+def test_a_starter_that_is_killed_before_its_ranks_run_leaves_no_folder(tmp_path: pathlib.Path, wait_s: float) -> None:
+    with _started(STARTER, tmp_path) as starter:
+        assert _within(30, lambda: any(tmp_path.iterdir()))
+        time.sleep(wait_s)
+        starter.kill()
+    assert _within(10, lambda: not any(tmp_path.iterdir()))
 
 
 def test_whoever_still_writes_is_waited_for(tmp_path: pathlib.Path) -> None:
