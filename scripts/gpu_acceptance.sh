@@ -5,7 +5,7 @@
 #
 # FOLDER holds whl/ (wheels that the machine lacks) and nccl-tests/ (its sources). Results go to OUT as they come: log.txt,
 # and results.tgz with everything else. Steps, in order of importance, with their seconds on two H200s: smoke (15) tests
-# (90) one (110) fidelity (270) sweep (140) live (35) nodes (100) alike (450); faults (200), table (a workload's sizes), side
+# (90) one (110) fidelity (440) sweep (140) live (35) nodes (100) alike (450); faults (200), table (a workload's sizes), side
 # (of two nodes), pairs, graph and many (GPUs) are there as well. fidelity is to have the machine for itself. nccl-tests
 # has a thread a GPU, or with NCCL_TESTS_BY=processes and a site's MPI a process, as ours does. What an earlier call of a
 # step left is made anew. SGLang's part is scripts/sglang_acceptance.sh.
@@ -94,7 +94,7 @@ for one in $steps; do
   fidelity)
     choose_build
     [ "$gpus" -ge 2 ] &&
-      step 450 fidelity python3 "$root/scripts/nccl_fidelity.py" --what graph,eager --rounds "${ROUNDS:-5}" "${beside[@]}" \
+      step 570 fidelity python3 "$root/scripts/nccl_fidelity.py" --what graph,eager --rounds "${ROUNDS:-6}" "${beside[@]}" \
         --out "$work/results"
     ;;
   sweep)

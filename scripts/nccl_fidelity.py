@@ -7,7 +7,8 @@ process a GPU, as ours are) and compare NCCL's default;
 `live` compares cells forced in one communicator with launches whose NCCL_ALGO and NCCL_PROTO are set. Tables go to
 stdout, every figure to DIR/fidelity.json. Bounds: graph 1 % or 0.3 us, eager 5 % or 1.5 us, live 3 % (mean 1 %).
 Medians of the launches are compared; in `eager`, where small operations wait for a host whose launches differ by more
-than the bound among themselves (nccl-tests' too), the fastest launches, and the medians are shown beside them.
+than the bound among themselves (nccl-tests' too), the fastest launches, and the medians are shown beside them. Medians
+need launches, too: of a size, a process may get memory that is 1 % slower as long as it lives.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from ncclprobe.units import format_size, parse_size
 
 DTYPES = {"float32": "float", "bfloat16": "bfloat16"}
 BOUNDS = {"graph": (0.01, 0.3), "eager": (0.05, 1.5)}
-ROUNDS_MORE = {"eager": 1}
-"""Launches beyond --rounds: the fastest of few may be a slow one."""
+SMALL_BYTES, SMALL_ROUNDS = 256 << 10, 10
+"""Of sizes up to so many bytes, `eager` has so many launches more: half of them or more are half as slow again."""
 COUNTS = {
     "graph": (
         (0, 256 << 10, 2 << 20, ("-w", "20", "-n", "100", "-G", "100")),
@@ -67,7 +68,7 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--what", default="eager,graph,live")
     parser.add_argument("--largest", default="8G")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=6, help="launches of each size")
     parser.add_argument("--nranks", type=int, default=2)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -91,11 +92,13 @@ def beside(options: argparse.Namespace, mode: str) -> Iterator[list[dict[str, ob
     for dtype, word in DTYPES.items():
         ours: Times = {size: [] for size in sizes}
         theirs: Times = {size: [] for size in sizes}
-        for round_ in range(options.rounds + ROUNDS_MORE.get(mode, 0)):
-            for size, time_us in nccl_tests(options, mode, word, sizes):
+        small = [size for size in sizes if size <= SMALL_BYTES]
+        rounds = [sizes] * options.rounds + [small] * (SMALL_ROUNDS if mode == "eager" else 0)
+        for index, chosen in enumerate(rounds):
+            for size, time_us in nccl_tests(options, mode, word, chosen):
                 theirs[size].append(time_us)
             gpu = GpuOptions(mode=mode, memory="nccl")
-            for (size, _), times in measured(options, sizes, dtype, (), gpu, index=round_).items():
+            for (size, _), times in measured(options, chosen, dtype, (), gpu, index=index).items():
                 ours[size].append(statistics.median(times))
         new = [compared(mode, dtype, size, ours[size], theirs[size]) for size in sizes if ours[size] and theirs[size]]
         show(f"{mode}: ours and nccl-tests', NCCL's default, us", new)
@@ -118,8 +121,7 @@ def compared(mode: str, dtype: str, size: int, ours: list[float], theirs: list[f
 def nccl_tests(options: argparse.Namespace, mode: str, dtype: str, sizes: list[int]) -> Iterator[tuple[int, float]]:
     """Yield size and out-of-place time of each row; large sizes with fewer iterations.
 
-    A graph has 20 operations, its default, which take turns in as many buffers, as ours do: more of them would no
-    longer fit the cache at 256 KiB. Small ones are launched often: what the GPU takes to wake up is then spread thin.
+    Graphs are launched often: what it takes to start, 0.2 ms of host's time, is then spread thin.
     """
     for least, most, largest, counts in COUNTS[mode]:
         chosen = [size for size in sizes if least <= size <= most]
