@@ -107,17 +107,21 @@ def in_force(
     """
     waiting = sorted(enumerate(settings), key=lambda one: -one[1].order)
     blocks: dict[tuple[int, ...], dict[str, tuple[int, int]]] = defaultdict(dict)
+    depths: set[int] = set()
     latest: dict[str, int] = {}
     for order, scope in launches:
         while waiting and waiting[-1][1].order < order:
             place, one = waiting.pop()
+            depths.add(len(one.scope))
             blocks[one.scope][one.name] = _widened(blocks[one.scope].get(one.name), (place, place))
             if not one.scope or one.scope[-1] >= 0:  # else for another process
                 latest[one.name] = max(place, latest.get(one.name, 0))
         held: dict[str, tuple[int, int]] = {}
-        for depth in range(_outermost(scope), len(scope) + 1):
-            for name, places in blocks.get(scope[:depth], {}).items():
-                held[name] = _widened(held.get(name), places)
+        outermost = _outermost(scope)
+        for depth in depths:
+            if outermost <= depth <= len(scope):
+                for name, places in blocks.get(scope[:depth], {}).items():
+                    held[name] = _widened(held.get(name), places)
         ended = max(latest.get("", -1) if certain else -1, *held.get("", (-1, -1)))
         lasts = (last for _, last in sorted(held.values()) if last > ended and settings[last].how is not How.UNSET)
         yield [settings[at] for at in lasts if not certain or _same(settings[at], settings, latest)]
