@@ -9,6 +9,8 @@ from html_samples import cell, sweep
 
 from ncclprobe.names import DEFAULT
 from ncclprobe.records.sweep import CellResult, Choice, Ratio, Status, Verdict
+from ncclprobe.report.html.lines import families
+from ncclprobe.report.html.sweep_figures import gain_figure
 from ncclprobe.report.text.sweep import sweep_text, verdict_sentence
 
 KEPT = Choice(verdict=Verdict.KEEP_DEFAULTS, env={}, table=(), gain=Ratio(ratio=1.0, low=1.0, high=1.0))
@@ -54,3 +56,13 @@ def test_a_sweep_says_what_it_compared(cells: tuple[CellResult, ...], said: str)
 def test_an_interval_that_was_cut_has_open_ends(low: float, high: float, shown: str) -> None:
     unsure = cell("Ring", 1024, 120.0, Ratio(ratio=1.937, low=low, high=high))
     assert shown in sweep_text(sweep().with_(cells=(REFERENCE, unsure), choice=KEPT))
+
+
+def test_a_drawn_interval_that_was_cut_says_so_and_leaves_the_others_their_room() -> None:
+    sure = cell("Ring", 1024, 90.0, Ratio(ratio=1.1, low=1.05, high=1.15))
+    unsure = cell("Ring", 2048, 90.0, Ratio(ratio=1.2, low=0.001, high=1000.0))
+    document = sweep().with_(cells=(REFERENCE, sure, cell(DEFAULT, 2048, 100.0, None), unsure), choice=KEPT)
+    (trace,) = gain_figure("sweep", document, next(families(document))).traces
+    assert trace["customdata"][1].endswith("1.200 (<0.001 to >1000)")
+    assert trace["error_y"]["array"] == pytest.approx([0.05, 0.0])
+    assert trace["error_y"]["arrayminus"] == pytest.approx([0.05, 0.15])

@@ -10,6 +10,7 @@ from ncclprobe.records.base import Record
 from ncclprobe.records.sweep import Cell, CellResult, Ratio, Status, SweepDocument, TableRow
 from ncclprobe.report.html.figures import INK, Look, look
 from ncclprobe.report.text.environments import chosen_environment
+from ncclprobe.report.text.ratios import ends
 from ncclprobe.units import format_seconds, format_size
 
 DEFAULT_LOOK = Look(colour=INK, symbol="circle", width=4)
@@ -167,5 +168,4 @@ def time_text(cell: CellResult) -> str:
 
 def ratio_text(cell: CellResult) -> str:
     """Return the comparison with the default, ``-`` for the default itself."""
-    found = cell.vs_default
-    return "-" if found is None else f"{found.ratio:.3f} ({found.low:.3f} to {found.high:.3f})"
+    return "-" if cell.vs_default is None else f"{cell.vs_default.ratio:.3f} ({' to '.join(ends(cell.vs_default))})"

@@ -10,6 +10,7 @@ from ncclprobe.records.sweep import CellResult, SweepDocument
 from ncclprobe.report.html.figures import MUTED, Figure, Look, bars, level, log_axis, look, size_axis
 from ncclprobe.report.html.lines import Family, Line, bandwidths, best_other, hover, is_chosen, label, ratio
 from ncclprobe.report.html.markup import plain
+from ncclprobe.report.text.ratios import ends, is_open
 
 MOST_SHOWN = 9
 """Of more lines, the best are shown at first."""
@@ -127,7 +128,7 @@ def gain_figure(key: str, document: SweepDocument, family: Family) -> Figure:
         key=f"{key}-gain",
         title=f"Gain by size, {family.collective} {family.dtype}",
         description="The default's time / the best other setting's: over 1 is faster. The bars hold at 95 % for all "
-        "settings and sizes together.",
+        "settings and sizes together; one that too few launches left open is cut.",
         traces=tuple(trace for trace in traces if trace["x"]),
         layout={
             "xaxis": size_axis(family.sizes), "yaxis": {"title": {"text": "× the default's speed"}},
@@ -141,15 +142,16 @@ def _gain(name: str, shown: Look, cells: Sequence[CellResult]) -> dict[str, Any]
     ratios = [ratio(cell) for cell in cells]
     middles = [one.ratio for one in ratios]
     said = [
-        f"{label(cell)}\n{one.ratio:.3f} ({one.low:.3f} to {one.high:.3f})"
-        for cell, one in zip(cells, ratios, strict=True)
+        f"{label(cell)}\n{one.ratio:.3f} ({' to '.join(ends(one))})" for cell, one in zip(cells, ratios, strict=True)
     ]
+    reached = [end for one in ratios for end, cut in zip((one.low, one.high), is_open(one), strict=True) if not cut]
+    least, most = min((*middles, *reached), default=1.0), max((*middles, *reached), default=1.0)
     return {
         **styled(shown),
         "mode": "markers",
         "name": name,
         "x": [cell.size_bytes for cell in cells],
         "y": middles,
-        "error_y": bars(middles, [one.low for one in ratios], [one.high for one in ratios]),
+        "error_y": bars(middles, [max(one.low, least) for one in ratios], [min(one.high, most) for one in ratios]),
         "customdata": [broken(text) for text in said],
     }

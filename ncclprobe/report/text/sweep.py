@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from tabulate import tabulate
 
 from ncclprobe.names import DEFAULT
-from ncclprobe.records.sweep import WIDEST, CellResult, Ratio, Status, SweepDocument, TableRow, Verdict
+from ncclprobe.records.sweep import CellResult, Ratio, Status, SweepDocument, TableRow, Verdict
 from ncclprobe.report.text.environments import (
     chosen_environment,
     environment_key,
@@ -19,13 +19,12 @@ from ncclprobe.report.text.environments import (
 from ncclprobe.report.text.findings import WIDTH, findings_text
 from ncclprobe.report.text.normal import normal_text, shares
 from ncclprobe.report.text.prediction import prediction_text
+from ncclprobe.report.text.ratios import ends
 from ncclprobe.units import format_seconds, format_size
 
 _COLUMNS = ("size", "default", "busbw", "best other", "time", "vs default", "")
 _SHARE, _AFTER_BUSBW = "of limit", 3
 _CHANGE = "*"
-_REACHED = 1 + 1e-9
-"""More than what rounding adds to an end."""
 
 
 def sweep_text(document: SweepDocument, path: str = "", *, with_findings: bool = True) -> str:
@@ -119,16 +118,9 @@ def _size_row(document: SweepDocument, size: int, cells: list[CellResult]) -> tu
     if best is None or best.vs_default is None:
         return (*start, "-", "-", "-", "")
     ratio = best.vs_default
-    against = f"{ratio.ratio:.3f} ({_ends(ratio)})"
+    against = f"{ratio.ratio:.3f} ({'-'.join(ends(ratio))})"
     label = _label(best) + (f" [{numbers[environment_key(best.env)]}]" if best.env else "")
     return (*start, label, _time(best), against, _CHANGE if chosen or env else "")
-
-
-def _ends(ratio: Ratio) -> str:
-    """Return an interval; an end that was never reached is open: ``<0.001->1000``."""
-    low = f"{ratio.low:.3f}" if ratio.low > _REACHED / WIDEST else f"<{1 / WIDEST:g}"
-    high = f"{ratio.high:.3f}" if ratio.high * _REACHED < WIDEST else f">{WIDEST:g}"
-    return f"{low}-{high}"
 
 
 def _is_default(cell: CellResult) -> bool:
