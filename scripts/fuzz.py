@@ -3,6 +3,7 @@
     scripts/fuzz.py                          # what there is
     scripts/fuzz.py --seconds 300 inspect    # one, for five minutes
     scripts/fuzz.py --seconds 60 all
+    scripts/fuzz.py --jobs 16 --stints 6 --seconds 300 all    # half an hour for each, on 16 cores
 
 An input breaks a reader where it raises an exception that is none of ncclprobe's, takes over a second each time, or
 needs over half a GiB. All times are of this process, whatever else has the cores. Such inputs go to
@@ -12,8 +13,11 @@ tests/data/fuzz/READER/, where the tests read them again. The environment of scr
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import contextlib
 import hashlib
+import itertools
+import os
 import pathlib
 import random
 import resource
@@ -27,6 +31,7 @@ from collections.abc import Callable, Iterator
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "fuzz")]
 
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # else numpy reserves memory for each core
 import fuzz_mutations as mutations  # noqa: E402
 import fuzz_targets as targets  # noqa: E402
 
@@ -115,13 +120,13 @@ def fuzz(name: str, seconds: float, seed: int) -> int:
                     found.add(place)
                     _keep(name, content, broken, folder)
     peak = f"peak {_peak_bytes() >> 20} MiB"
-    print(f"{name}: {inputs} inputs in {seconds:g} s, {len(found)} findings, {peak}", flush=True)
+    print(f"{name}: {inputs} inputs in {seconds:g} s, {len(found)} findings, {peak}, seed {seed}", flush=True)
     return len(found)
 
 
 def _keep(name: str, content: bytes, broken: str, folder: pathlib.Path) -> None:
     place = broken.partition(": ")[0]
-    if place != "slow":
+    if place not in ("slow", "large"):
         content = simplest(lambda text: outcome(name, text, folder).partition(": ")[0] == place, content)
     path = targets.CORPUS / name / hashlib.sha256(content).hexdigest()[:12]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,21 +134,30 @@ def _keep(name: str, content: bytes, broken: str, folder: pathlib.Path) -> None:
     print(f"{name}: {broken}\n  kept as {path.relative_to(ROOT)} ({len(content)} bytes)", flush=True)
 
 
+def _prepare() -> None:
+    """Give this process its limits."""
+    signal.signal(signal.SIGPROF, _hang)
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
+
+
 def main() -> int:
     """Fuzz what was asked for; the exit status is 1 where something was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("readers", nargs="*", metavar="READER", help="or all; none lists them")
-    parser.add_argument("--seconds", type=float, default=60.0, help="for each, of its own time")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=60.0, help="for each stint, of its process's own time")
+    parser.add_argument("--seed", type=int, default=1, help="of the first stint")
+    parser.add_argument("--stints", type=int, default=1, help="a reader, each with a seed and a process of its own")
+    parser.add_argument("--jobs", type=int, default=1, help="stints at a time")
     given = parser.parse_args()
     names = list(targets.TARGETS) if given.readers == ["all"] else given.readers
     if unknown := [name for name in names if name not in targets.TARGETS]:
         parser.error(f"there is no {unknown[0]}; there are {', '.join(targets.TARGETS)}")
     if not names:
         print("\n".join(targets.TARGETS))
-    signal.signal(signal.SIGPROF, _hang)
-    resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
-    return int(sum([fuzz(name, given.seconds, given.seed) for name in names]) > 0)
+    stints = itertools.product(range(given.seed, given.seed + given.stints), names)
+    with concurrent.futures.ProcessPoolExecutor(given.jobs, initializer=_prepare, max_tasks_per_child=1) as pool:
+        found = [pool.submit(fuzz, name, given.seconds, seed) for seed, name in stints]
+        return int(sum(one.result() for one in found) > 0)
 
 
 if __name__ == "__main__":
