@@ -26,6 +26,8 @@ from ncclprobe.units import format_seconds
 START_TIMEOUT_S = 120.0
 """What ranks may take until their first record: an interpreter's start on a cold network file system."""
 _TAIL_LINES = 200
+_GLANCE_S = 0.25
+"""The longest single wait for a record: of the time that this process is stopped, silence counts no more."""
 HERE = "local"
 """Name of the launchers whose ranks are all on this host."""
 
@@ -199,12 +201,16 @@ class _Ranks:
     def read(self, limit_s: float) -> list[bytes] | None:
         """Return the records that came, one or more; None at the end of stdout and stderr.
 
+        The time for which this process is stopped (Ctrl-Z, a job that Slurm suspends) is no silence: ranks may have
+        been stopped with it, and what they said before waits in the pipe.
+
         Raises:
             MeasurementTimeout: None came within ``limit_s`` seconds.
         """
-        deadline = time.monotonic() + limit_s
+        left_s = limit_s
         while self._selector.get_map():
-            events = self._selector.select(min(max(0.0, deadline - time.monotonic()), processes.LONGEST_WAIT_S))
+            glance_s, began = max(0.0, min(left_s, _GLANCE_S)), time.monotonic()
+            events = self._selector.select(glance_s) or self._selector.select(0)  # after a stop it took no last look
             received = [record for key, _ in events for record in self._serve(key)]
             self._heard |= bool(received)
             if b"" in received:
@@ -212,7 +218,8 @@ class _Ranks:
                 self._send_chunk()
             if records := list(filter(None, received)):
                 return records
-            if time.monotonic() >= deadline:
+            left_s -= min(time.monotonic() - began, glance_s)
+            if left_s <= 0:
                 raise self._silent(limit_s)
         return None
 

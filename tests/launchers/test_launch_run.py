@@ -138,14 +138,14 @@ def test_the_limit_may_change_from_record_to_record() -> None:
     assert time.monotonic() - begin < 3
 
 
-def _starter(body: str, tmp_path: pathlib.Path) -> subprocess.Popen[bytes]:
+def _starter(body: str, tmp_path: pathlib.Path, timeout_s: float = 60) -> subprocess.Popen[bytes]:
     """Start a process that starts a rank, and prints what that sends."""
     script = tmp_path / "starter.py"
     script.write_text(
         "import sys\n"
         f"sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})\n"
         "import test_launch_run as t\n"
-        f"for line in t.run_ranks(t._job({body!r}), t.Direct(), timeout_s=60):\n"
+        f"for line in t.run_ranks(t._job({body!r}), t.Direct(), timeout_s={timeout_s}):\n"
         "    print(line.decode(), flush=True)\n"
     )
     return subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE)
@@ -157,3 +157,23 @@ def test_ranks_end_when_their_starter_is_killed(tmp_path) -> None:
         rank = int(starter.stdout.readline())
         starter.send_signal(signal.SIGKILL)
     assert _gone(rank)
+
+
+@pytest.mark.parametrize("is_rank_stopped", [False, True])
+def test_the_time_for_which_a_starter_is_stopped_is_no_silence(tmp_path, is_rank_stopped: bool) -> None:
+    body = """
+        channel.send(str(os.getpid()).encode())
+        for _ in range(12):
+            time.sleep(0.05)
+        channel.send(b"done")
+    """
+    with _starter(body, tmp_path, timeout_s=1) as starter:
+        rank = int(starter.stdout.readline())
+        pids = [starter.pid, *[rank] * is_rank_stopped]
+        time.sleep(0.2)
+        for how in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in pids:
+                os.kill(pid, how)
+            time.sleep(1.5 * (how is signal.SIGSTOP))
+        assert starter.stdout.read() == b"done\n"
+    assert starter.returncode == 0
