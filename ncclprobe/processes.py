@@ -293,10 +293,11 @@ def descendants(*pids: int) -> dict[int, int]:
 
 def stopped(mark: str) -> list[int]:
     """Return the processes of this host with ``mark`` in the variable MARK that a signal has stopped."""
-    return [pid for pid in sorted(_marked(mark)) if _stat(pid)[:1] == ["T"]]
+    return [pid for pid in sorted(marked(mark)) if _stat(pid)[:1] == ["T"]]
 
 
-def _marked(mark: str) -> list[int]:
+def marked(mark: str) -> list[int]:
+    """Return the processes of this host that were started with ``mark`` in the variable MARK; none without /proc."""
     entry = f"{MARK}={mark}".encode()
     return [pid for pid in _numbers() if entry in _environ(pid).split(b"\0")]
 
@@ -304,7 +305,7 @@ def _marked(mark: str) -> list[int]:
 def end_marked(mark: str) -> None:
     """End the processes of this host that were started with ``mark`` in the variable MARK; wait a moment for that."""
     deadline = time.monotonic() + _KILL_S
-    while left := _marked(mark):
+    while left := marked(mark):
         for pid in left:
             _kill(pid)
         if time.monotonic() > deadline:

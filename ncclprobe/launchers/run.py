@@ -8,7 +8,7 @@ import os
 import secrets
 import selectors
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import IO, Self
 
@@ -19,7 +19,7 @@ from ncclprobe.launchers.channel import CHUNK_BYTES, unframe
 from ncclprobe.launchers.endings import describe_end, telling
 from ncclprobe.launchers.scratch import Scratch
 from ncclprobe.launchers.slurm import canceller
-from ncclprobe.launchers.stopped import marked, stopped_ranks
+from ncclprobe.launchers.stopped import gone_ranks, marked, stopped_ranks
 from ncclprobe.nodesets import fold
 from ncclprobe.units import format_seconds
 
@@ -224,13 +224,20 @@ class _Ranks:
         return None
 
     def _silent(self, limit_s: float) -> MeasurementTimeout:
-        """Return what silence means: ranks that were stopped are named, on whatever host, if any ever spoke."""
-        if self._heard and (names := self.stopped()):
-            verb = "are" if len(names) > 1 else "is"
-            return RankLostError(f"{', '.join(names)} {verb} stopped by a signal; {self._what} were ended")
+        """Return what silence means: ranks that were stopped or are gone are named, if any ever spoke."""
+        for names, fate in self._fates() if self._heard else ():
+            if names:
+                verb = "are" if len(names) > 1 else "is"
+                return RankLostError(f"{', '.join(names)} {verb} {fate}; {self._what} were ended")
         return MeasurementTimeout(
             f"{self._what} were silent for {format_seconds(limit_s)} and were ended; {self._said}"
         )
+
+    def _fates(self) -> Iterator[tuple[list[str], str]]:
+        """Yield the ranks that cannot speak, on whatever host, with why."""
+        yield self.stopped(), "stopped by a signal"
+        if self._launcher.name == HERE:
+            yield gone_ranks(self._mark, self._job.nranks), "gone, which the launcher did not notice"
 
     def stopped(self) -> list[str]:
         """Return the ranks that a signal has stopped."""

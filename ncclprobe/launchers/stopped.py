@@ -1,4 +1,4 @@
-"""Which ranks a signal has stopped, on this host and on others: they are silent, and no setting is to blame for that.
+"""Which ranks a signal has stopped, or are gone: they are silent, and no setting is to blame for that.
 
 ``python -m ncclprobe.launchers.stopped MARK`` says it of its host's ranks; a launcher starts it on each.
 """
@@ -43,6 +43,18 @@ def stopped_ranks(mark: str, job: Job, launcher: Launcher) -> list[str]:
     finally:  # after Ctrl-C, those that have not been asked are not asked
         pool.shutdown(wait=False, cancel_futures=True)
     return [f"{name} on {host}" for host, names in zip(hosts, found, strict=True) for name in names]
+
+
+def gone_ranks(mark: str, nranks: int) -> list[str]:
+    """Return which ranks of a job that runs on this host alone have ended; none where no process of it is known.
+
+    Args:
+        mark: Of the ranks' MARK variable.
+        nranks: That were started.
+    """
+    known = [rank_from(processes.environment_of(pid)) for pid in processes.marked(mark)]
+    there = {info.rank for info in known if info is not None}
+    return [f"rank {rank}" for rank in range(nranks) if known and rank not in there]
 
 
 def marked(job: Job, mark: str) -> Job:

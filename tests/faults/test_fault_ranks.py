@@ -67,6 +67,17 @@ def test_a_launcher_that_is_killed_leaves_no_rank_and_the_sweep_goes_on(tmp_path
 
 
 @mpi
+def test_ranks_that_are_gone_with_a_launcher_that_does_not_notice_are_no_hang(tmp_path: pathlib.Path) -> None:
+    with Run(tmp_path, *SWEEP) as run:
+        run.wait_for_samples()
+        (proxy,) = run.pids("hydra_pmi_proxy")  # rank 0 ends with it, for nobody reads what it says; mpiexec stays
+        os.kill(proxy, signal.SIGKILL)
+        run.wait_for_samples(launches=2)
+        run.interrupted()
+    assert "rank 0 is gone, which the launcher did not notice" in _loss(run.out)
+
+
+@mpi
 def test_a_cell_that_crashes_ranks_twice_is_out_and_the_others_are_measured(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
