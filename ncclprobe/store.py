@@ -101,11 +101,11 @@ def default_directory(command: str, folder: pathlib.Path = pathlib.Path("ncclpro
 class RunDirectory:
     """An open run directory; only one process has it at a time."""
 
-    def __init__(self, path: pathlib.Path, manifest: Manifest) -> None:
+    def __init__(self, path: pathlib.Path, manifest: Manifest, lock: int) -> None:
         self.path, self.manifest = path, manifest
         self.dropped = 0
         """Bytes of a torn last line that were dropped on opening."""
-        self._lock = self._locked()
+        self._lock = lock
         self.dropped = _drop_torn_line(path / JOURNAL)
         self._journal = (path / JOURNAL).open("ab", buffering=0)
 
@@ -120,11 +120,16 @@ class RunDirectory:
         _refuse_bytes(manifest)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if (path / MANIFEST).exists():
-                go_on = f"go on with --resume {path}, or " if manifest.command in RESUMABLE else ""
-                raise RunDirectoryError(f"{path} already holds a run; {go_on}choose another --out")
-            _replace(path / MANIFEST, msgspec.json.format(kept_json(manifest), indent=1))
-            return cls(path, manifest)
+            with contextlib.ExitStack() as on_failure:
+                lock = _locked(path)
+                on_failure.callback(os.close, lock)
+                if (path / MANIFEST).exists():
+                    go_on = f"go on with --resume {path}, or " if manifest.command in RESUMABLE else ""
+                    raise RunDirectoryError(f"{path} already holds a run; {go_on}choose another --out")
+                _replace(path / MANIFEST, msgspec.json.format(kept_json(manifest), indent=1))
+                directory = cls(path, manifest, lock)
+                on_failure.pop_all()
+            return directory
         except OSError as problem:
             raise RunDirectoryError(
                 f"cannot write the run directory {path}: {problem.strerror}; choose another --out"
@@ -147,7 +152,7 @@ class RunDirectory:
             )
         if is_packed(path):
             raise RunDirectoryError(f"the journal of {path} is compressed; `{unpacking(path)}` first")
-        return cls(path, manifest)
+        return cls(path, manifest, _locked(path))
 
     def append(self, record: Record, kind: str) -> None:
         """Write one line at the journal's end, whole or not at all.
@@ -212,16 +217,22 @@ class RunDirectory:
     ) -> None:
         self.close()
 
-    def _locked(self) -> int:
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as problem:
-            os.close(descriptor)
-            raise RunDirectoryError(
-                f"another process is writing to {self.path}; wait for it, or choose another --out"
-            ) from problem
-        return descriptor
+
+def _locked(path: pathlib.Path) -> int:
+    """Return a descriptor of a directory that no other process has a lock on.
+
+    Raises:
+        RunDirectoryError: Another one has.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as problem:
+        os.close(descriptor)
+        raise RunDirectoryError(
+            f"another process is writing to {path}; wait for it, or choose another --out"
+        ) from problem
+    return descriptor
 
 
 def _refuse_bytes(manifest: Manifest) -> None:

@@ -117,6 +117,14 @@ def test_a_directory_that_cannot_be_made_is_said(tmp_path: pathlib.Path) -> None
         RunDirectory.create(tmp_path / "file" / "run", manifest())
 
 
+def test_a_run_that_is_refused_leaves_the_manifest_of_the_one_that_was_faster(tmp_path: pathlib.Path) -> None:
+    with RunDirectory.create(tmp_path, manifest()):
+        (tmp_path / MANIFEST).unlink()  # as it is for a moment when two runs begin at the same time
+        with pytest.raises(RunDirectoryError, match=r"another process is writing to .*; .* choose another --out"):
+            RunDirectory.create(tmp_path, manifest())
+        assert not (tmp_path / MANIFEST).exists()
+
+
 def test_one_process_at_a_time(tmp_path: pathlib.Path) -> None:
     with (
         RunDirectory.create(tmp_path / "run", manifest()),
