@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
-import fcntl
 import gzip
 import itertools
 import os
@@ -28,6 +27,7 @@ import msgspec
 from ncclprobe import __version__
 from ncclprobe.decoding import from_json, readable
 from ncclprobe.errors import ParseError, RunDirectoryError, UsageError, reason
+from ncclprobe.locking import locked
 from ncclprobe.records.base import Document, Record, now
 from ncclprobe.records.normal import Hardware
 from ncclprobe.secrecy import holds_secret, kept_json
@@ -40,6 +40,8 @@ MOST_NAMED = 6
 """Kinds of documents that a message lists; more would bury what it says."""
 RESUMABLE = ("nodes", "sweep", "validate-e2e", "tune")
 """Commands that have --resume."""
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a full disk, a quota and a limit of the shell answer."""
 ENVIRONMENT_PREFIXES = (
     "NCCL_",
     "CUDA_VISIBLE",
@@ -121,7 +123,7 @@ class RunDirectory:
         try:
             path.mkdir(parents=True, exist_ok=True)
             with contextlib.ExitStack() as on_failure:
-                lock = _locked(path)
+                lock = locked(path)
                 on_failure.callback(os.close, lock)
                 if (path / MANIFEST).exists():
                     go_on = f"go on with --resume {path}, or " if manifest.command in RESUMABLE else ""
@@ -152,7 +154,7 @@ class RunDirectory:
             )
         if is_packed(path):
             raise RunDirectoryError(f"the journal of {path} is compressed; `{unpacking(path)}` first")
-        return cls(path, manifest, _locked(path))
+        return cls(path, manifest, locked(path))
 
     def append(self, record: Record, kind: str) -> None:
         """Write one line at the journal's end, whole or not at all.
@@ -198,10 +200,11 @@ class RunDirectory:
 
     def _unwritten(self, name: str, problem: OSError) -> RunDirectoryError:
         """Return what to say where a file could not be written, with what to do next."""
+        again = f"--resume {self.path}" if self.manifest.command in RESUMABLE else f"run {self.manifest.command} again"
         if problem.errno == errno.ENOENT:
             then = "start a new run"
         else:
-            then = f"{'make it writable' if problem.errno == errno.EROFS else 'free space'}, then --resume {self.path}"
+            then = f"{'free space' if problem.errno in NO_SPACE else 'make it writable'}, then {again}"
         return RunDirectoryError(f"cannot write {self.path / name}: {problem.strerror}; {then}")
 
     def close(self) -> None:
@@ -216,23 +219,6 @@ class RunDirectory:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _locked(path: pathlib.Path) -> int:
-    """Return a descriptor of a directory that no other process has a lock on.
-
-    Raises:
-        RunDirectoryError: Another one has.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as problem:
-        os.close(descriptor)
-        raise RunDirectoryError(
-            f"another process is writing to {path}; wait for it, or choose another --out"
-        ) from problem
-    return descriptor
 
 
 def _refuse_bytes(manifest: Manifest) -> None:

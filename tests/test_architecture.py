@@ -32,14 +32,15 @@ BELOW = {
     "launchers": frozenset({"processes"}) | PURE,
     "cache": PURE,
     "processes": PURE,
-    "store": PURE,
+    "store": frozenset({"locking"}) | PURE,
+    "locking": PURE,
     "__main__": frozenset({"cli"}),
     **dict.fromkeys(PURE, PURE),
 }
 """Room -> the rooms that it may import from, beside itself."""
 
 STARRED = frozenset({
-    "cache", "processes", "store",
+    "cache", "locking", "processes", "store",
     "scan.collect", "scan.fleet", "scan.gpus", "scan.limits", "scan.source", "scan.sysfs",
     "nodes.hosts", "nodes.worker",
     "sweep.published", "sweep.run",

@@ -15,6 +15,7 @@ from ncclprobe.records.sweep import LaunchBroken
 from ncclprobe.store import Manifest, RunDirectory
 
 FABRIC = pathlib.Path(__file__).parents[2] / "data/fabric_two_nodes/fabric.toml"
+LOG = pathlib.Path(__file__).parents[1] / "data/inspect/nccl_failures.log"
 SWEEP = ("sweep", "--backend", "sim", "--fabric", str(FABRIC), "--seed", "1")
 
 
@@ -45,6 +46,13 @@ def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(small: pathl
         ended = again.ended()
     assert ended.status == 0, ended.stderr
     assert len(lines(run.out, "measurement")) > kept
+
+
+def test_a_command_that_cannot_resume_is_to_be_run_again(tmp_path: pathlib.Path) -> None:
+    with Run(tmp_path, "inspect", str(LOG), before=("prlimit", "--fsize=4096")) as run:
+        ended = run.ended()
+    told = f"cannot write {run.out / 'document.json'}: File too large; free space, then run inspect again"
+    assert (ended.status, ended.stderr) == (1, f"Error: {told}\n")
 
 
 @pytest.mark.cluster
