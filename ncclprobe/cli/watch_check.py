@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pathlib
 import sys
 import time
 
 from ncclprobe import processes
 from ncclprobe.cli.report import read_run
+from ncclprobe.e2e.run import earlier_trials
 from ncclprobe.errors import ProbeError
 from ncclprobe.records.base import now
 from ncclprobe.records.watch import Check, CheckStatus
@@ -33,7 +36,10 @@ def checked(tokens: tuple[str, ...], folder: pathlib.Path, number: int, seed: in
     """
     path, started, began = default_directory(tokens[0], folder), now(), time.monotonic()
     given = ("--out", str(path), "--seed", str(seed), "--quiet")
-    exit_status, said = _run((sys.executable, "-m", "ncclprobe", tokens[0], *given, *tokens[1:]), timeout_s)
+    exit_status, said = _run((sys.executable, "-m", "ncclprobe.cli.watched", tokens[0], *given, *tokens[1:]), timeout_s)
+    if exit_status < 0:
+        with contextlib.suppress(ProbeError):
+            earlier_trials(path)  # which ends what the trial in flight left running beside the next check
     status, message = _outcome(path, exit_status, said)
     return Check(
         number=number,
@@ -47,15 +53,17 @@ def checked(tokens: tuple[str, ...], folder: pathlib.Path, number: int, seed: in
 
 
 def _run(command: tuple[str, ...], timeout_s: float) -> tuple[int, str]:
-    """Return the exit status and what was said on stderr; whatever happens, nothing that was started is left."""
-    process = processes.start(command, stdout=processes.DEVNULL)
-    try:
-        said = process.communicate(timeout=min(timeout_s, processes.LONGEST_WAIT_S))[1].decode("utf-8", "replace")
-    except processes.TimedOut:
-        said = f"it took longer than {timeout_s:g} s"
-    finally:
-        if process.poll() is None:
-            processes.end_tree(process, GRACE_S)
+    """Return the exit status and what was said on stderr; nothing that was started is left, even if we are killed."""
+    stdin, held = os.pipe()
+    with os.fdopen(stdin, "rb") as theirs, os.fdopen(held, "wb"):  # it ends with us, who alone hold the other end
+        process = processes.start(command, stdin=theirs.fileno(), stdout=processes.DEVNULL)
+        try:
+            said = process.communicate(timeout=min(timeout_s, processes.LONGEST_WAIT_S))[1].decode("utf-8", "replace")
+        except processes.TimedOut:
+            said = f"it took longer than {timeout_s:g} s"
+        finally:
+            if process.poll() is None:
+                processes.end_tree(process, GRACE_S)
     return process.returncode, said
 
 
