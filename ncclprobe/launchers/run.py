@@ -224,8 +224,8 @@ class _Ranks:
         return None
 
     def _silent(self, limit_s: float) -> MeasurementTimeout:
-        """Return what silence means: ranks that were stopped or are gone are named, if any ever spoke."""
-        for names, fate in self._fates() if self._heard else ():
+        """Return what silence means: ranks that were stopped or are gone are named."""
+        for names, fate in self._fates():
             if names:
                 verb = "are" if len(names) > 1 else "is"
                 return RankLostError(f"{', '.join(names)} {verb} {fate}; {self._what} were ended")
@@ -234,9 +234,11 @@ class _Ranks:
         )
 
     def _fates(self) -> Iterator[tuple[list[str], str]]:
-        """Yield the ranks that cannot speak, on whatever host, with why."""
-        yield self.stopped(), "stopped by a signal"
-        if self._launcher.name == HERE:
+        """Yield the ranks that cannot speak, with why; other hosts are asked only if a rank ever spoke."""
+        is_here = self._launcher.name == HERE
+        if self._heard or is_here:
+            yield self.stopped(), "stopped by a signal"
+        if self._heard and is_here:
             yield gone_ranks(self._mark, self._job.nranks), "gone, which the launcher did not notice"
 
     def stopped(self) -> list[str]:

@@ -204,3 +204,17 @@ def test_ranks_that_died_waiting_are_started_again(nccl: NcclBackend, monkeypatc
     starter.wait()
     assert {one.statuses for one in nccl.measure(_launch(1))} == {(Status.OK,)}
     nccl.close()
+
+
+@mpi
+def test_a_trial_whose_rank_is_stopped_names_it(tmp_path: pathlib.Path) -> None:
+    words = ("--workload", "proxy", "--nranks", "2", "--candidate", "A=1", "--trials", "1", "--timeout", "4")
+    with Run(tmp_path, "validate-e2e", *words) as run:
+        run.wait_for(lambda: len(run.ranks("proxy_worker")) == 2)
+        pid = run.ranks("proxy_worker")[0]
+        os.kill(pid, signal.SIGSTOP)
+        run.wait_for(lambda: bool(lines(run.out, "trial")))
+        run.interrupted()
+    (trial, *_) = lines(run.out, "trial")
+    assert trial["status"] == "failed"
+    assert re.search(rf"rank \d \(process {pid}\) is stopped by a signal", trial["message"])
