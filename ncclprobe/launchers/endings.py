@@ -16,6 +16,10 @@ _OPEN_MPI = re.compile(
 _OPEN_MPI_STATUS = re.compile(r"Process name: \[\[[^]]*\],(?P<rank>\d+)\]\s+Exit code:\s+(?P<status>\d+)")
 _SRUN = re.compile(r"srun: error: (?P<host>\S+): tasks? (?P<rank>[\d,-]+): (?P<how>.+)")
 
+_BUS_ERROR = re.compile(r"bus error|SIGBUS", re.IGNORECASE)
+NO_ROOM = "as where /dev/shm is full (`df -h /dev/shm`; a container has 64 MB unless it is started with --shm-size)"
+"""What ends a rank whose shared memory has no page. Source: mmap(2), SIGBUS; docker-run(1), --shm-size"""
+
 _BOILERPLATE = re.compile(r"=|\s*$|YOUR APPLICATION TERMINATED|This typically refers|Please see the FAQ|-{20}|\*{10}")
 
 
@@ -33,7 +37,7 @@ def telling(output: Iterable[str], most: int = 8) -> list[str]:
 
 
 def describe_end(status: int, output: Iterable[str]) -> str:
-    """Return which rank ended, where and how, as far as the launcher's output says so.
+    """Return which rank ended, where and how, as far as the launcher's output says so, and what to look at.
 
     Args:
         status: The launcher's own exit status, negative for a signal.
@@ -41,6 +45,11 @@ def describe_end(status: int, output: Iterable[str]) -> str:
 
     Source: the messages of MPICH 5.0 (hydra), Open MPI 4.1 and Slurm 22.05
     """
+    end = _end(status, output)
+    return f"{end}, {NO_ROOM}" if _BUS_ERROR.search(end) else end
+
+
+def _end(status: int, output: Iterable[str]) -> str:
     text = "\n".join(output)
     if match := _OURS.search(text):
         return f"{_who(match)}: {match['how']}"

@@ -218,3 +218,13 @@ def test_a_trial_whose_rank_is_stopped_names_it(tmp_path: pathlib.Path) -> None:
     (trial, *_) = lines(run.out, "trial")
     assert trial["status"] == "failed"
     assert re.search(rf"rank \d \(process {pid}\) is stopped by a signal", trial["message"])
+
+
+@mpi
+@pytest.mark.cluster
+def test_ranks_without_room_for_shared_memory_end_with_where_to_look(tmp_path: pathlib.Path) -> None:
+    little = 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$@"'
+    with Run(tmp_path, *SWEEP, before=("unshare", "-m", "sh", "-c", little, "sh")) as run:
+        ended = run.ended()
+    assert ended.status == 1
+    assert "Bus error (signal 7), as where /dev/shm is full (`df -h /dev/shm`; a container has" in ended.stderr
