@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 
 from ncclprobe.errors import LaunchError, MissingDependencyError
+from ncclprobe.outputs import MOST_BYTES, Output, TooMuch
 from ncclprobe.records.base import Record
 
 TimedOut = subprocess.TimeoutExpired
@@ -69,7 +70,8 @@ def run(
 
     Args:
         command: Tokens; the first is the program.
-        timeout_s: After which it is killed and ``timed_out`` is set; LONGEST_WAIT_S at most.
+        timeout_s: After which it is killed and ``timed_out`` is set; LONGEST_WAIT_S at most. One that prints more than
+            MOST_BYTES is killed, too, and its errors say so.
         env: Its whole environment; None inherits ours.
         on_kill: As of ``start``.
         at_the_end: As of ``start``.
@@ -78,37 +80,37 @@ def run(
         MissingDependencyError: The program is absent.
         LaunchError: It could not be started.
     """
-    process, timed_out = start(command, env=env, on_kill=on_kill, at_the_end=at_the_end), False
+    process, timed_out, too_much = start(command, env=env, on_kill=on_kill, at_the_end=at_the_end), False, ""
     if not at_the_end:
         _TOOLS.add(process)
+    output = Output(process.stdout, process.stderr)
+    deadline = time.monotonic() + min(timeout_s, LONGEST_WAIT_S)
     try:
-        stdout, stderr = process.communicate(timeout=min(timeout_s, LONGEST_WAIT_S))
-    except subprocess.TimeoutExpired:
+        output.read(deadline - time.monotonic())
+        process.wait(max(0.0, deadline - time.monotonic()))
+    except (TimeoutError, subprocess.TimeoutExpired):
         timed_out = process.poll() is None  # else it left its output to one that goes on, such as ssh's ControlPersist
         _kill_trees([process])
-        stdout, stderr = _rest(process)
+        with contextlib.suppress(TimeoutError, TooMuch):  # whoever else has its pipes is not waited for
+            output.read(_KILL_S)
+        _reap(process)
+    except TooMuch:
+        too_much = f"{command[0]} was ended: it printed over {MOST_BYTES >> 20} MiB"
+        _kill_trees([process])
+        _reap(process)
     finally:
         if process.poll() is None:  # interrupted: nothing that we started outlives us
             _kill_trees([process])
             _reap(process)
+        output.close()
         give_back(process)
+    stdout, stderr = ("", too_much) if too_much else output.texts()
     return Completed(
         returncode=-signal.SIGKILL if process.returncode is None else process.returncode,
-        stdout=stdout.decode("utf-8", "replace"),
-        stderr=stderr.decode("utf-8", "replace"),
+        stdout=stdout,
+        stderr=stderr,
         timed_out=timed_out,
     )
-
-
-def _rest(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
-    """Return what a killed command had written; whoever else holds its pipes is not waited for."""
-    try:
-        return process.communicate(timeout=_KILL_S)
-    except subprocess.TimeoutExpired as problem:
-        for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
-        return problem.stdout or b"", problem.stderr or b""
 
 
 def _reap(process: subprocess.Popen[bytes]) -> None:

@@ -31,7 +31,8 @@ BELOW = {
     "plugin": frozenset({"cache", "processes"}) | PURE,
     "launchers": frozenset({"processes"}) | PURE,
     "cache": PURE,
-    "processes": PURE,
+    "processes": frozenset({"outputs"}) | PURE,
+    "outputs": PURE,
     "store": frozenset({"locking"}) | PURE,
     "locking": PURE,
     "__main__": frozenset({"cli"}),
@@ -40,7 +41,7 @@ BELOW = {
 """Room -> the rooms that it may import from, beside itself."""
 
 STARRED = frozenset({
-    "cache", "locking", "processes", "store",
+    "cache", "locking", "outputs", "processes", "store",
     "scan.collect", "scan.fleet", "scan.gpus", "scan.limits", "scan.source", "scan.sysfs",
     "nodes.hosts", "nodes.worker",
     "sweep.published", "sweep.run",
