@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
-import gzip
 import itertools
 import os
 import pathlib
@@ -28,6 +27,7 @@ from ncclprobe import __version__
 from ncclprobe.decoding import from_json, readable
 from ncclprobe.errors import ParseError, RunDirectoryError, UsageError, reason
 from ncclprobe.locking import locked
+from ncclprobe.reading import LOG_BYTES, after_last_newline, file_within, lines_within, refuse_special, whole_file
 from ncclprobe.records.base import Document, Record, now
 from ncclprobe.records.normal import Hardware
 from ncclprobe.secrecy import holds_secret, kept_json
@@ -235,11 +235,12 @@ def _drop_torn_line(path: pathlib.Path) -> int:
     """Cut what follows the last newline, and return its length in bytes."""
     if not path.exists():
         return 0
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
+    refuse_special(path)
+    with path.open("rb") as file:
+        whole = after_last_newline(file, length := file.seek(0, os.SEEK_END))
+    if whole < length:
         os.truncate(path, whole)
-    return len(content) - whole
+    return length - whole
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:
@@ -276,7 +277,7 @@ def read_manifest(path: pathlib.Path) -> Manifest:
         RunDirectoryError: There is no run.
     """
     try:
-        return from_json((path / MANIFEST).read_bytes(), Manifest)
+        return from_json(file_within(path / MANIFEST), Manifest)
     except (OSError, msgspec.DecodeError) as problem:
         raise RunDirectoryError(
             f"{path} is no run directory: {reason(problem)}; name one that holds {MANIFEST}"
@@ -317,13 +318,12 @@ def read_journal(path: pathlib.Path, kinds: dict[str, type[Record]]) -> Iterator
     journal = path / (PACKED if packed else JOURNAL)
     if not journal.exists():
         return
-    with gzip.open(journal, "rb") if packed else journal.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.endswith(b"\n"):
-                return
-            record = _decode_line(line, kinds, str(journal), number)
-            if record is not None:
-                yield record
+    for number, line in enumerate(lines_within(journal, packed=packed), 1):
+        if not line.endswith(b"\n"):
+            return
+        record = _decode_line(line, kinds, str(journal), number)
+        if record is not None:
+            yield record
 
 
 def _decode_line(line: bytes, kinds: dict[str, type[Record]], source: str, number: int) -> Record | None:
@@ -345,7 +345,7 @@ def read_document(path: pathlib.Path, types: Iterable[type[Document]]) -> Docume
     """
     file = path / DOCUMENT if path.is_dir() else path
     try:
-        content = from_json(file.read_bytes(), dict[str, Any])
+        content = from_json(_document_bytes(path), dict[str, Any])
         schema = str(content["schema"])
     except FileNotFoundError as problem:
         raise RunDirectoryError(_without_result(path)) from problem
@@ -361,6 +361,10 @@ def read_document(path: pathlib.Path, types: Iterable[type[Document]]) -> Docume
         wanted = f"; it takes {', '.join(known)}" if len(known) < MOST_NAMED else ""
         raise RunDirectoryError(f"{path} holds {schema}, which does not serve here{wanted}")
     return _converted(content, known[schema], file)
+
+
+def _document_bytes(path: pathlib.Path) -> bytes:
+    return file_within(path / DOCUMENT, LOG_BYTES) if path.is_dir() else whole_file(path, LOG_BYTES)
 
 
 def _without_result(path: pathlib.Path) -> str:

@@ -25,15 +25,19 @@ PURE = frozenset({
 PLUGIN = frozenset({"ncclprobe.tuner.build", "ncclprobe.tuner.compiling", "ncclprobe.tuner.live"})
 """The compiled plugin lies with the tuner, and the modules that reach it lie below the backends."""
 BELOW = {
-    "cli": FEATURES | {"backends", "cache", "launchers", "store", "processes", "plugin"} | PURE,
-    **{feature: frozenset({"backends", "launchers", "store", "processes", "plugin"}) | PURE for feature in FEATURES},
-    "backends": frozenset({"launchers", "processes", "store", "plugin"}) | PURE,
+    "cli": FEATURES | {"backends", "cache", "launchers", "store", "processes", "reading", "plugin"} | PURE,
+    **{
+        feature: frozenset({"backends", "launchers", "store", "processes", "reading", "plugin"}) | PURE
+        for feature in FEATURES
+    },
+    "backends": frozenset({"launchers", "processes", "reading", "store", "plugin"}) | PURE,
     "plugin": frozenset({"cache", "processes"}) | PURE,
-    "launchers": frozenset({"processes"}) | PURE,
+    "launchers": frozenset({"processes", "reading"}) | PURE,
     "cache": PURE,
     "processes": frozenset({"outputs"}) | PURE,
     "outputs": PURE,
-    "store": frozenset({"locking"}) | PURE,
+    "reading": PURE,
+    "store": frozenset({"locking", "reading"}) | PURE,
     "locking": PURE,
     "__main__": frozenset({"cli"}),
     **dict.fromkeys(PURE, PURE),
@@ -41,7 +45,7 @@ BELOW = {
 """Room -> the rooms that it may import from, beside itself."""
 
 STARRED = frozenset({
-    "cache", "locking", "outputs", "processes", "store",
+    "cache", "locking", "outputs", "processes", "reading", "store",
     "scan.collect", "scan.fleet", "scan.gpus", "scan.limits", "scan.source", "scan.sysfs",
     "nodes.hosts", "nodes.worker",
     "sweep.published", "sweep.run",
@@ -60,7 +64,8 @@ STARRED = frozenset({
 """The modules that do I/O, ``cli`` aside."""
 IO_MODULES = frozenset({
     "ctypes", "fcntl", "http", "mpi4py", "multiprocessing", "pynvml", "resource", "selectors", "shutil", "socket",
-    "subprocess", "tempfile", "urllib", "ncclprobe.processes", "ncclprobe.store",
+    "subprocess", "tempfile", "urllib", "ncclprobe.processes", "ncclprobe.reading",
+    "ncclprobe.store",
 })  # fmt: skip
 IO_ATTRIBUTES = frozenset({
     "environ", "exists", "getenv", "glob", "is_dir", "is_file", "iterdir", "kill", "killpg", "mkdir", "open",

@@ -23,10 +23,10 @@ from ncclprobe.bandwidth import busbw_factor
 from ncclprobe.decoding import from_toml
 from ncclprobe.errors import ParseError, UsageError, reason
 from ncclprobe.names import DEFAULT, Collective
+from ncclprobe.reading import whole_file
 from ncclprobe.records.base import Record
 from ncclprobe.records.sweep import Cell, Environment, Point
 
-_MOST_BYTES = 32 << 20
 TABLE_COLUMNS = ("collective", "dtype", "size_bytes", "algo", "proto", "nchannels", "time_us")
 
 
@@ -209,11 +209,7 @@ def read_fabric(path: pathlib.Path) -> Fabric:
 
 def _read(path: pathlib.Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise UsageError(f"{path} has more than {_MOST_BYTES >> 20} MiB; it describes no fabric")
-        return content.decode("utf-8-sig")
+        return whole_file(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         raise UsageError(f"cannot read {path}: {reason(problem)}") from problem
 

@@ -7,12 +7,12 @@ import pathlib
 import re
 from collections.abc import Iterable, Mapping
 
-from ncclprobe.cli.reading import whole_file
 from ncclprobe.cli.settings import measured_library, measuring_manifest, run_settings, swept
 from ncclprobe.decoding import readable
 from ncclprobe.e2e.sglang_command import layout_of
 from ncclprobe.errors import UsageError, reason
 from ncclprobe.names import DEFAULT, Algo
+from ncclprobe.reading import whole_file
 from ncclprobe.records.e2e import TABLE_VARIABLE, Arm, ArmSettings, Layout
 from ncclprobe.records.foretold import Expectation
 from ncclprobe.records.inspect import TunerRow

@@ -13,12 +13,12 @@ from click.core import ParameterSource
 
 from ncclprobe.cli.numbers import Number
 from ncclprobe.cli.output import note
-from ncclprobe.cli.reading import whole_file
 from ncclprobe.errors import ProbeError, UsageError, reason
 from ncclprobe.launchers.jobs import failure, has_job, settle, submit, submitted, watch
 from ncclprobe.launchers.schedulers import SCHEDULERS
 from ncclprobe.launchers.scripts import SCRIPTS, Batch
 from ncclprobe.launchers.site import Site, parse_site
+from ncclprobe.reading import whole_file
 from ncclprobe.records.e2e import E2eDocument, E2eOptions, Layout
 from ncclprobe.store import DOCUMENT, read_document
 

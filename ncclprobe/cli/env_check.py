@@ -25,6 +25,7 @@ from ncclprobe.launchers import LAUNCHERS
 from ncclprobe.launchers.scratch import Scratch
 from ncclprobe.names import DEFAULT, Algo, Collective, Proto
 from ncclprobe.nodesets import expand
+from ncclprobe.reading import whole_file
 from ncclprobe.records.check import EnvCheckDocument
 from ncclprobe.records.inspect import TunerRow
 from ncclprobe.records.sweep import DEFAULT_CELL, Block, Launch, Measurement, Point, Status
@@ -109,7 +110,7 @@ def _settings(source: pathlib.Path) -> Settings:
     if source.is_dir():
         return run_settings(source)
     try:
-        text = source.read_text(encoding="utf-8", errors="replace")
+        text = whole_file(source).decode("utf-8", "replace")
     except OSError as problem:
         raise ProbeError(f"cannot read {source}: {problem.strerror}; name a run or a table") from problem
     if text.lstrip().startswith("{"):

@@ -11,11 +11,11 @@ import click
 import msgspec
 
 from ncclprobe.cli.colour import painted
-from ncclprobe.cli.reading import whole_file
 from ncclprobe.cli.verbosity import is_quiet, verbosity_options
 from ncclprobe.control import visible
 from ncclprobe.errors import UsageError
 from ncclprobe.findings import Finding, Severity, has_error
+from ncclprobe.reading import whole_file
 from ncclprobe.records.base import Document
 from ncclprobe.records.lint import ExplainDocument, LintDocument, LintedSetting
 from ncclprobe.records.scan import ScanDocument

@@ -8,11 +8,11 @@ import click
 
 from ncclprobe.cli.keeping import keep
 from ncclprobe.cli.output import finish, note, shared_options
-from ncclprobe.cli.reading import LOG_BYTES, whole_file
 from ncclprobe.errors import UsageError
 from ncclprobe.findings import error
 from ncclprobe.inspect.recognise import inspect
 from ncclprobe.inspect.source import Reading
+from ncclprobe.reading import LOG_BYTES, whole_file
 from ncclprobe.records.inspect import InspectDocument
 from ncclprobe.report.text.inspect import inspect_text
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from ncclprobe.backends.fabric import Fabric, read_fabric
 from ncclprobe.cli.output import note
-from ncclprobe.cli.reading import LOG_BYTES, whole_file
 from ncclprobe.errors import RunDirectoryError, UsageError, reason
 from ncclprobe.nodes.active import Plan, run
 from ncclprobe.nodes.csv import parse_results
@@ -22,6 +21,7 @@ from ncclprobe.nodes.hosts import FleetOptions
 from ncclprobe.nodes.railed import RailedFleet
 from ncclprobe.nodes.replay import replayed
 from ncclprobe.nodes.simulated import SimulatedFleet
+from ncclprobe.reading import LOG_BYTES, whole_file
 from ncclprobe.records.base import Record
 from ncclprobe.records.nodes import CheckValue, GroupValue, HostGone, NodesDocument, Round, WrongSum
 from ncclprobe.store import Manifest, RunDirectory, read_journal, stored_options

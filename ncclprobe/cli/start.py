@@ -9,12 +9,10 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 
-import msgspec
-
 from ncclprobe import __version__
-from ncclprobe.decoding import from_json
+from ncclprobe.errors import ProbeError
 from ncclprobe.report.text.start import Machine, PastRun, start_text
-from ncclprobe.store import DOCUMENT, MANIFEST, RESUMABLE, Manifest
+from ncclprobe.store import DOCUMENT, RESUMABLE, read_manifest
 
 RUNS = pathlib.Path("ncclprobe-runs")
 MOST_RUNS = 2000
@@ -77,6 +75,6 @@ def _past_runs(folder: pathlib.Path) -> Iterator[PastRun]:
 def _command(path: pathlib.Path) -> str:
     """Return what a directory is a run of; empty where it is none."""
     try:
-        return from_json((path / MANIFEST).read_bytes(), Manifest).command
-    except (OSError, msgspec.DecodeError):
+        return read_manifest(path).command
+    except ProbeError:
         return ""

@@ -22,6 +22,7 @@ from ncclprobe.decoding import from_json
 from ncclprobe.errors import LaunchError, MissingDependencyError, RunDirectoryError, UsageError, reason
 from ncclprobe.launchers.schedulers import SCHEDULERS, Answer, JobState, Scheduler, Stage
 from ncclprobe.launchers.scripts import JOB_ID, OUTPUT, STATUS
+from ncclprobe.reading import file_within
 from ncclprobe.records.base import Record, now
 
 SUBMISSION, SCRIPT, SCHEDULER_OUTPUT = "job.json", "job.sh", "scheduler.out"
@@ -145,7 +146,7 @@ def submitted(directory: pathlib.Path) -> Submission:
         LaunchError: It is not known whether the scheduler took it.
     """
     try:
-        submission = from_json((directory / SUBMISSION).read_bytes(), Submission)
+        submission = from_json(file_within(directory / SUBMISSION), Submission)
     except (OSError, msgspec.DecodeError) as problem:
         raise RunDirectoryError(f"cannot read {directory / SUBMISSION}: {reason(problem)}") from problem
     ran = _text(directory / JOB_ID).strip()

@@ -20,6 +20,7 @@ from ncclprobe.decoding import from_json
 from ncclprobe.errors import ParseError, UsageError
 from ncclprobe.findings import Finding, warning
 from ncclprobe.nodesets import natural_key
+from ncclprobe.reading import whole_file
 from ncclprobe.records.scan import Host, ScanDocument
 from ncclprobe.scan.facts import COLLECTED
 from ncclprobe.scan.parsers import merge_hosts, read_captured
@@ -67,9 +68,7 @@ def _read_file(path: pathlib.Path) -> Source:
 
 def _text(path: pathlib.Path) -> str:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} has more than {MAX_BYTES >> 20} MiB; it is no output of ibv_devinfo or its kin")
-        content = path.read_bytes()
+        content = whole_file(path, MAX_BYTES)
     except OSError as problem:
         raise UsageError(f"cannot read {path}: {problem.strerror}") from problem
     if content.startswith(_COMPRESSED):
@@ -107,7 +106,7 @@ def _groups(folder: pathlib.Path) -> dict[str | None, list[pathlib.Path]]:
     for entry in _captured(folder.iterdir()):
         if entry.is_dir():
             groups[entry.name] += [file for file in _captured(entry.rglob("*")) if file.is_file()]
-        else:
+        elif entry.is_file():
             groups[host_of_file(entry.name)].append(entry)
     return {name: files for name, files in groups.items() if files}
 
