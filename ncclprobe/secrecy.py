@@ -1,7 +1,8 @@
 """What must reach no record, report or log: values of names that say so, keys by their form, passwords in addresses.
 
-Source: the prefixes that GitHub, Hugging Face, OpenAI, Slack and AWS document for their keys; RFC 3986, section 3.2.1
-(``user:word@host``); RFC 6750, section 2.1 (``Bearer``); RFC 7519 (``eyJ`` begins a JSON web token)
+Source: the prefixes that GitHub, Hugging Face, OpenAI, Slack, AWS, NVIDIA and Google document for their keys; RFC 3986,
+section 3.2.1 (``user:word@host``); RFC 9110, section 11.6.2 (``Authorization``); RFC 7468 (private keys); RFC 6750,
+section 2.1 (``Bearer``); RFC 7519 (``eyJ`` begins a JSON web token)
 """
 
 from __future__ import annotations
@@ -15,41 +16,69 @@ import msgspec
 MASK = "(hidden)"
 Kind = TypeVar("Kind")
 
-_ANYWHERE = re.compile(r"\w*(?:SECRETS?|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?)")
-_LAST = re.compile(r"\w*(?:TOKEN|APIKEY|ACCESSKEY|PRIVATEKEY)|KEY|PWD")
+_ANYWHERE = re.compile(r"\w*(?:SECRETS?|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?)|AUTHORIZATION")
+_LAST = re.compile(r"\w*(?:TOKEN|APIKEY|ACCESSKEY|PRIVATEKEY|SECRETKEY)|KEY|PWD|AUTH|COOKIE|JWT")
 """Parts of a name between ``_`` and ``-`` that make its value a secret, the latter at its end: HF_TOKEN and MY_KEY_2,
 but not max_tokens, token_bytes or NCCL_IB_PKEY."""
+_PAIRS = re.compile(
+    r"(?:.*_)?(?:API|ACCESS|PRIVATE|SIGNING|ENCRYPTION)_KEYS?(?:_.*)?|.+_(?:PAT|PASS)|(?:.*_)?AUTH_CONFIG"
+)
+"""Such names of several parts: API_KEY_ID, SIGNING_KEYS, GITHUB_PAT, but not PAT, an algorithm, or "pass: 2"."""
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _PUBLIC = frozenset({"PWD", "OLDPWD", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PAGER"})
-_VALUE = r"(?:\"[^\"]{0,4096}\"|'[^']{0,4096}'|\S+)"
-_ASSIGNED = re.compile(rf"(?<![\w-])(-{{0,2}}[A-Za-z_][\w-]{{0,120}})([\"']?\s{{0,4}}[=:]\s{{0,4}}){_VALUE}")
-_OPTION = re.compile(rf"(?<![\w-])(--[A-Za-z][\w-]{{0,120}})(\s{{1,4}}){_VALUE}")
+_QUOTED = r"\"(?:[^\"\\]|\\.){0,4096}\"|'[^']{0,4096}'"
+_VALUE = re.compile(
+    rf"(?:{_QUOTED})(?=[,;:)}}\]]|\s|$)"
+    r"|\\{1,3}\"[^\"]{0,4096}\"|\\{1,3}'[^']{0,4096}'"  # quotes in a text that was quoted itself
+    rf"|(?:{_QUOTED}|\\.|\S)++",  # a shell's word
+    re.DOTALL,
+)
+_NAMED = re.compile(
+    r"(?<![\w-])(?:-{0,2}[A-Za-z_][\w-]{0,120}(?:\\{0,3}[\"'])?\s{0,4}[=:]|--[A-Za-z][\w-]{0,120}(?=\s|[\"'],)[\"']?,?)\s{0,4}"
+)
 _BEARER = re.compile(r"(\bBearer\s{1,4})\S+", re.IGNORECASE)
-_ADDRESS = re.compile(r"((?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,20}://)[^\s/@]{1,500}@", re.IGNORECASE)
+_SCHEME = re.compile(
+    r"(\bauthorization(?:\\{0,3}[\"'])?\s{0,4}[=:]\s{0,4}(?:\\{0,3}[\"'])?\w{1,20}\s{1,4})\S+", re.IGNORECASE
+)
+_ADDRESS = re.compile(
+    r"((?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,20}://)(?:[^\s/]{1,500}|[^\s/@:]{0,200}:(?!\d{1,5}/)\S{1,500})@",
+    re.IGNORECASE,
+)
+"""A word with a slash or an ``@`` in it is one, too, though RFC 3986 has them written otherwise; a port is none."""
 _FORMED = re.compile(
     r"(?<![A-Za-z0-9])(?:hf_[A-Za-z0-9]{20,200}|gh[pousr]_[A-Za-z0-9]{20,200}|github_pat_\w{20,200}|sk-[\w-]{20,200}"
-    r"|xox[abprs]-[\w-]{10,200}|A[KS]IA[A-Z0-9]{16}|glpat-[\w-]{20,200}|eyJ[\w-]{4,2000}\.[\w-]{4,4000}\.[\w-]{0,2000})"
+    r"|xox[abprs]-[\w-]{10,200}|A[KS]IA[A-Z0-9]{16}|glpat-[\w-]{20,200}|nvapi-[\w-]{20,200}|AIza[\w-]{35}"
+    r"|eyJ[\w-]{4,2000}\.[\w-]{4,4000}\.[\w-]{0,2000})"
+    r"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]{0,20000}(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?"
 )
 
 
 def is_secret(name: str) -> bool:
     """Return whether a variable's or an option's name says that its value is nobody's business."""
-    upper = name.strip("-").upper()
+    upper = _HUMP.sub("_", name.strip("-")).upper()
     if upper in _PUBLIC or upper.startswith("AWS_"):
         return upper not in _PUBLIC
     parts = [part for part in re.split(r"[_.-]", upper) if part and not part.isdigit()]
-    return bool(parts and _LAST.fullmatch(parts[-1])) or any(map(_ANYWHERE.fullmatch, parts))
+    sign = bool(parts and _LAST.fullmatch(parts[-1])) or any(map(_ANYWHERE.fullmatch, parts))
+    return sign or _PAIRS.fullmatch("_".join(parts)) is not None
 
 
 def without_secrets(text: str) -> str:
     """Return a text with the values of ``…TOKEN=…``, ``--api-key …``, ``user:word@host`` and known keys hidden."""
-    for pattern in (_ASSIGNED, _OPTION):
-        text = pattern.sub(_hidden, text)
-    text = _FORMED.sub(MASK, _BEARER.sub(rf"\g<1>{MASK}", text))
+    text = _SCHEME.sub(rf"\g<1>{MASK}", text)
+    text = _FORMED.sub(MASK, _BEARER.sub(rf"\g<1>{MASK}", "".join(_open_parts(text))))
     return _ADDRESS.sub(rf"\g<1>{MASK}@", text)
 
 
-def _hidden(match: re.Match[str]) -> str:
-    return f"{match[1]}{match[2]}{MASK}" if is_secret(match[1]) else match[0]
+def _open_parts(text: str) -> Iterator[str]:
+    """Yield a text in parts, the value after each secret name hidden; what follows other names is looked through."""
+    done = at = 0
+    while found := _NAMED.search(text, at):
+        at = found.end()
+        if is_secret(re.split(r"[\"'\\\s=:,]", found[0], maxsplit=1)[0]) and (value := _VALUE.match(text, at)):
+            yield text[done:at] + MASK
+            done = at = value.end()
+    yield text[done:]
 
 
 def open_variables(variables: Mapping[str, object]) -> dict[str, str]:
@@ -87,8 +116,8 @@ def holds_secret(options: Any) -> bool:
 
 
 _SUSPICIOUS = re.compile(
-    rb"token|secret|passw|passphrase|credential|key|pwd|://|bearer|basic|aws_|hf_|gh[pousr]_|github_pat|sk-|xox|a[ks]ia"
-    rb"|glpat|eyJ",
+    rb"token|secret|pass(?:\b|_|w|phrase)|credential|key|pwd|auth|cookie|jwt|_pat\\b|://|bearer|basic|aws_|hf_|gh[pousr]_|github_pat|sk-|xox"
+    rb"|a[ks]ia|glpat|nvapi|aiza|eyJ",
     re.IGNORECASE,
 )
 

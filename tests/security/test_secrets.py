@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import sys
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -14,9 +15,17 @@ from ncclprobe.errors import RunDirectoryError
 from ncclprobe.secrecy import MASK, is_secret, kept_json, opened, without_secrets
 
 HUSH = "hush-hush-0123456789"
-NAMED = ["HF_TOKEN", "SGLANG_API_KEY", "NCCL_SECRET", "UCX_PASSWORD", "SGL_ADMIN_KEY", "NCCL_CREDENTIALS_2", "AWS_X"]
+NAMED = ["HF_TOKEN", "SGLANG_API_KEY", "NCCL_SECRET", "UCX_PASSWORD", "SGL_ADMIN_KEY", "NCCL_CREDENTIALS_2", "AWS_X",
+         "GITHUB_PAT", "SMTP_PASS", "API_KEY_ID", "SIGNING_KEYS", "DOCKER_AUTH_CONFIG", "SLURM_JWT", "Authorization",
+         "sshKey", "ssh_private_key_data"]  # fmt: skip
 FORMED = [f"hf_{'a1' * 12}", f"ghp_{'b2' * 12}", f"sk-{'c3' * 12}", "AKIAABCDEFGHIJKLMNOP", "eyJhbGciOiJ.eyJzdWIi.c2ln",
-          f"https://me:{HUSH}@host/x", f"Bearer {HUSH}", f"--api-key={HUSH}"]  # fmt: skip
+          f"https://me:{HUSH}@host/x", f"Bearer {HUSH}", f"--api-key={HUSH}",
+          f"nvapi-{'d4' * 12}", f"--env=HF_TOKEN={HUSH}", f"env:HF_TOKEN={HUSH}", f"https://host/x?user=a&token={HUSH}",
+          f"Endpoint=sb://h/;AccountKey={HUSH}", f"postgres://me:a/{HUSH}@host/x", f"postgres://me:a@{HUSH}@host/x",
+          f"['--password', '{HUSH}']", f'{{\\"password\\": \\"a {HUSH}\\"}}', f"HF_TOKEN=a\\ {HUSH}",
+          f"HF_TOKEN=a'b {HUSH}'",
+          f'HF_TOKEN="a\\"b {HUSH}"', f"Authorization: Basic {HUSH}", f"'Authorization': 'token {HUSH}'",
+          f"-----BEGIN OPENSSH PRIVATE KEY-----\n{HUSH}\n-----END OPENSSH PRIVATE KEY-----"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -38,6 +47,21 @@ def test_keys_are_known_by_their_form(text: str) -> None:
     assert HUSH not in shown
     assert shown.startswith("before ")
     assert shown.endswith(" after")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["NCCL_ALGO=PAT: 2 ranks", "docker://registry:5000/image@sha256:00", "--max-tokens 5", "pass: 2", "a=b=c;d:e 'f'"],
+)
+def test_what_is_no_secret_is_shown(text: str) -> None:
+    assert without_secrets(text) == text
+
+
+@pytest.mark.parametrize("part", ["a=", "a://b:", "--a '", 'key="\\', "-----BEGIN PRIVATE KEY-----"])
+def test_secrets_are_looked_for_in_a_time_that_grows_as_the_text_does(part: str) -> None:
+    begun = time.process_time()
+    without_secrets(part * (100_000 // len(part)))
+    assert time.process_time() - begun < 5
 
 
 def test_nested_values_lose_their_secrets_and_nothing_else() -> None:
