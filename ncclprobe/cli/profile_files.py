@@ -27,7 +27,16 @@ from ncclprobe.records.tuner import Recorded
 from ncclprobe.store import DOCUMENT
 from ncclprobe.sweep.weights import workload_of
 from ncclprobe.workload.assemble import Gathered, profile_of
-from ncclprobe.workload.nsys_rows import KERNELS_TABLE, QUERY, KernelSum, KernelTable, table_of_documents, table_of_sums
+from ncclprobe.workload.nsys_rows import (
+    KERNELS_TABLE,
+    NAMES_TABLE,
+    PLAIN,
+    QUERY,
+    KernelTable,
+    kernel_sum,
+    table_of_documents,
+    table_of_sums,
+)
 from ncclprobe.workload.recorded import doubts, is_record, read_record
 from ncclprobe.workload.replays import Replays
 from ncclprobe.workload.streams import PIECE_BYTES, Streams, whole_lines
@@ -149,12 +158,10 @@ class Files:
             with contextlib.closing(
                 sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
             ) as base:
-                has = base.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (KERNELS_TABLE,)).fetchone()
+                has = all(base.execute(PLAIN, (table,)).fetchone() for table in (KERNELS_TABLE, NAMES_TABLE))
                 rows = base.execute(QUERY).fetchall() if has else []
-                sums = [
-                    KernelSum(int(device), str(text), float(total), int(count)) for device, text, total, count in rows
-                ]
-        except (sqlite3.Error, TypeError, ValueError) as problem:
+                sums = [kernel_sum(row) for row in rows]
+        except (sqlite3.Error, TypeError, ValueError, OverflowError) as problem:
             self._refuse(name, f"{problem}; export it again: nsys export --type sqlite")
             return True
         if has:

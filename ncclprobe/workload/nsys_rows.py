@@ -6,18 +6,27 @@ Source: Nsight Systems 2025.1, SQLite export schema (``CUPTI_ACTIVITY_KIND_KERNE
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ncclprobe.decoding import LARGEST
 from ncclprobe.kernels import kernel_algo, kernel_dtype, nccl_kernel
 from ncclprobe.records.inspect import Nsys
 from ncclprobe.records.profile import CommKernel
 
 KERNELS_TABLE, NAMES_TABLE = "CUPTI_ACTIVITY_KIND_KERNEL", "StringIds"
-QUERY = (
-    f'SELECT k.deviceId, s.value, SUM(k."end" - k.start), COUNT(*) FROM {KERNELS_TABLE} AS k '  # noqa: S608 (constants)
-    f"JOIN {NAMES_TABLE} AS s ON s.id = k.demangledName GROUP BY k.deviceId, s.value"
+PLAIN = (
+    "SELECT 1 FROM sqlite_master WHERE name = ? AND type = 'table' AND rootpage > 0 "
+    "AND NOT EXISTS (SELECT 1 FROM pragma_table_xinfo(sqlite_master.name) WHERE hidden > 0)"
 )
-"""One row a device and kernel, added up where the export lies: it may hold a hundred million kernels."""
+"""Holds of a table with rows of its own: a view's or a generated column's are computed, perhaps without end."""
+QUERY = (
+    'WITH k AS (SELECT deviceId, demangledName AS id, SUM("end" - start) AS total, COUNT(*) AS times '  # noqa: S608
+    f"FROM {KERNELS_TABLE} GROUP BY 1, 2), s AS (SELECT id, MIN(value) AS value FROM {NAMES_TABLE} GROUP BY 1) "
+    "SELECT k.deviceId, s.value, SUM(k.total), SUM(k.times) FROM k JOIN s ON s.id = k.id GROUP BY 1, 2"
+)
+"""One row a device and kernel, added up where the export lies: it may hold a hundred million kernels.
+
+An id has one name, lest a file with many for one take a time that grows with their square."""
 
 
 class KernelSum(NamedTuple):
@@ -27,6 +36,18 @@ class KernelSum(NamedTuple):
     name: str
     total_ns: float
     instances: int
+
+
+def kernel_sum(row: Sequence[Any]) -> KernelSum:
+    """Return a row that QUERY found.
+
+    Raises:
+        ValueError: Its time is none, or a field is no number; so do ``TypeError`` and ``OverflowError``.
+    """
+    device, name, total_ns, count = row
+    if not 0 <= total_ns <= LARGEST:
+        raise ValueError(f"the kernels {name!r} took {total_ns} ns")
+    return KernelSum(int(device), str(name), float(total_ns), int(count))
 
 
 class KernelTable(NamedTuple):

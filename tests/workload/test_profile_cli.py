@@ -1,7 +1,10 @@
 """``ncclprobe profile`` as a user calls it."""
 
+import contextlib
 import gzip
 import json
+import sqlite3
+import time
 
 import jsonschema
 import pytest
@@ -181,6 +184,41 @@ def test_an_sqlite_export_gives_the_busiest_devices_kernels(tmp_path):
     ]  # fmt: skip
     assert document["comm_share"] == round(6500 / 12000, 6)
     assert (status, codes(document)) == (0, ["no-messages"])
+
+
+NAMES = (
+    "CREATE TABLE StringIds (id INTEGER, value TEXT)",
+    "INSERT INTO StringIds VALUES (1, 'ncclDevKernel_SendRecv(x)')",
+)
+KERNELS = "CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (deviceId, start, end, demangledName)"
+ENDLESS = """CREATE VIEW CUPTI_ACTIVITY_KIND_KERNEL AS WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)
+SELECT 0 AS deviceId, x AS start, x + 1 AS "end", 1 AS demangledName FROM c"""
+COMPUTED = "CREATE TABLE StringIds (id INTEGER, value TEXT GENERATED ALWAYS AS (hex(zeroblob(400000000))) VIRTUAL)"
+COUNT = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 20000) INSERT INTO"
+
+
+@pytest.mark.parametrize(
+    ("statements", "code"),
+    [
+        ((*NAMES, ENDLESS), "unrecognised-input"),
+        ((COMPUTED, "INSERT INTO StringIds VALUES (1)", KERNELS), "unrecognised-input"),
+        ((*NAMES, KERNELS, "INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (9e999, 5, 25, 1)"), "unreadable-input"),
+        ((*NAMES, KERNELS, "INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (0, 5, 9e999, 1)"), "unreadable-input"),
+        ((*NAMES, KERNELS, "INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (0, 25, 5, 1)"), "unreadable-input"),
+        ((*NAMES, KERNELS, f"{COUNT} CUPTI_ACTIVITY_KIND_KERNEL SELECT x, 5, 25, 1 FROM c",
+          f"{COUNT} StringIds SELECT 1, x FROM c"), "no-messages"),
+    ],
+    ids=["endless view", "computed column", "device", "infinite", "negative", "one id for many names"],
+)  # fmt: skip
+def test_an_sqlite_file_that_computes_without_end_or_holds_no_times_is_told(tmp_path, statements, code):
+    path = tmp_path / "report.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as base, base:
+        for statement in statements:
+            base.execute(statement)
+    begun = time.process_time()
+    _, document, _ = run(path)
+    assert codes(document)[0] == code
+    assert time.process_time() - begun < 5
 
 
 def test_kernels_say_how_often_what_a_log_shows_was_replayed(tmp_path):
