@@ -12,6 +12,7 @@ from __future__ import annotations
 import bisect
 import collections
 import re
+from collections.abc import Iterator
 
 import msgspec
 
@@ -28,6 +29,8 @@ _CAPTURE = re.compile(
 _INTERVAL = re.compile(rb"\bdecode_log_interval=(\d{1,6})")
 _REPLICA = re.compile(rb"\bDP(\d{1,4})\b[^\n]*\Z")
 _BENCH = re.compile(rb'"batch_size": ?\d')
+_PREFIX = 200
+"""Bytes before a line's batch that are looked at."""
 _LONGEST = 100_000
 """Bytes of a result's line."""
 
@@ -61,13 +64,12 @@ class SglangLines:
             self.taken += 1
             self.captured = tuple(sorted({int(word) for word in re.findall(rb"\d{1,9}", match[1])}))
         for match in _DECODE.finditer(piece):
-            line = piece[max(0, piece.rfind(b"\n", 0, match.start()) + 1, match.start() - 200) : match.start()]
-            replica = _REPLICA.search(line)
+            replica = _REPLICA.search(piece[max(0, match.start() - _PREFIX) : match.start()])
             counts = self._logged.setdefault(replica[1] if replica else b"", collections.Counter())
             self.taken += 1
             counts[int(match[1]), match[2] != b"False"] += 1
-        for match in _BENCH.finditer(piece):
-            self._bench(_line_at(piece, match.start()))
+        for line in _bench_lines(piece):
+            self._bench(line)
 
     def _bench(self, line: bytes) -> None:
         try:
@@ -107,9 +109,12 @@ class SglangLines:
         return dict(found)
 
 
-def _line_at(piece: bytes, at: int) -> bytes:
-    """Return the line around a place, from its first brace, cut where it is too long for a result."""
-    low, high = max(0, at - _LONGEST), at + _LONGEST
-    end = piece.find(b"\n", at, high)
-    line = piece[max(low, piece.rfind(b"\n", low, at) + 1) : high if end < 0 else end]
-    return line[max(0, line.find(b"{")) :]
+def _bench_lines(piece: bytes) -> Iterator[bytes]:
+    """Yield each line that may be a result once, from its first brace; what is too long for one is left out."""
+    at = 0
+    while match := _BENCH.search(piece, at):
+        begin = piece.rfind(b"\n", at, match.start()) + 1 or at
+        end = piece.find(b"\n", match.end())
+        at = len(piece) if end < 0 else end
+        if at - begin <= _LONGEST:
+            yield piece[max(begin, piece.find(b"{", begin, at)) : at]

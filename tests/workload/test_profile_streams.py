@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -116,6 +117,22 @@ def test_a_long_log_takes_no_more_memory_than_its_distinct_calls():
         f"birch01:{4000 + rank}[{rank}]": 4000 for rank in range(8)
     }
     assert all(len(counts) == 1 for counts in lines.calls.ranks.values())
+
+
+@pytest.mark.parametrize(
+    ("line", "taken"),
+    [
+        (b"{" + b'"batch_size":1,' * 6000 + b'"output_len":5}\n', 1),
+        (b'{"batch_size":1,"output_len":5}' * 40_000, 0),
+        (b"Decode batch. #running-req: 1 " * 60_000, 60_000),
+    ],
+    ids=["a key again and again", "results without lines", "steps without lines"],
+)
+def test_a_line_of_results_or_steps_is_looked_at_once(line, taken):
+    lines, begun = SglangLines(), time.process_time()
+    lines.feed(line)
+    assert lines.taken == taken
+    assert time.process_time() - begun < 1.5
 
 
 def test_replicas_log_their_own_steps_and_one_is_taken():
