@@ -121,5 +121,7 @@ class PortState(_Named):
 DEFAULT = "default"
 """The ``algo`` and ``proto`` of a cell in which the library chooses for itself."""
 
+LIBRARY_PREFIXES = ("NCCL_", "MPIR_", "MPICH_", "OMPI_", "I_MPI_", "MV2_", "UCX_", "FI_")
+"""Of the variables that NCCL, MPI libraries and their transports read."""
 MORE_CHANNELS = "NCCL_MIN_NCHANNELS"
 """What a job sets beside a table that asks for more channels than NCCL's communicators have of themselves."""

@@ -7,11 +7,13 @@ import datetime
 import msgspec
 
 from ncclprobe.decoding import is_measured
-from ncclprobe.names import DEFAULT
+from ncclprobe.names import DEFAULT, LIBRARY_PREFIXES
 from ncclprobe.records.base import Document, Interval
 from ncclprobe.records.e2e import E2eDocument, TrialStatus
 from ncclprobe.records.in_force import InForce
+from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import SweepDocument
+from ncclprobe.records.tune import TuneDocument
 
 
 def contradiction(document: Document) -> str:
@@ -20,9 +22,20 @@ def contradiction(document: Document) -> str:
         datetime.datetime.fromisoformat(document.created)
     except ValueError:
         return f"created is {document.created!r}, which is no time"
+    if foreign := _foreign(document):
+        return f"it recommends {foreign!r}, which is no variable of a communication library"
     if isinstance(document, SweepDocument):
         return _without_default(document) or _untimed(document)
     return _without_metric(document) or _unmeasured(document) if isinstance(document, E2eDocument) else ""
+
+
+def _foreign(document: Document) -> str:
+    """Return which recommended variable is none that is ever measured: a job that sets it might run what it names."""
+    if isinstance(document, SweepDocument):
+        names = [*document.choice.env, *(name for one in document.environments for name in one.env)]
+    else:
+        names = [one.name for one in document.env] if isinstance(document, ScanDocument | TuneDocument) else []
+    return next((name for name in names if not name.startswith(LIBRARY_PREFIXES)), "")
 
 
 def _without_default(document: SweepDocument) -> str:

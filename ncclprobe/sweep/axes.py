@@ -13,12 +13,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ncclprobe.errors import LaunchError, UsageError
-from ncclprobe.names import DEFAULT
+from ncclprobe.names import DEFAULT, LIBRARY_PREFIXES
 from ncclprobe.records.base import Record
 from ncclprobe.records.sweep import Cell, Environment, Launch, Measurement, Status
 
-PREFIXES = ("NCCL_", "MPIR_", "MPICH_", "OMPI_", "I_MPI_", "MV2_", "UCX_", "FI_")
-"""Of the variables that NCCL, MPI libraries and their transports read."""
 OWN = re.compile(
     r"NCCL_(ALGO|PROTO|TUNER_\w+|DEBUG\w*|COMM_ID|HOSTID|CONF_FILE|TESTS_\w+)"
     r"|MPIR_CVAR_(COLLECTIVE_FALLBACK|\w+_(ALGORITHM|DEVICE_COLLECTIVE))"
@@ -59,8 +57,8 @@ def _axis(text: str, environment: Mapping[str, str]) -> Axis:
     name, equals, listed = text.partition("=")
     if not equals or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is None:
         raise UsageError(f"--env {text!r}: write NAME=VALUE,VALUE, such as NCCL_NTHREADS=default,256,512")
-    if not name.startswith(PREFIXES):
-        known = ", ".join(f"{prefix}*" for prefix in PREFIXES)
+    if not name.startswith(LIBRARY_PREFIXES):
+        known = ", ".join(f"{prefix}*" for prefix in LIBRARY_PREFIXES)
         raise UsageError(f"--env {name}: no variable of a communication library; those are {known}")
     if OWN.fullmatch(name):
         raise UsageError(f"--env {name}: the sweep sets it itself; use --algo, --proto and --channels")

@@ -8,7 +8,9 @@ import pytest
 from ncclprobe.errors import RunDirectoryError
 from ncclprobe.records.base import Record
 from ncclprobe.records.e2e import E2eDocument
+from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import SweepDocument
+from ncclprobe.records.tune import TuneDocument
 from ncclprobe.store import Manifest, read_document, stored_options
 
 DATA = pathlib.Path(__file__).parents[2] / "data"
@@ -47,6 +49,23 @@ def test_a_cell_without_a_time_is_refused(tmp_path, end, value):
 def test_a_comparison_that_no_run_gives_is_refused(tmp_path, path, value, said):
     with pytest.raises(RunDirectoryError, match=said):
         read_document(edited(E2E, tmp_path, *path, value=value), [E2eDocument])
+
+
+@pytest.mark.parametrize("name", ["LD_PRELOAD", "BASH_ENV", "PATH", "nccl_algo"])
+def test_a_choice_that_no_sweep_can_make_is_refused(tmp_path, name):
+    """`env emit` would write it into a script that jobs source."""
+    with pytest.raises(RunDirectoryError, match=f"it recommends '{name}', which is no variable of a communication"):
+        read_document(edited(SWEEP, tmp_path, "choice", "env", value={name: "/tmp/x.so"}), [SweepDocument])
+
+
+@pytest.mark.parametrize("schema", ["scan", "tune"])
+def test_a_recommendation_of_any_variable_is_refused(tmp_path, schema):
+    empty = {"schema": f"ncclprobe.{schema}/1", "created": "2026-11-22T00:00:00Z", "hosts": [], "stages": []}
+    variables = [{"name": "LD_PRELOAD", "value": "/tmp/x.so", "reason": ""}]
+    tuned = {"verdict": "", "choice": None, "backend": "mpi", "table": [], "seed": 1}
+    (tmp_path / "document.json").write_text(json.dumps({**empty, **tuned, "env": variables}))
+    with pytest.raises(RunDirectoryError, match="it recommends 'LD_PRELOAD'"):
+        read_document(tmp_path, [ScanDocument, TuneDocument])
 
 
 class Hosts(Record, frozen=True, kw_only=True):
