@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import os
 import pathlib
 import stat
 import sys
@@ -35,6 +36,17 @@ def whole_file(name: str | pathlib.Path, most: int = TEXT_BYTES) -> bytes:
     if len(content) > most:
         raise UsageError(f"{name} has more than {most >> 20} MiB, which is not read; cut out the part that matters")
     return content
+
+
+def log_end(path: pathlib.Path, most: int = LOG_BYTES) -> str:
+    """Return the last bytes of a log as text: what it ends with is what counts, and nobody bounds how long it is.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - most))
+        return file.read(most).decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def file_within(path: pathlib.Path, most: int = TEXT_BYTES) -> bytes:

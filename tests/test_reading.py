@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from ncclprobe.cli import group
 from ncclprobe.errors import ParseError, ProbeError, UsageError
-from ncclprobe.reading import TEXT_BYTES, whole_file
+from ncclprobe.reading import TEXT_BYTES, log_end, whole_file
 from ncclprobe.records.nodes import GroupValue
 from ncclprobe.store import DOCUMENT, JOURNAL, MANIFEST, PACKED, RunDirectory, read_journal, read_manifest
 
@@ -89,6 +89,25 @@ def test_a_journal_of_nothing_but_a_torn_line_is_emptied(folder: pathlib.Path) -
     (folder / JOURNAL).write_bytes(b"x" * (3 << 20))
     RunDirectory.resume(folder, "nodes").close()
     assert (folder / JOURNAL).read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("content", "end"), [(b"1234", "1234"), (b"12345678", "5678"), (b"a\r\nb\rc", "\nb\nc"), (b"", "")]
+)
+def test_of_a_log_the_end_is_read(tmp_path: pathlib.Path, content: bytes, end: str) -> None:
+    (tmp_path / "log").write_bytes(content)
+    assert log_end(tmp_path / "log", 5 if b"\r" in content else 4) == end
+
+
+def test_the_output_of_a_trial_takes_memory_up_to_a_limit(tmp_path: pathlib.Path) -> None:
+    with (tmp_path / "log").open("wb") as sparse:
+        sparse.truncate(2 << 30)
+        sparse.seek(0, os.SEEK_END)
+        sparse.write(b"\n5 tok/s\n")
+    tracemalloc.start()
+    assert log_end(tmp_path / "log", 1 << 20).endswith("\n5 tok/s\n")
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
 
 
 def test_a_file_as_large_as_may_be_is_read(tmp_path: pathlib.Path) -> None:

@@ -17,6 +17,7 @@ from ncclprobe.e2e.workload import Limit, Outcome, Surroundings
 from ncclprobe.errors import MissingDependencyError, UsageError
 from ncclprobe.findings import Finding
 from ncclprobe.processes import Process, TimedOut, kill_group, start
+from ncclprobe.reading import log_end
 from ncclprobe.records.e2e import ArmSettings, E2eOptions, Trial
 from ncclprobe.store import relevant_environment
 
@@ -43,7 +44,7 @@ class CommandWorkload:
         compared = {name: environment.get(name) for name in self.compared}
         effective = {"env": {**relevant_environment(environment), **compared}}
         status = ended(self.command, environment, log, limit.seconds, started)
-        output = log.read_text(encoding="utf-8", errors="replace")
+        output = log_end(log)
         if status is None:
             return _failed(limit.said, output, effective)
         if status != 0:

@@ -43,6 +43,7 @@ from ncclprobe.errors import MissingDependencyError, ParseError, UsageError
 from ncclprobe.findings import Finding
 from ncclprobe.launchers import make_launcher
 from ncclprobe.processes import run
+from ncclprobe.reading import log_end
 from ncclprobe.records import e2e
 from ncclprobe.records.e2e import OWN_TIME, ArmSettings, Bench, E2eOptions, Layout
 from ncclprobe.records.foretold import Sent
@@ -299,7 +300,7 @@ def _carried(environment: dict[str, str], arm: ArmSettings) -> dict[str, str]:
 
 def _text(path: pathlib.Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return log_end(path)
     except OSError:
         return ""
 

@@ -22,7 +22,7 @@ from ncclprobe.decoding import from_json
 from ncclprobe.errors import LaunchError, MissingDependencyError, RunDirectoryError, UsageError, reason
 from ncclprobe.launchers.schedulers import SCHEDULERS, Answer, JobState, Scheduler, Stage
 from ncclprobe.launchers.scripts import JOB_ID, OUTPUT, STATUS
-from ncclprobe.reading import file_within
+from ncclprobe.reading import file_within, log_end
 from ncclprobe.records.base import Record, now
 
 SUBMISSION, SCRIPT, SCHEDULER_OUTPUT = "job.json", "job.sh", "scheduler.out"
@@ -258,6 +258,6 @@ def failure(directory: pathlib.Path, submission: Submission, state: JobState) ->
 
 def _text(path: pathlib.Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return log_end(path)
     except OSError:
         return ""
