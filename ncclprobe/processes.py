@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 
+from ncclprobe import segments
 from ncclprobe.errors import LaunchError, MissingDependencyError
 from ncclprobe.outputs import MOST_BYTES, Output, TooMuch
 from ncclprobe.records.base import Record
@@ -25,7 +26,6 @@ DEVNULL = subprocess.DEVNULL
 _PROC = pathlib.Path("/proc")
 MARK = "NCCLPROBE_STARTED"
 """Variable by which the processes of one started job are found on this host when nobody is their parent any more."""
-_SEGMENTS = "/dev/shm"  # noqa: S108, where Linux keeps POSIX shared memory
 LONGEST_WAIT_S = 1e6
 """Of a single wait, 11 days: the kernel counts milliseconds in 32 bits. Source: poll(2)"""
 _FIRST_LINE = 256
@@ -126,7 +126,9 @@ def end_all() -> None:
     Nothing is started any more.
     """
     _ENDING.set()
-    for process in _running_commands():
+    running = _running_commands()
+    segments.note(descendants(*(process.pid for process in running)))
+    for process in running:
         if process not in _TOOLS:
             kill_group(process, signal.SIGTERM)
     threading.Thread(target=_end_late, daemon=True).start()
@@ -259,12 +261,14 @@ def end_tree(process: subprocess.Popen[bytes], grace_s: float = 2.0) -> None:
 
 def _end_tree(process: subprocess.Popen[bytes], grace_s: float) -> None:
     tree = descendants(process.pid)
+    segments.note(tree)
     if process.poll() is None:
         process.terminate()
         try:
             process.wait(grace_s)
         except subprocess.TimeoutExpired:
             tree |= descendants(process.pid)
+            segments.note(tree)
     kill_group(process)
     for pid in _running(tree):
         _kill(pid)
@@ -272,6 +276,7 @@ def _end_tree(process: subprocess.Popen[bytes], grace_s: float) -> None:
     deadline = time.monotonic() + _KILL_S
     while _running(tree) and time.monotonic() < deadline:
         time.sleep(0.002)
+    segments.remove_noted()
 
 
 def descendants(*pids: int) -> dict[int, int]:
@@ -319,21 +324,6 @@ def environment_of(pid: int) -> dict[str, str]:
     """Return the variables that a process was started with; none where it has ended or is not ours."""
     pairs = (entry.partition("=") for entry in _environ(pid).decode("utf-8", "replace").split("\0"))
     return {name: value for name, equals, value in pairs if equals}
-
-
-def unname_shared_memory() -> None:
-    """Take the names of the MPICH segments that this process has mapped: the memory then ends with its last process.
-
-    A rank that is killed would leave them in /dev/shm, and their memory taken, until somebody removes them by hand.
-    To be called when all ranks have attached, that is after a barrier.
-    """
-    try:
-        maps = (_PROC / "self/maps").read_text("utf-8", "replace")
-    except OSError:
-        return
-    for path in {line.split(maxsplit=5)[5] for line in maps.splitlines() if f"{_SEGMENTS}/mpich_shm_" in line}:
-        with contextlib.suppress(OSError):  # another rank was faster, and the path ends with " (deleted)"
-            pathlib.Path(path).unlink()
 
 
 def started_at(pid: int) -> int:

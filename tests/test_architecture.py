@@ -25,16 +25,17 @@ PURE = frozenset({
 PLUGIN = frozenset({"ncclprobe.tuner.build", "ncclprobe.tuner.compiling", "ncclprobe.tuner.live"})
 """The compiled plugin lies with the tuner, and the modules that reach it lie below the backends."""
 BELOW = {
-    "cli": FEATURES | {"backends", "cache", "launchers", "store", "processes", "reading", "plugin"} | PURE,
+    "cli": FEATURES | {"backends", "cache", "launchers", "store", "processes", "reading", "segments", "plugin"} | PURE,
     **{
-        feature: frozenset({"backends", "launchers", "store", "processes", "reading", "plugin"}) | PURE
+        feature: frozenset({"backends", "launchers", "store", "processes", "reading", "segments", "plugin"}) | PURE
         for feature in FEATURES
     },
-    "backends": frozenset({"launchers", "processes", "reading", "store", "plugin"}) | PURE,
+    "backends": frozenset({"launchers", "processes", "reading", "segments", "store", "plugin"}) | PURE,
     "plugin": frozenset({"cache", "processes"}) | PURE,
     "launchers": frozenset({"processes", "reading"}) | PURE,
     "cache": PURE,
-    "processes": frozenset({"outputs"}) | PURE,
+    "processes": frozenset({"outputs", "segments"}) | PURE,
+    "segments": PURE,
     "outputs": PURE,
     "reading": PURE,
     "store": frozenset({"locking", "reading"}) | PURE,
@@ -45,7 +46,7 @@ BELOW = {
 """Room -> the rooms that it may import from, beside itself."""
 
 STARRED = frozenset({
-    "cache", "locking", "outputs", "processes", "reading", "store",
+    "cache", "locking", "outputs", "processes", "reading", "segments", "store",
     "scan.collect", "scan.fleet", "scan.gpus", "scan.limits", "scan.source", "scan.sysfs",
     "nodes.hosts", "nodes.worker",
     "sweep.published", "sweep.run",

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from ncclprobe import segments
 from ncclprobe.backends.fleet import MOST_SAMPLES, WARMUPS, Outcome, OwnCheck, group_of, least_samples
 from ncclprobe.backends.host_checks import HostChecks
 from ncclprobe.errors import BackendError, MeasurementTimeout
-from ncclprobe.processes import unname_shared_memory
 
 PAUSE_S = 5e-4
 """Between two looks while nothing is measured."""
@@ -35,7 +35,7 @@ class MpiFleetRank:
         self._world = MPI.COMM_WORLD
         self.rank = self._world.rank
         self.names = tuple(self._world.allgather(os.environ.get(_NAME_VARIABLE) or platform.node()))
-        unname_shared_memory()  # all ranks are there: they have said their names
+        segments.unname()  # all ranks are there: they have said their names
         self.library = " ".join(MPI.Get_library_version().split("\n")[0].split()).replace("MPICH Version:", "MPICH")
         self._send = np.ones(max(1, size_bytes // 4), np.float32)
         self._receive = np.zeros_like(self._send)

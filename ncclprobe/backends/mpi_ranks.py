@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from mpi4py import MPI
 
+from ncclprobe import segments
 from ncclprobe.backends.geometry import Geometry, geometry
 from ncclprobe.backends.mpi_names import (
     MPICH_COMPOSED,
@@ -24,7 +25,6 @@ from ncclprobe.backends.mpit import ControlVariables, Variable
 from ncclprobe.backends.pattern import Array, Pattern
 from ncclprobe.errors import BackendError
 from ncclprobe.names import Collective
-from ncclprobe.processes import unname_shared_memory
 from ncclprobe.records.sweep import DEFAULT_CELL, Cell, Point
 
 ARENA_BYTES = 16 << 20
@@ -49,7 +49,7 @@ class MpiRank:
         self.world = MPI.COMM_WORLD
         self.rank, self.nranks = self.world.rank, self.world.size
         self.world.Barrier()
-        unname_shared_memory()
+        segments.unname()
         self._selector = _Selector(self.world)
         self._patterns: dict[str, Pattern] = {}
         self._buffers: dict[Point, _Buffers] = {}

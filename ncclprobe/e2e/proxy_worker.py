@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from mpi4py import MPI
 
+from ncclprobe import segments
 from ncclprobe.backends import mpi_names, mpit
 from ncclprobe.e2e.choice import matching, numbered
 from ncclprobe.e2e.decode import Floats, checksum, decode, make_layers, message_bytes, tokens
@@ -20,7 +21,6 @@ from ncclprobe.e2e.proxy import METRIC, InForce, ProxyReport, ProxyRequest
 from ncclprobe.errors import BackendError
 from ncclprobe.launchers.channel import Channel
 from ncclprobe.names import Collective
-from ncclprobe.processes import unname_shared_memory
 from ncclprobe.records.base import Record
 from ncclprobe.records.inspect import TunerRow
 from ncclprobe.records.sweep import Cell
@@ -161,7 +161,7 @@ def main() -> None:
     channel = Channel()
     channel.abort = lambda: comm.Abort(1)
     comm.Barrier()
-    unname_shared_memory()
+    segments.unname()
     text = channel.receive() if comm.Get_rank() == 0 else b""
     request = msgspec.json.decode(comm.bcast(text), type=ProxyRequest)
     hosts = comm.allgather(MPI.Get_processor_name())
