@@ -40,6 +40,7 @@ _BEARER = re.compile(r"(\bBearer\s{1,4})\S+", re.IGNORECASE)
 _SCHEME = re.compile(
     r"(\bauthorization(?:\\{0,3}[\"'])?\s{0,4}[=:]\s{0,4}(?:\\{0,3}[\"'])?\w{1,20}\s{1,4})\S+", re.IGNORECASE
 )
+_HIDDEN_BEHIND_SCHEME = re.compile(rf"\w{{1,20}}\s{{1,4}}{re.escape(MASK)}")
 _ADDRESS = re.compile(
     r"((?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,20}://)(?:[^\s/]{1,500}|[^\s/@:]{0,200}:(?!\d{1,5}/)\S{1,500})@",
     re.IGNORECASE,
@@ -75,6 +76,8 @@ def _open_parts(text: str) -> Iterator[str]:
     done = at = 0
     while found := _NAMED.search(text, at):
         at = found.end()
+        if _HIDDEN_BEHIND_SCHEME.match(text, at):
+            continue
         if is_secret(re.split(r"[\"'\\\s=:,]", found[0], maxsplit=1)[0]) and (value := _VALUE.match(text, at)):
             yield text[done:at] + MASK
             done = at = value.end()

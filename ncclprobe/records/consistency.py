@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 
 import msgspec
 
@@ -15,6 +16,12 @@ from ncclprobe.records.scan import ScanDocument
 from ncclprobe.records.sweep import SweepDocument
 from ncclprobe.records.tune import TuneDocument
 
+_CODE = re.compile(
+    r"(?:LD|DYLD|BASH|PYTHON|PERL|RUBY|NODE|JAVA|_JAVA|JDK|LUA|GCONV|GLIBC|MALLOC|GIT|SSH|SUDO|TCL|VIM)_?\w*|\w*PATH|ENV|IFS"
+    r"|PS[0-4]|PROMPT_COMMAND|SHELL(?:OPTS)?|ZDOTDIR|EDITOR|VISUAL|PAGER|BROWSER|HOME|TMPDIR|LOCALDOMAIN|HOSTALIASES"
+)
+"""Variables by which shells, loaders and interpreters find or run code, or whole installations are replaced."""
+
 
 def contradiction(document: Document) -> str:
     """Return what a document lacks or says against itself, empty for none."""
@@ -23,19 +30,19 @@ def contradiction(document: Document) -> str:
     except ValueError:
         return f"created is {document.created!r}, which is no time"
     if foreign := _foreign(document):
-        return f"it recommends {foreign!r}, which is no variable of a communication library"
+        return f"it recommends {foreign!r}, by which programs find or run code"
     if isinstance(document, SweepDocument):
         return _without_default(document) or _untimed(document)
     return _without_metric(document) or _unmeasured(document) if isinstance(document, E2eDocument) else ""
 
 
 def _foreign(document: Document) -> str:
-    """Return which recommended variable is none that is ever measured: a job that sets it might run what it names."""
+    """Return which recommended variable would make a job that sets it run what it names; no run measures such."""
     if isinstance(document, SweepDocument):
         names = [*document.choice.env, *(name for one in document.environments for name in one.env)]
     else:
         names = [one.name for one in document.env] if isinstance(document, ScanDocument | TuneDocument) else []
-    return next((name for name in names if not name.startswith(LIBRARY_PREFIXES)), "")
+    return next((name for name in names if _CODE.fullmatch(name) and not name.startswith(LIBRARY_PREFIXES)), "")
 
 
 def _without_default(document: SweepDocument) -> str:

@@ -51,15 +51,20 @@ def test_a_comparison_that_no_run_gives_is_refused(tmp_path, path, value, said):
         read_document(edited(E2E, tmp_path, *path, value=value), [E2eDocument])
 
 
-@pytest.mark.parametrize("name", ["LD_PRELOAD", "BASH_ENV", "PATH", "nccl_algo"])
-def test_a_choice_that_no_sweep_can_make_is_refused(tmp_path, name):
+@pytest.mark.parametrize("name", ["LD_PRELOAD", "BASH_ENV", "PATH", "PYTHONSTARTUP", "LD_LIBRARY_PATH"])
+def test_a_choice_by_which_programs_run_code_is_refused(tmp_path, name):
     """`env emit` would write it into a script that jobs source."""
-    with pytest.raises(RunDirectoryError, match=f"it recommends '{name}', which is no variable of a communication"):
+    with pytest.raises(RunDirectoryError, match=f"it recommends '{name}', by which programs find or run code"):
         read_document(edited(SWEEP, tmp_path, "choice", "env", value={name: "/tmp/x.so"}), [SweepDocument])
 
 
+@pytest.mark.parametrize("name", ["NCCL_TOPO_FILE", "SGLANG_USE_AITER", "OMP_NUM_THREADS", "KNOB"])
+def test_a_choice_of_other_variables_is_read(tmp_path, name):
+    read_document(edited(SWEEP, tmp_path, "choice", "env", value={name: "1"}), [SweepDocument])
+
+
 @pytest.mark.parametrize("schema", ["scan", "tune"])
-def test_a_recommendation_of_any_variable_is_refused(tmp_path, schema):
+def test_such_a_recommendation_is_refused(tmp_path, schema):
     empty = {"schema": f"ncclprobe.{schema}/1", "created": "2026-11-22T00:00:00Z", "hosts": [], "stages": []}
     variables = [{"name": "LD_PRELOAD", "value": "/tmp/x.so", "reason": ""}]
     tuned = {"verdict": "", "choice": None, "backend": "mpi", "table": [], "seed": 1}
