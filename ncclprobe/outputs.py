@@ -13,7 +13,7 @@ _AT_ONCE = 1 << 16
 
 
 class TooMuch(Exception):
-    """A command printed more than MOST_BYTES."""
+    """A command printed more than MOST_BYTES; the text says so."""
 
 
 class Output:
@@ -47,7 +47,7 @@ class Output:
             selector.unregister(pipe)
             pipe.close()
         elif sum(map(len, self._found.values())) + len(part) > MOST_BYTES:
-            raise TooMuch
+            raise TooMuch(f"it printed over {MOST_BYTES >> 20} MiB")
         else:
             self._found[pipe] += part
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ncclprobe import segments
 from ncclprobe.errors import LaunchError, MissingDependencyError
-from ncclprobe.outputs import MOST_BYTES, Output, TooMuch
+from ncclprobe.outputs import Output, TooMuch
 from ncclprobe.records.base import Record
 
 TimedOut = subprocess.TimeoutExpired
@@ -71,7 +71,7 @@ def run(
     Args:
         command: Tokens; the first is the program.
         timeout_s: After which it is killed and ``timed_out`` is set; LONGEST_WAIT_S at most. One that prints more than
-            MOST_BYTES is killed, too, and its errors say so.
+            ``outputs.MOST_BYTES`` is killed, too, and its errors say so.
         env: Its whole environment; None inherits ours.
         on_kill: As of ``start``.
         at_the_end: As of ``start``.
@@ -94,8 +94,8 @@ def run(
         with contextlib.suppress(TimeoutError, TooMuch):  # whoever else has its pipes is not waited for
             output.read(_KILL_S)
         _reap(process)
-    except TooMuch:
-        too_much = f"{command[0]} was ended: it printed over {MOST_BYTES >> 20} MiB"
+    except TooMuch as problem:
+        too_much = f"{command[0]} was ended: {problem}"
         _kill_trees([process])
         _reap(process)
     finally:

@@ -7,24 +7,24 @@ import pathlib
 from collections.abc import Iterable
 
 _PROC = pathlib.Path("/proc")
-_KINDS = ("/dev/shm/mpich_shm_", "/dev/shm/ucx_shm_posix_")  # noqa: S108, where Linux keeps POSIX shared memory
+_MPICH, _UCX = "/dev/shm/mpich_shm_", "/dev/shm/ucx_shm_posix_"  # noqa: S108, where Linux keeps POSIX shared memory
 _LEFT: set[pathlib.Path] = set()
 """Had by processes that are being ended."""
 
 
 def unname() -> None:
-    """Take the names of the segments that this process has mapped: the memory then ends with its last process.
+    """Take the names of the MPICH segments that this process has mapped: the memory then ends with its last process.
 
     A rank that is killed would leave them, and their memory taken, until somebody removes them by hand. To be called
-    when all ranks have attached, that is after a barrier.
+    when all ranks have attached, that is after a barrier; to UCX's, ranks attach later, too.
     """
-    _remove(_mapped("self"))
+    _remove(_mapped("self", _MPICH))
 
 
 def note(pids: Iterable[int]) -> None:
     """Remember what processes of this host have mapped that are about to be ended."""
     for pid in pids:
-        _LEFT.update(_mapped(str(pid)))
+        _LEFT.update(_mapped(str(pid), _MPICH, _UCX))
 
 
 def remove_noted() -> None:
@@ -34,8 +34,8 @@ def remove_noted() -> None:
     _remove(left)
 
 
-def _mapped(pid: str) -> set[pathlib.Path]:
-    """Return a process's segments that have a name.
+def _mapped(pid: str, *kinds: str) -> set[pathlib.Path]:
+    """Return a process's segments of some kinds that have a name.
 
     Source: proc_pid_maps(5)
     """
@@ -43,7 +43,7 @@ def _mapped(pid: str) -> set[pathlib.Path]:
         maps = (_PROC / pid / "maps").read_text("utf-8", "replace")
     except OSError:
         return set()
-    lines = (line for line in maps.splitlines() if any(kind in line for kind in _KINDS))
+    lines = (line for line in maps.splitlines() if any(kind in line for kind in kinds))
     return {pathlib.Path(line.split(maxsplit=5)[5]) for line in lines if not line.endswith(" (deleted)")}
 
 

@@ -121,7 +121,7 @@ def compared(mode: str, dtype: str, size: int, ours: list[float], theirs: list[f
 def nccl_tests(options: argparse.Namespace, mode: str, dtype: str, sizes: list[int]) -> Iterator[tuple[int, float]]:
     """Yield size and out-of-place time of each row; large sizes with fewer iterations.
 
-    Graphs are launched often: what it takes to start, 0.2 ms of host's time, is then spread thin.
+    Graphs are launched often: what the host takes to start is then spread thin.
     """
     for least, most, largest, counts in COUNTS[mode]:
         chosen = [size for size in sizes if least <= size <= most]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from ncclprobe import outputs, processes
@@ -14,11 +12,9 @@ def test_a_command_that_prints_for_ever_is_ended_by_what_it_printed(
     monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     monkeypatch.setattr(outputs, "MOST_BYTES", 1 << 20)
-    started = time.monotonic()
     ended = processes.run(["sh", "-c", f"exec yes{where}"], timeout_s=60)
-    assert time.monotonic() - started < 30
     assert (ended.returncode, ended.stdout, ended.timed_out) == (-9, "", False)
-    assert ended.stderr == "sh was ended: it printed over 256 MiB"
+    assert ended.stderr == "sh was ended: it printed over 1 MiB"
 
 
 def test_output_and_errors_are_told_apart_and_kept_to_their_ends() -> None:
