@@ -1,11 +1,12 @@
 """Is the backend `nccl` as exact as nccl-tests, and are cells that are switched live those of fresh communicators?
 
-    python scripts/nccl_fidelity.py --nccl-tests BUILD/all_reduce_perf --out DIR [--what eager,graph,live]
+    python scripts/nccl_fidelity.py --nccl-tests BUILD/all_reduce_perf --out DIR [--what eager,graph,live,spread]
 
 `graph` and `eager` interleave our launches with runs of all_reduce_perf (one thread a GPU, or with --mpiexec one
 process a GPU, as ours are) and compare NCCL's default;
-`live` compares cells forced in one communicator with launches whose NCCL_ALGO and NCCL_PROTO are set. Tables go to
-stdout, every figure to DIR/fidelity.json. Bounds: graph 1 % or 0.3 us, eager 5 % or 1.5 us, live 3 % (mean 1 %).
+`live` compares cells forced in one communicator with launches whose NCCL_ALGO and NCCL_PROTO are set. `spread` makes
+many launches of one cell at one size whose samples differ most, in four ways. Tables go to stdout, every figure to
+DIR/fidelity.json. Bounds: graph 1 % or 0.3 us, eager 5 % or 1.5 us, live 3 % (mean 1 %).
 Medians of the launches are compared; in `eager`, where small operations wait for a host whose launches differ by more
 than the bound among themselves (nccl-tests' too), the fastest launches, and the medians are shown beside them. Medians
 need launches, too: of a size, a process may get memory that is 1 % slower as long as it lives.
@@ -58,6 +59,7 @@ and 28.1 us instead of 29.1 on two H200s.
 SAMPLE_S = 60e-3  # as nccl-tests times 1 GiB: after a pause the first milliseconds of large operations are slower
 LIVE_SAMPLE_S = 10e-3
 CELLS = [Cell(algo=algo, proto=proto) for algo in ("Tree", "Ring") for proto in ("LL", "LL128", "Simple")]
+SPREAD_CELL, SPREAD_BYTES = Cell(algo="Tree", proto="Simple"), 16 << 20
 Times = dict[int, list[float]]
 
 
@@ -75,7 +77,7 @@ def main() -> None:
     found: dict[str, object] = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     for what in options.what.split(","):
         began = time.monotonic()
-        for rows in [live(options)] if what == "live" else beside(options, what):
+        for rows in [ONCE[what](options)] if what in ONCE else beside(options, what):
             found[what] = rows  # of one type, then of both: what is cut short is kept
             (options.out / "fidelity.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
         print(f"({what}: {time.monotonic() - began:.0f} s)\n", flush=True)
@@ -222,6 +224,34 @@ def live(options: argparse.Namespace) -> list[dict[str, object]]:
     return rows
 
 
+def spread(options: argparse.Namespace) -> list[dict[str, object]]:
+    """Launch one cell at one size often: forced among others or alone, and by variables in fresh processes.
+
+    NCCL connects a tree or a ring when it is used first; NCCL_RUNTIME_CONNECT=0 has both connected from the start.
+    """
+    by_name = (("NCCL_ALGO", "allreduce:tree"), ("NCCL_PROTO", "allreduce:simple"))
+    ways: dict[str, tuple[tuple[Cell, ...], tuple[tuple[str, str], ...]]] = {
+        "forced, all cells": (tuple(CELLS), ()),
+        "forced, alone": ((SPREAD_CELL,), ()),
+        "fresh": ((), by_name),
+        "fresh, all connected": ((), (*by_name, ("NCCL_RUNTIME_CONNECT", "0"))),
+    }
+    each: dict[str, list[list[float]]] = {way: [] for way in ways}
+    for round_ in range(options.rounds):
+        for number, (way, (cells, env)) in enumerate(ways.items()):
+            times = measured(
+                options, [SPREAD_BYTES, 1 << 30], "float32", cells, GpuOptions(mode="graph"),
+                index=100 * round_ + number, env=env, repeat=5, sample_s=LIVE_SAMPLE_S,
+            )  # fmt: skip
+            each[way].append(times[SPREAD_BYTES, SPREAD_CELL if cells else DEFAULT_CELL])
+    rows: list[dict[str, object]] = []
+    for way, launches in each.items():
+        rows += [{"way": way, "samples_us": times} for times in launches]
+        print(f"{SPREAD_CELL.label} at {format_size(SPREAD_BYTES)}, {way}, us: the samples of each launch")
+        print("\n".join("  " + " ".join(f"{one:6.1f}" for one in times) for times in launches), flush=True)
+    return rows
+
+
 def show(title: str, rows: list[dict[str, object]]) -> None:
     columns = [
         (row.get("dtype", row.get("cell")), format_size(int(str(row["size"]))), row["ours_us"], row["theirs_us"],
@@ -232,6 +262,10 @@ def show(title: str, rows: list[dict[str, object]]) -> None:
     print(title)
     print(tabulate(columns, names, floatfmt=("", "", ".2f", ".2f", ".4f", "", ".2f", ".2f")))
     print(f"{sum(bool(row['within']) for row in rows)} of {len(rows)} within the bounds", flush=True)
+
+
+ONCE = {"live": live, "spread": spread}
+"""What gives all its rows at once."""
 
 
 if __name__ == "__main__":
