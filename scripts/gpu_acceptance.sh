@@ -5,10 +5,10 @@
 #
 # FOLDER holds whl/ (wheels that the machine lacks) and nccl-tests/ (its sources). Results go to OUT as they come: log.txt,
 # and results.tgz with everything else. Steps, in order of importance, with their seconds on two H200s: smoke (15) tests
-# (90) one (110) fidelity (284 with five launches, it has six) sweep (140) live (35) nodes (100) alike (450); faults
-# (200), table (a workload's sizes), side (of two nodes), pairs, graph and many (GPUs) are there as well. fidelity is to
-# have the machine for itself. nccl-tests has a thread a GPU, or with NCCL_TESTS_BY=processes and a site's MPI a process,
-# as ours does. What an earlier call of a step left is made anew. SGLang's part is scripts/sglang_acceptance.sh.
+# (90) one (110) fidelity (385) sweep (140) live (60) nodes (100) alike (450); faults (200), spread (150), table (a
+# workload's sizes), side (of two nodes), pairs, graph and many (GPUs) are there as well. fidelity is to have the machine
+# for itself. nccl-tests has a thread a GPU, or with NCCL_TESTS_BY=processes and a site's MPI a process, as ours does.
+# What an earlier call of a step left is made anew. SGLang's part is scripts/sglang_acceptance.sh.
 set -u
 folder=$(cd "$1" && pwd) out=$2
 shift 2
@@ -115,6 +115,12 @@ for one in $steps; do
   live)
     [ "$gpus" -ge 2 ] &&
       step 110 live python3 "$root/scripts/nccl_fidelity.py" --what live --rounds 2 --nranks "$ranks" --out "$work/results/live"
+    ;;
+  spread)
+    for ms in 10 60; do
+      step 120 "spread_$ms" python3 "$root/scripts/nccl_fidelity.py" --what spread --rounds 5 --sample-ms "$ms" --nranks "$ranks" \
+        --out "$work/results/spread_$ms"
+    done
     ;;
   nodes)
     export NCCLPROBE_NODES=2

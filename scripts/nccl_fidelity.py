@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--largest", default="8G")
     parser.add_argument("--rounds", type=int, default=6, help="launches of each size")
     parser.add_argument("--nranks", type=int, default=2)
+    parser.add_argument("--sample-ms", type=float, default=LIVE_SAMPLE_S * 1e3, help="of a sample in live and spread")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     found: dict[str, object] = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
@@ -199,14 +200,14 @@ def live(options: argparse.Namespace) -> list[dict[str, object]]:
     fresh: dict[tuple[int, Cell], list[float]] = {}
     for round_ in range(options.rounds):
         for key, times in measured(
-            options, sizes, "float32", tuple(CELLS), gpu, index=round_, repeat=5, sample_s=LIVE_SAMPLE_S
+            options, sizes, "float32", tuple(CELLS), gpu, index=round_, repeat=5, sample_s=options.sample_ms / 1e3
         ).items():
             forced.setdefault(key, []).append(statistics.median(times))
         for number, cell in enumerate(CELLS):
             env = (("NCCL_ALGO", f"allreduce:{cell.algo.lower()}"), ("NCCL_PROTO", f"allreduce:{cell.proto.lower()}"))
             index = 100 * (round_ + 1) + number
             for (size, _), times in measured(
-                options, sizes, "float32", (), gpu, index=index, env=env, repeat=5, sample_s=LIVE_SAMPLE_S
+                options, sizes, "float32", (), gpu, index=index, env=env, repeat=5, sample_s=options.sample_ms / 1e3
             ).items():
                 fresh.setdefault((size, cell), []).append(statistics.median(times))
     rows: list[dict[str, object]] = []
@@ -241,7 +242,7 @@ def spread(options: argparse.Namespace) -> list[dict[str, object]]:
         for number, (way, (cells, env)) in enumerate(ways.items()):
             times = measured(
                 options, [SPREAD_BYTES, 1 << 30], "float32", cells, GpuOptions(mode="graph"),
-                index=100 * round_ + number, env=env, repeat=5, sample_s=LIVE_SAMPLE_S,
+                index=100 * round_ + number, env=env, repeat=5, sample_s=options.sample_ms / 1e3,
             )  # fmt: skip
             each[way].append(times[SPREAD_BYTES, SPREAD_CELL if cells else DEFAULT_CELL])
     rows: list[dict[str, object]] = []
