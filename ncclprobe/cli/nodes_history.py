@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 import sys
@@ -11,7 +12,8 @@ from tqdm import tqdm
 
 from ncclprobe.cli.nodes_readings import KeptReadings
 from ncclprobe.cli.verbosity import is_quiet
-from ncclprobe.errors import UsageError
+from ncclprobe.errors import ProbeError, UsageError
+from ncclprobe.findings import Finding, warning
 from ncclprobe.nodes.csv import Results
 from ncclprobe.nodes.design import parse_time
 from ncclprobe.nodes.document import of_results
@@ -35,29 +37,51 @@ def changed(path: pathlib.Path, threshold: float) -> NodesDocument:
         UsageError: There is no run that measured nodes.
     """
     runs, levels, newest = [], Levels(), Newest()
+    unread: list[Finding] = []
     with KeptReadings(path) as kept:
-        for run in _in_order(path):
+        for run in _in_order(path, unread):
             runs.append(dataclasses.replace(run, values=(), readings=kept.of(run)))
             levels.add(run)
             newest.add(run)
     if not runs:
-        raise UsageError(f"{path} holds no run of nodes, or of sweep on several hosts; name the folder that holds them")
+        more = f" that can be read ({unread[0].message})" if unread else ""
+        raise UsageError(
+            f"{path} holds no run of nodes, or of sweep on several hosts{more}; name the folder that holds them"
+        )
     found = changes(runs, threshold)
     results = Results(values=newest.values(found), bad_times=(), some_times=False)
     document = of_results(results, f"{len(runs)} runs in {path}", threshold)
-    told = (*change_findings(runs, found), *levels.findings(threshold))
+    told = (*change_findings(runs, found), *levels.findings(threshold), *unread)
     return document.with_(findings=(*document.findings, *told))
 
 
-def _in_order(folder: pathlib.Path) -> Iterator[PastRun]:
-    """Yield the runs that measured something, in order of time."""
-    when = ((read_manifest(file.parent), file.parent) for file in folder.rglob(MANIFEST))
-    paths = sorted((parse_time(run.created), str(path)) for run, path in when if run.command in MEASURING)
+def _in_order(folder: pathlib.Path, unread: list[Finding]) -> Iterator[PastRun]:
+    """Yield the runs that measured something, in order of time; tell of those that cannot be read."""
     quiet = is_quiet() or not sys.stderr.isatty()
-    for _, path in tqdm(paths, unit="run", disable=quiet, leave=False, delay=1):
-        run = past_run(pathlib.Path(path))
-        if run.values:
-            yield run
+    for _, path in tqdm(sorted(_measuring(folder, unread)), unit="run", disable=quiet, leave=False, delay=1):
+        with _told(path, unread):
+            run = past_run(pathlib.Path(path))
+            if run.values:
+                yield run
+
+
+def _measuring(folder: pathlib.Path, unread: list[Finding]) -> Iterator[tuple[float, str]]:
+    """Yield time and path of the runs whose command measures nodes."""
+    for file in folder.rglob(MANIFEST):
+        with _told(str(file.parent), unread):
+            manifest = read_manifest(file.parent)
+            if manifest.command in MEASURING:
+                yield parse_time(manifest.created), str(file.parent)
+
+
+@contextlib.contextmanager
+def _told(path: str, unread: list[Finding]) -> Iterator[None]:
+    """Make a finding of a run that cannot be read: the others are judged without it."""
+    try:
+        yield
+    except ProbeError as problem:
+        hint = "mend or remove it; the verdicts are of the other runs"
+        unread.append(warning("unreadable-run", path, f"a run is left out: {problem}", hint))
 
 
 def past_run(path: pathlib.Path) -> PastRun:

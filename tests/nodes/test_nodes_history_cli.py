@@ -71,6 +71,27 @@ def test_a_fleet_that_did_not_change_is_healthy(tmp_path):
     assert [finding["code"] for finding in document["findings"]] == []
 
 
+def test_runs_that_cannot_be_read_are_told_and_the_others_judged(tmp_path):
+    written(tmp_path, days=6, slow_from=4)
+    (tmp_path / "day2" / "manifest.json").write_text("{")
+    (tmp_path / "day5" / "journal.jsonl").write_text('{"kind": "group-value"}\n' * 2)
+    status, document = answer("--history", str(tmp_path))
+    assert status == 3
+    assert [node["node"] for node in document["nodes"] if node["status"] == "slow"] == ["dgx003"]
+    left_out = {finding["subject"] for finding in document["findings"] if finding["code"] == "unreadable-run"}
+    assert left_out == {str(tmp_path / "day2"), str(tmp_path / "day5")}
+    assert document["source"] == f"4 runs in {tmp_path}"
+
+
+def test_a_folder_whose_runs_cannot_be_read_says_why(tmp_path):
+    (tmp_path / "day1").mkdir()
+    (tmp_path / "day1" / "manifest.json").write_text("{")
+    problem = invoke("--history", str(tmp_path)).exception
+    assert isinstance(problem, UsageError)
+    assert "that can be read" in str(problem)
+    assert f"{tmp_path / 'day1'} is no run directory" in str(problem)
+
+
 def test_a_sweep_on_several_hosts_is_a_value_of_their_group_at_each_size(tmp_path):
     manifest = Manifest(command="sweep", argv=("ncclprobe",), seed=1, options={"hosts": ["dgx001", "dgx002"]})
     with RunDirectory.create(tmp_path, manifest):
@@ -93,7 +114,7 @@ def test_other_runs_say_nothing_of_nodes(tmp_path, command_, hosts):
 
 
 def test_a_folder_without_runs_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="holds no run of nodes"):
+    with pytest.raises(UsageError, match=r"holds no run of nodes"):
         raise invoke("--history", str(tmp_path)).exception
 
 
