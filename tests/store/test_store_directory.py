@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
 import pathlib
 
 import msgspec
@@ -132,6 +135,17 @@ def test_one_process_at_a_time(tmp_path: pathlib.Path) -> None:
     ):
         RunDirectory.resume(tmp_path / "run", "sweep")
     RunDirectory.resume(tmp_path / "run", "sweep").close()
+
+
+def test_a_file_system_without_locks_is_told_as_such(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with pytest.raises(
+        RunDirectoryError, match=r"run cannot be locked: No locks available; choose an --out on another"
+    ):
+        RunDirectory.create(tmp_path / "run", manifest())
 
 
 # ---- torn and broken lines
