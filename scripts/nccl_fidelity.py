@@ -5,11 +5,13 @@
 `graph` and `eager` interleave our launches with runs of all_reduce_perf (one thread a GPU, or with --mpiexec one
 process a GPU, as ours are) and compare NCCL's default;
 `live` compares cells forced in one communicator with launches whose NCCL_ALGO and NCCL_PROTO are set. `spread` makes
-many launches of one cell at one size whose samples differ most, in four ways. Tables go to stdout, every figure to
-DIR/fidelity.json. Bounds: graph 1 % or 0.3 us, eager 5 % or 1.5 us, live 3 % (mean 1 %).
-Medians of the launches are compared; in `eager`, where small operations wait for a host whose launches differ by more
-than the bound among themselves (nccl-tests' too), the fastest launches, and the medians are shown beside them. Medians
-need launches, too: of a size, a process may get memory that is 1 % slower as long as it lives.
+many launches of one cell at one size whose samples differ most, in four ways, and says what ran before each sample.
+Tables go to stdout, every figure to DIR/fidelity.json. Bounds: graph 1 % or 0.3 us, eager 5 % or 1.5 us, live 3 % (mean
+1 %).
+In `graph`, medians of launches are compared: a process may get memory that is 1 % slower as long as it lives. In `eager`,
+where small operations wait for a host whose launches differ by more than the bound among themselves
+(nccl-tests' too), the fastest launches; in `live`, the fastest samples: Tree/Simple takes 88 or 94 us at 16 MiB by what
+ran before it, which is another mix where cells are forced in turn. Medians are shown beside both.
 """
 
 from __future__ import annotations
@@ -155,6 +157,8 @@ class Shot(NamedTuple):
     """Size and cell -> times in us."""
     ran: dict[int, Cell]
     """Size -> what NCCL's log says that the default ran with."""
+    before: dict[tuple[int, Cell], list[str]]
+    """Size and cell -> what ran before each of the samples."""
 
 
 def shot(
@@ -170,13 +174,15 @@ def shot(
         sample_s=sample_s,
         blocks=tuple(Block(point=point, cells=(DEFAULT_CELL, *cells), repeat=repeat) for point in points),
     )  # fmt: skip
-    found = Shot({}, {})
+    found, before = Shot({}, {}, {}), "nothing"
     for one in backend.measure(launch):
         (cell,), (status,), (time_us,) = one.cells, one.statuses, one.times_us
         if status is not Status.OK:
             print(f"{cell.label} at {format_size(one.point.size_bytes)}: {status.value} {one.message}", flush=True)
         elif not one.warmup and time_us is not None:
             found.times.setdefault((one.point.size_bytes, cell), []).append(time_us)
+            found.before.setdefault((one.point.size_bytes, cell), []).append(before)
+        before = f"{cell.label} at {format_size(one.point.size_bytes)}"
         if cell.is_default and one.ran:
             found.ran[one.point.size_bytes] = one.ran[0]
     return found
@@ -202,20 +208,21 @@ def live(options: argparse.Namespace) -> list[dict[str, object]]:
         for key, times in measured(
             options, sizes, "float32", tuple(CELLS), gpu, index=round_, repeat=5, sample_s=options.sample_ms / 1e3
         ).items():
-            forced.setdefault(key, []).append(statistics.median(times))
+            forced.setdefault(key, []).extend(times)
         for number, cell in enumerate(CELLS):
             env = (("NCCL_ALGO", f"allreduce:{cell.algo.lower()}"), ("NCCL_PROTO", f"allreduce:{cell.proto.lower()}"))
             index = 100 * (round_ + 1) + number
             for (size, _), times in measured(
                 options, sizes, "float32", (), gpu, index=index, env=env, repeat=5, sample_s=options.sample_ms / 1e3
             ).items():
-                fresh.setdefault((size, cell), []).append(statistics.median(times))
+                fresh.setdefault((size, cell), []).extend(times)
     rows: list[dict[str, object]] = []
     for (size, cell), theirs in sorted(fresh.items(), key=lambda item: (item[0][1].key, item[0][0])):
         if ours := forced.get((size, cell)):
-            mine, other = statistics.median(ours), statistics.median(theirs)
+            mine, other = min(ours), min(theirs)
+            medians = {"ours_median_us": statistics.median(ours), "theirs_median_us": statistics.median(theirs)}
             row = {"cell": cell.label, "size": size, "ours_us": mine, "theirs_us": other, "ratio": mine / other}
-            rows.append(row | {"ours_each": ours, "theirs_each": theirs})
+            rows.append(row | medians | {"ours_each": ours, "theirs_each": theirs})
     for row in rows:
         row["within"] = abs(float(str(row["ratio"])) - 1) <= 0.03
     show("live: forced in one communicator, and fresh processes with NCCL_ALGO and NCCL_PROTO, us", rows)
@@ -237,19 +244,20 @@ def spread(options: argparse.Namespace) -> list[dict[str, object]]:
         "fresh": ((), by_name),
         "fresh, all connected": ((), (*by_name, ("NCCL_RUNTIME_CONNECT", "0"))),
     }
-    each: dict[str, list[list[float]]] = {way: [] for way in ways}
+    rows: list[dict[str, object]] = []
     for round_ in range(options.rounds):
         for number, (way, (cells, env)) in enumerate(ways.items()):
-            times = measured(
-                options, [SPREAD_BYTES, 1 << 30], "float32", cells, GpuOptions(mode="graph"),
+            found = shot(
+                options.nranks, [SPREAD_BYTES, 1 << 30], "float32", cells, GpuOptions(mode="graph"),
                 index=100 * round_ + number, env=env, repeat=5, sample_s=options.sample_ms / 1e3,
             )  # fmt: skip
-            each[way].append(times[SPREAD_BYTES, SPREAD_CELL if cells else DEFAULT_CELL])
-    rows: list[dict[str, object]] = []
-    for way, launches in each.items():
-        rows += [{"way": way, "samples_us": times} for times in launches]
-        print(f"{SPREAD_CELL.label} at {format_size(SPREAD_BYTES)}, {way}, us: the samples of each launch")
-        print("\n".join("  " + " ".join(f"{one:6.1f}" for one in times) for times in launches), flush=True)
+            key = (SPREAD_BYTES, SPREAD_CELL if cells else DEFAULT_CELL)
+            for time_us, before in zip(found.times[key], found.before[key], strict=True):
+                rows.append({"way": way, "launch": round_, "time_us": time_us, "before": before})
+    print(f"{SPREAD_CELL.label} at {format_size(SPREAD_BYTES)}, us: sorted samples of all launches")
+    for way, before in sorted({(str(row["way"]), str(row["before"])) for row in rows}):
+        times = sorted(float(str(row["time_us"])) for row in rows if (row["way"], row["before"]) == (way, before))
+        print(f"{way}, after {before}: " + " ".join(f"{one:.1f}" for one in times), flush=True)
     return rows
 
 
