@@ -8,8 +8,8 @@ process a GPU, as ours are) and compare NCCL's default;
 many launches of one cell at one size whose samples differ most, in four ways, and says what ran before each sample.
 Tables go to stdout, every figure to DIR/fidelity.json. Bounds: graph 1 % or 0.3 us, eager 5 % or 1.5 us, live 3 % (mean
 1 %).
-In `graph`, medians of launches are compared: a process may get memory that is 1 % slower as long as it lives. In `eager`,
-where small operations wait for a host whose launches differ by more than the bound among themselves
+In `graph`, medians of launches are compared: a process may get memory that is 1 % slower as long as it lives. In
+`eager`, where small operations wait for a host whose launches differ by more than the bound among themselves
 (nccl-tests' too), the fastest launches; in `live`, the fastest samples: Tree/Simple takes 88 or 94 us at 16 MiB by what
 ran before it, which is another mix where cells are forced in turn. Medians are shown beside both.
 """
