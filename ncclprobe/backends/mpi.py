@@ -106,10 +106,10 @@ def giving_way(nranks: int, launcher: str) -> tuple[tuple[str, str], ...]:
 
 
 def default_ranks(options: BackendOptions, environment: Mapping[str, str]) -> int:
-    """Return the number of ranks where the user gives none: the allocation's, one a host, or four on this machine."""
+    """Return the number of ranks where the user gives none: a Slurm job's tasks, one a host, or four here."""
     tasks = environment.get("SLURM_NTASKS", "")
     if options.launcher == "srun" and tasks.isdecimal():
-        return max(2, int(tasks))
+        return max(2, int(tasks), len(options.hosts))
     return max(2, len(options.hosts)) if options.hosts else LOCAL_RANKS
 
 

@@ -172,13 +172,13 @@ class NcclBackend:
 
 
 def default_ranks(options: BackendOptions, ngpus: int, environment: Mapping[str, str]) -> int:
-    """Return the number of ranks where the user gives none: one a GPU.
+    """Return the number of ranks where the user gives none: one a GPU, or where hosts are unknown a Slurm job's tasks.
 
     Raises:
         UsageError: There are fewer than two GPUs.
     """
     tasks = environment.get("SLURM_NTASKS", "")
-    if options.launcher == "srun" and tasks.isdecimal():
+    if options.launcher == "srun" and not options.hosts and tasks.isdecimal():
         return int(tasks)
     nranks = ngpus * max(1, len(options.hosts))
     if nranks == 1:

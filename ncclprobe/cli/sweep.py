@@ -21,6 +21,7 @@ from ncclprobe.cli.profile_files import workload_of_profile
 from ncclprobe.cli.progress import LaunchProgress
 from ncclprobe.errors import UsageError
 from ncclprobe.launchers import LAUNCHERS
+from ncclprobe.launchers.allocation import rank_hosts
 from ncclprobe.names import DEFAULT, Collective
 from ncclprobe.nodesets import expand
 from ncclprobe.records.prediction import Workload
@@ -87,7 +88,9 @@ def _numbers(context: click.Context, option: click.Parameter, text: str | None) 
     help="Measure a workload's sizes and weigh them: a run of profile, or what it reads.",
 )  # fmt: skip
 @click.option("--dtype", help="float32, float16, ...  [default: float32, or the fabric's]")
-@click.option("--nranks", type=click.IntRange(2), help="Ranks  [default: the backend's: 4, or the fabric's]")
+@click.option(
+    "--nranks", type=click.IntRange(2), help="Ranks  [default: one a GPU; mpi: one a host or a Slurm job's task, or 4]"
+)
 @click.option(
     "--backend", type=click.Choice(["auto", *BACKENDS]), default="auto", show_default=True, help="What runs it."
 )
@@ -95,7 +98,10 @@ def _numbers(context: click.Context, option: click.Parameter, text: str | None) 
 @click.option(
     "--launcher", type=click.Choice(list(LAUNCHERS)), default="local", show_default=True, help="Starts ranks."
 )
-@click.option("--hosts", metavar="NODESET", help="Where ranks are started: dgx[001-002]  [default: this host]")
+@click.option(
+    "--hosts", metavar="NODESET",
+    help="Where ranks are started: dgx[001-002]  [default: srun, pbs: the job's hosts; this host]",
+)  # fmt: skip
 @click.option(
     "--budget", type=Number(0, min_open=True), metavar="SECONDS",
     help=f"Wall time at most  [default: {DEFAULT_BUDGET_S:g}, more with --env; none for sim]",
@@ -179,7 +185,7 @@ def sweep_options(
     return SweepOptions(
         backend=name,
         fabric=str(fabric.absolute()) if fabric else None,
-        hosts=tuple(expand(hosts)) if hosts else (),
+        hosts=tuple(expand(hosts)) if hosts else rank_hosts(same["launcher"], same["nranks"], os.environ),
         budget_s=budget if budget or name == "sim" else most,
         env=axes,
         timeout_s=timeout,

@@ -25,6 +25,26 @@ def allocated_hosts(launcher: str, environment: Mapping[str, str]) -> tuple[str,
     return expand(nodes) if nodes and launcher != "local" else ()
 
 
+def rank_hosts(launcher: str, nranks: int | None, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the hosts of the scheduler's job where ``srun`` or ``pbs`` is to start ranks and nobody names hosts.
+
+    Else a sweep in a job of two hosts would have the ranks of one, spread over both.
+
+    Args:
+        launcher: What starts the ranks.
+        nranks: How many are asked for; None for as many as the hosts have use for.
+        environment: This process's variables.
+
+    Returns:
+        None outside of a job, and for fewer ranks than hosts: which of them have one is not known.
+
+    Raises:
+        UsageError: The launcher is PBS's, and this is no PBS job.
+    """
+    hosts = allocated_hosts(launcher, environment) if launcher in ("srun", "pbs") else ()
+    return hosts if nranks is None or nranks >= len(hosts) else ()
+
+
 def hosts_of(job: Job, launcher: str) -> tuple[str, ...]:
     """Return the hosts that a job's ranks are on, as far as that is known: those it names, or the allocation's.
 

@@ -210,6 +210,7 @@ def test_two_ranks_on_one_gpu_say_what_they_are(bindings: Bindings, monkeypatch:
         (BackendOptions(), 8, {}, 8),
         (BackendOptions(hosts=("a", "b")), 8, {}, 16),
         (BackendOptions(launcher="srun"), 8, {"SLURM_NTASKS": "32"}, 32),
+        (BackendOptions(launcher="srun", hosts=("a", "b")), 8, {"SLURM_NTASKS": "2"}, 16),
         (BackendOptions(), 8, {"SLURM_NTASKS": "32"}, 8),
     ],
 )

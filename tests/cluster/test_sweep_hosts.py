@@ -91,6 +91,19 @@ def test_an_allocation_takes_more_ranks_than_cpus(slurm_cluster: Cluster) -> Non
 
 
 @pytest.mark.slurm
+@pytest.mark.parametrize("before", [SALLOC, (*SALLOC, *STEP)], ids=["in an allocation", "in a step of one task"])
+def test_an_allocation_has_a_rank_a_host_unless_told_otherwise(slurm_cluster: Cluster, before: tuple[str, ...]) -> None:
+    out = slurm_cluster.folder / f"unnamed-{time.time_ns()}"
+    command = [*before, *SWEEP, "--launcher", "srun", "--budget", "1", "--out", str(out)]
+    ended = slurm_cluster.run("node1", command)
+    assert ended.status == 0, ended.stderr
+    document = json.loads(ended.stdout)
+    assert (document["nranks"], document["nnodes"]) == (4, 4)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["options"]["hosts"] == ["node1", "node2", "node3", "node4"]
+
+
+@pytest.mark.slurm
 @pytest.mark.parametrize("launcher", ["mpirun", "srun"])
 def test_a_killed_sweep_leaves_no_rank_on_any_host(slurm_cluster: Cluster, launcher: str) -> None:
     out = slurm_cluster.folder / f"killed-{launcher}"
