@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 
 import click
 
 from ncclprobe.cli.keeping import keep
-from ncclprobe.cli.output import finish, note, shared_options
+from ncclprobe.cli.output import OUT_ON_REQUEST, finish, note, shared_options
 from ncclprobe.errors import UsageError
 from ncclprobe.findings import error
 from ncclprobe.inspect.recognise import inspect
@@ -21,7 +22,7 @@ NAME = "inspect"
 
 @click.command(NAME)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@shared_options
+@functools.partial(shared_options, out_help=OUT_ON_REQUEST)
 def command(files: tuple[str, ...], out: pathlib.Path | None, seed: int | None, *, as_json: bool) -> int:
     """Read what other tools wrote; each FILE's kind is recognised by its content, - is the standard input.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import platform
@@ -12,7 +13,7 @@ import click
 from ncclprobe.cli.nodes_history import changed
 from ncclprobe.cli.nodes_run import BUDGET, ROUNDS, NodesOptions, fleet_described, judged, keep, run_nodes
 from ncclprobe.cli.numbers import Number
-from ncclprobe.cli.output import drawn_seed, finish, refuse_options_with_resume, shared_options
+from ncclprobe.cli.output import OUT_WHERE_MEASURED, drawn_seed, finish, refuse_options_with_resume, shared_options
 from ncclprobe.errors import UsageError
 from ncclprobe.launchers import LAUNCHERS
 from ncclprobe.nodes.gpus import measurable
@@ -42,7 +43,11 @@ TIMEOUT_S = 20.0
 )  # fmt: skip
 @click.option("--hosts", metavar="NODESET", help="Measure these hosts: dgx[001-016]  [default: the job's]")
 @click.option("--each", type=click.Choice(("host", "gpu")), help="What is a node  [default: host]")
-@click.option("--launcher", type=click.Choice(list(LAUNCHERS)), help="Starts ranks on them  [default: mpirun]")
+@click.option(
+    "--launcher",
+    type=click.Choice(list(LAUNCHERS)),
+    help="Starts ranks on them  [default: mpirun; srun in a Slurm job]",
+)
 @click.option(
     "--backend", type=click.Choice(BACKENDS), help="What runs on them  [default: auto: nccl if all have GPUs]"
 )
@@ -64,7 +69,7 @@ TIMEOUT_S = 20.0
     help="The smallest slowdown of interest.",
 )
 @click.option("--resume", type=click.Path(path_type=pathlib.Path), metavar="DIR", help="Go on with this run.")
-@shared_options
+@functools.partial(shared_options, out_help=OUT_WHERE_MEASURED)
 @click.pass_context
 def command(
     context: click.Context,

@@ -22,6 +22,8 @@ from ncclprobe.secrecy import kept_json, without_secrets
 __all__ = ["detail", "drawn_seed", "finish", "note", "refuse_options_with_resume", "shared_options"]
 
 OUT_HELP = "Run directory  [default: ncclprobe-runs/<UTC time>-<command>]"
+OUT_WHERE_MEASURED = f"{OUT_HELP.removesuffix(']')}; none where files are read]"
+OUT_ON_REQUEST = "Run directory  [default: none is written]"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 
 import click
 
 from ncclprobe.cli.keeping import keep
-from ncclprobe.cli.output import finish, shared_options
+from ncclprobe.cli.output import OUT_ON_REQUEST, finish, shared_options
 from ncclprobe.cli.profile_files import read_profile
 from ncclprobe.errors import UsageError
 from ncclprobe.report.text.profile import profile_text
@@ -41,7 +42,7 @@ def _replays(_context: click.Context, _option: click.Parameter, text: str | None
     "--replays", callback=_replays, metavar="N|SIZE=N,...",
     help="How often the CUDA graphs that hold the operations, or those of a size, were replayed.",
 )  # fmt: skip
-@shared_options
+@functools.partial(shared_options, out_help=OUT_ON_REQUEST)
 def command(
     files: tuple[str, ...], replays: Replays, out: pathlib.Path | None, seed: int | None, *, as_json: bool
 ) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 
 import click
 
-from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
+from ncclprobe.cli.output import OUT_ON_REQUEST, drawn_seed, finish, note, shared_options
 from ncclprobe.cli.report_html import write_page
 from ncclprobe.cli.unfinished import is_unfinished, so_far
 from ncclprobe.control import visible
@@ -52,7 +53,7 @@ FORMS = ("plain", "github", "csv", "json")
     "--html", type=click.Path(dir_okay=False, path_type=pathlib.Path), metavar="FILE",
     help="Write one HTML file with plots, which opens without a network.",
 )  # fmt: skip
-@shared_options
+@functools.partial(shared_options, out_help=OUT_ON_REQUEST)
 def command(
     runs: tuple[pathlib.Path, ...],
     form: str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import shlex
@@ -13,7 +14,7 @@ from tqdm import tqdm
 
 from ncclprobe import processes
 from ncclprobe.cli.numbers import Number
-from ncclprobe.cli.output import drawn_seed, finish, note, shared_options
+from ncclprobe.cli.output import OUT_WHERE_MEASURED, drawn_seed, finish, note, shared_options
 from ncclprobe.cli.verbosity import is_quiet
 from ncclprobe.errors import UsageError
 from ncclprobe.nodesets import expand
@@ -41,7 +42,7 @@ NOWHERE = pathlib.Path("-")
     metavar="SECONDS",
     help=f"Of a host  [default: {HOST_TIMEOUT_S:g}]; without --hosts, of ibv_devinfo  [default: {TOOL_TIMEOUT_S:g}]",
 )
-@shared_options
+@functools.partial(shared_options, out_help=OUT_WHERE_MEASURED)
 def command(
     source: pathlib.Path | None, out: pathlib.Path | None, seed: int | None, *, as_json: bool, **reach: Any
 ) -> int:

@@ -61,7 +61,7 @@ ncclprobe validate-e2e --workload command --metric 'tok/s: ([0-9.]+)' \\
     --candidate NCCL_ALGO=allreduce:tree -- ./bench.sh --batch 64
 ncclprobe validate-e2e --workload sglang --model deepseek-ai/DeepSeek-R1 --tp 8 \\
     --candidate ncclprobe-runs/20261122T021100Z-sweep -- --load-format dummy --num-prompts 2000
-ncclprobe validate-e2e --nranks 16 --nnodes 2 --candidate NCCL_PROTO=LL --launcher slurm --submit
+ncclprobe validate-e2e --workload sglang --tp 16 --nnodes 2 --candidate NCCL_PROTO=LL --launcher slurm --submit
 """
 MOST_TRIALS = 100_000
 """An arm: more tell nothing apart that is worth a setting, and each look at the data goes through all of them."""
