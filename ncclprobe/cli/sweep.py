@@ -100,7 +100,7 @@ def _numbers(context: click.Context, option: click.Parameter, text: str | None) 
 )
 @click.option(
     "--hosts", metavar="NODESET",
-    help="Where ranks are started: dgx[001-002]  [default: srun, pbs: the job's hosts; this host]",
+    help="Where ranks are started: dgx[001-002]  [default: the job's, but with local; or this host]",
 )  # fmt: skip
 @click.option(
     "--budget", type=Number(0, min_open=True), metavar="SECONDS",

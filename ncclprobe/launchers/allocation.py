@@ -26,12 +26,12 @@ def allocated_hosts(launcher: str, environment: Mapping[str, str]) -> tuple[str,
 
 
 def rank_hosts(launcher: str, nranks: int | None, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the hosts of the scheduler's job where ``srun`` or ``pbs`` is to start ranks and nobody names hosts.
+    """Return the hosts of the scheduler's job on which a sweep starts its ranks where nobody names any.
 
-    Else a sweep in a job of two hosts would have the ranks of one, spread over both.
+    Else in a job of two hosts it would have the ranks of one, spread over both.
 
     Args:
-        launcher: What starts the ranks.
+        launcher: What starts the ranks; ``local`` does on this host alone.
         nranks: How many are asked for; None for as many as the hosts have use for.
         environment: This process's variables.
 
@@ -41,7 +41,7 @@ def rank_hosts(launcher: str, nranks: int | None, environment: Mapping[str, str]
     Raises:
         UsageError: The launcher is PBS's, and this is no PBS job.
     """
-    hosts = allocated_hosts(launcher, environment) if launcher in ("srun", "pbs") else ()
+    hosts = allocated_hosts(launcher, environment)
     return hosts if nranks is None or nranks >= len(hosts) else ()
 
 

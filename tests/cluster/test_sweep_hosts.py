@@ -91,10 +91,16 @@ def test_an_allocation_takes_more_ranks_than_cpus(slurm_cluster: Cluster) -> Non
 
 
 @pytest.mark.slurm
-@pytest.mark.parametrize("before", [SALLOC, (*SALLOC, *STEP)], ids=["in an allocation", "in a step of one task"])
-def test_an_allocation_has_a_rank_a_host_unless_told_otherwise(slurm_cluster: Cluster, before: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("launcher", "before"),
+    [("srun", SALLOC), ("srun", (*SALLOC, *STEP)), ("mpirun", SALLOC)],
+    ids=["srun", "srun in a step of one task", "mpirun"],
+)
+def test_an_allocation_has_a_rank_a_host_unless_told_otherwise(
+    slurm_cluster: Cluster, launcher: str, before: tuple[str, ...]
+) -> None:
     out = slurm_cluster.folder / f"unnamed-{time.time_ns()}"
-    command = [*before, *SWEEP, "--launcher", "srun", "--budget", "1", "--out", str(out)]
+    command = [*before, *SWEEP, "--launcher", launcher, "--budget", "1", "--out", str(out)]
     ended = slurm_cluster.run("node1", command)
     assert ended.status == 0, ended.stderr
     document = json.loads(ended.stdout)

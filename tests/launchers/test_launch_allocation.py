@@ -19,11 +19,12 @@ SLURM = {"SLURM_JOB_NODELIST": "dgx[001-002]", "SLURM_NTASKS": "16"}
         ("srun", None, SLURM, ("dgx001", "dgx002")),
         ("srun", 2, SLURM, ("dgx001", "dgx002")),
         ("srun", None, {}, ()),
-        ("mpirun", None, SLURM, ()),
+        ("mpirun", None, SLURM, ("dgx001", "dgx002")),
+        ("mpirun", None, {}, ()),
         ("local", None, SLURM, ()),
     ],
 )
-def test_srun_has_the_hosts_of_its_job(
+def test_all_launchers_but_local_have_the_hosts_of_a_slurm_job(
     launcher: str, nranks: int | None, environment: dict[str, str], hosts: tuple[str, ...]
 ) -> None:
     assert rank_hosts(launcher, nranks, environment) == hosts
