@@ -36,7 +36,7 @@ def rank_hosts(launcher: str, nranks: int | None, environment: Mapping[str, str]
         environment: This process's variables.
 
     Returns:
-        None outside of a job, and for fewer ranks than hosts: which of them have one is not known.
+        Their names; none outside of a job, nor for fewer ranks than hosts: which of them have one is not known.
 
     Raises:
         UsageError: The launcher is PBS's, and this is no PBS job.

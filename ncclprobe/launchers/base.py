@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import pathlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import ncclprobe
+from ncclprobe.errors import UsageError
+from ncclprobe.nodesets import fold
 from ncclprobe.records.base import Record
 
 
@@ -78,3 +80,16 @@ def python_job(
         ranks_per_host=ranks_per_host,
         env=(("PYTHONPATH", path), ("OPENBLAS_NUM_THREADS", "1"), ("OMP_NUM_THREADS", "1"), *env),
     )
+
+
+def refuse_strangers(job: Job, given: Sequence[str], scheduler: str) -> None:
+    """Return if the scheduler gave its job every host that ours names.
+
+    Raises:
+        UsageError: It did not: a name is wrong, or a run goes on that began in another job.
+    """
+    if strangers := [host for host in job.hosts if host not in given]:
+        raise UsageError(
+            f"{strangers[0]} is not among this {scheduler} job's hosts: {fold(given)}; name some of these with --hosts,"
+            " and go on with a run in a job that has the run's hosts"
+        )

@@ -8,7 +8,7 @@ from typing import Self
 
 from ncclprobe import processes
 from ncclprobe.errors import UsageError
-from ncclprobe.launchers.base import Job
+from ncclprobe.launchers.base import Job, refuse_strangers
 from ncclprobe.launchers.mpirun import Flavour, find_mpiexec, flavour_of, mpiexec_command, mpiexec_environment
 
 _OWN_HOSTS = {Flavour.HYDRA: ("-rmk", "user"), Flavour.OPEN_MPI: ()}
@@ -59,8 +59,7 @@ class PbsLauncher:
         Raises:
             UsageError: The job names a host that PBS did not give.
         """
-        if strangers := [host for host in job.hosts if host not in self.hosts]:
-            raise UsageError(f"{strangers[0]} is not among this PBS job's hosts: {', '.join(self.hosts)}")
+        refuse_strangers(job, self.hosts, "PBS")
         placed = job.with_(hosts=job.hosts or self.hosts)
         return mpiexec_command(self._program, self._flavour, placed, _OWN_HOSTS[self._flavour])
 

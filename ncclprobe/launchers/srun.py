@@ -9,8 +9,9 @@ from typing import Self
 
 from ncclprobe import processes
 from ncclprobe.errors import MissingDependencyError
-from ncclprobe.launchers.base import Job
+from ncclprobe.launchers.base import Job, refuse_strangers
 from ncclprobe.launchers.mpirun import Flavour, find_mpiexec, flavour_of
+from ncclprobe.nodesets import expand
 
 _MPI_TYPES = {Flavour.HYDRA: "pmi2", Flavour.OPEN_MPI: "pmix"}
 
@@ -20,9 +21,11 @@ class SrunLauncher:
 
     name = "srun"
 
-    def __init__(self, program: str, mpi: str | None, cpus: tuple[int, ...] = ()) -> None:
-        """Take srun's path, its kind of MPI, and the CPUs of each host of the allocation that this process is in."""
-        self._program, self._mpi, self._cpus = program, mpi, cpus
+    def __init__(
+        self, program: str, mpi: str | None, cpus: tuple[int, ...] = (), hosts: tuple[str, ...] = ()
+    ) -> None:  # fmt: skip
+        """Take srun's path, its kind of MPI, and each host's CPUs and name in this process's allocation."""
+        self._program, self._mpi, self._cpus, self._hosts = program, mpi, cpus, hosts
 
     @classmethod
     def find(cls) -> Self:
@@ -34,15 +37,21 @@ class SrunLauncher:
         program = processes.which("srun")
         if program is None:
             raise MissingDependencyError("there is no srun on PATH; this is no Slurm cluster, use --launcher mpirun")
-        return cls(program, _mpi_type(), allocated_cpus(os.environ))
+        nodes = os.environ.get("SLURM_JOB_NODELIST", "") if "SLURM_JOB_ID" in os.environ else ""
+        return cls(program, _mpi_type(), allocated_cpus(os.environ), expand(nodes) if nodes else ())
 
     def command(self, job: Job) -> list[str]:
         """Return the command's tokens; ``env`` sets the variables, since --export cannot take a comma in a value.
 
         What this process may have inherited of a step that it runs in (SLURM_NNODES, SLURM_DISTRIBUTION) is overruled.
 
+        Raises:
+            UsageError: The job names a host that is not in the allocation.
+
         Source: Slurm 22.05, srun(1)
         """
+        if self._hosts:
+            refuse_strangers(job, self._hosts, "Slurm")
         tokens = [self._program, "--ntasks", str(job.nranks), "--kill-on-bad-exit=1", "--input=0", "--unbuffered"]
         tokens += ["--distribution", "block", *(["--job-name", job.name] if job.name else [])]
         if self._mpi is not None:

@@ -110,6 +110,20 @@ def test_an_allocation_has_a_rank_a_host_unless_told_otherwise(
 
 
 @pytest.mark.slurm
+def test_a_sweep_goes_on_on_the_hosts_that_it_began_on_alone(slurm_cluster: Cluster) -> None:
+    out = slurm_cluster.folder / f"moved-{time.time_ns()}"
+    job = ("salloc", "--quiet", "--nodelist")
+    begun = slurm_cluster.run(
+        "node1", [*job, "node[1-2]", *SWEEP, "--launcher", "srun", "--budget", "1", "--out", str(out)]
+    )
+    assert begun.status == 0, begun.stderr
+    ended = slurm_cluster.run("node1", [*job, "node[3-4]", "ncclprobe", "sweep", "--resume", str(out)])
+    assert ended.status == 2
+    assert "Error: node1 is not among this Slurm job's hosts: node[3-4]; " in ended.stderr
+    assert "in a job that has the run's hosts" in ended.stderr
+
+
+@pytest.mark.slurm
 @pytest.mark.parametrize("launcher", ["mpirun", "srun"])
 def test_a_killed_sweep_leaves_no_rank_on_any_host(slurm_cluster: Cluster, launcher: str) -> None:
     out = slurm_cluster.folder / f"killed-{launcher}"

@@ -122,6 +122,12 @@ def test_pbs_takes_its_own_hosts_only() -> None:
         PbsLauncher("mpiexec", Flavour.HYDRA, ("n1",)).command(SPREAD)
 
 
+def test_srun_takes_the_hosts_of_its_allocation_only() -> None:
+    message = r"a is not among this Slurm job's hosts: n\[1-2\]; name some of these with --hosts, and go on"
+    with pytest.raises(UsageError, match=message):
+        SrunLauncher("srun", None, (2, 2), ("n1", "n2")).command(SPREAD)
+
+
 def test_pbs_needs_a_job(monkeypatch, tmp_path) -> None:
     monkeypatch.delenv("PBS_NODEFILE", raising=False)
     with pytest.raises(UsageError, match="PBS_NODEFILE is not set"):
