@@ -9,9 +9,9 @@ from typing import Self
 
 from ncclprobe import processes
 from ncclprobe.errors import MissingDependencyError
+from ncclprobe.launchers.allocation import allocated_hosts
 from ncclprobe.launchers.base import Job, refuse_strangers
 from ncclprobe.launchers.mpirun import Flavour, find_mpiexec, flavour_of
-from ncclprobe.nodesets import expand
 
 _MPI_TYPES = {Flavour.HYDRA: "pmi2", Flavour.OPEN_MPI: "pmix"}
 
@@ -37,8 +37,8 @@ class SrunLauncher:
         program = processes.which("srun")
         if program is None:
             raise MissingDependencyError("there is no srun on PATH; this is no Slurm cluster, use --launcher mpirun")
-        nodes = os.environ.get("SLURM_JOB_NODELIST", "") if "SLURM_JOB_ID" in os.environ else ""
-        return cls(program, _mpi_type(), allocated_cpus(os.environ), expand(nodes) if nodes else ())
+        hosts = allocated_hosts(cls.name, os.environ) if "SLURM_JOB_ID" in os.environ else ()
+        return cls(program, _mpi_type(), allocated_cpus(os.environ), hosts)
 
     def command(self, job: Job) -> list[str]:
         """Return the command's tokens; ``env`` sets the variables, since --export cannot take a comma in a value.
