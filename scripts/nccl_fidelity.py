@@ -10,8 +10,8 @@ Tables go to stdout, every figure to DIR/fidelity.json. Bounds: graph 1 % or 0.3
 1 %).
 In `graph`, medians of launches are compared: a process may get memory that is 1 % slower as long as it lives. In
 `eager`, where small operations wait for a host whose launches differ by more than the bound among themselves
-(nccl-tests' too), the fastest launches; in `live`, the fastest samples: Tree/Simple takes 88 or 94 us at 16 MiB by what
-ran before it, which is another mix where cells are forced in turn. Medians are shown beside both.
+(nccl-tests' too), the fastest launches; in `live`, the fastest samples: those of Tree/Simple at 16 MiB lie anywhere
+between 87 and 95 us, forced or not, so that the medians of ten differ by 3 % by chance. Medians are shown beside both.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
+from scipy.stats import ks_2samp
 from tabulate import tabulate
 
 from ncclprobe import processes
@@ -252,12 +253,17 @@ def spread(options: argparse.Namespace) -> list[dict[str, object]]:
                 index=100 * round_ + number, env=env, repeat=5, sample_s=options.sample_ms / 1e3,
             )  # fmt: skip
             key = (SPREAD_BYTES, SPREAD_CELL if cells else DEFAULT_CELL)
-            for time_us, before in zip(found.times[key], found.before[key], strict=True):
+            for time_us, before in zip(found.times.get(key, ()), found.before.get(key, ()), strict=True):
                 rows.append({"way": way, "launch": round_, "time_us": time_us, "before": before})
     print(f"{SPREAD_CELL.label} at {format_size(SPREAD_BYTES)}, us: sorted samples of all launches")
     for way, before in sorted({(str(row["way"]), str(row["before"])) for row in rows}):
         times = sorted(float(str(row["time_us"])) for row in rows if (row["way"], row["before"]) == (way, before))
         print(f"{way}, after {before}: " + " ".join(f"{one:.1f}" for one in times), flush=True)
+    forced = [row["time_us"] for row in rows if str(row["way"]).startswith("forced")]
+    fresh = [row["time_us"] for row in rows if str(row["way"]).startswith("fresh")]
+    if forced and fresh:
+        chance = ks_2samp(forced, fresh).pvalue
+        print(f"{len(forced)} forced and {len(fresh)} fresh samples: p = {chance:.2g} by Kolmogorov and Smirnov's test")
     return rows
 
 
