@@ -7,10 +7,12 @@ import math
 import pytest
 from html_samples import cell, sweep
 
+from ncclprobe.findings import warning
 from ncclprobe.names import DEFAULT
 from ncclprobe.records.sweep import CellResult, Choice, Ratio, Status, Verdict
 from ncclprobe.report.html.lines import families
 from ncclprobe.report.html.sweep_figures import gain_figure
+from ncclprobe.report.text.next_step import next_step
 from ncclprobe.report.text.sweep import sweep_text, verdict_sentence
 
 KEPT = Choice(verdict=Verdict.KEEP_DEFAULTS, env={}, table=(), gain=Ratio(ratio=1.0, low=1.0, high=1.0))
@@ -42,6 +44,22 @@ def test_a_sweep_says_what_it_compared(cells: tuple[CellResult, ...], said: str)
     document = sweep().with_(cells=cells, choice=KEPT)
     assert verdict_sentence(document) == f"{said} (MPICH Ring, 4 ranks)."
     assert " ".join(sweep_text(document).split()).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("low", "spent", "said", "next_"),
+    [
+        (1.163, True, "Keep the defaults for now: the budget ended before any gain was confirmed", "can confirm"),
+        (0.983, True, "Keep the defaults: no setting beats them clearly at any size", "can tell smaller gains"),
+        (1.163, False, "Keep the defaults: no setting beats them clearly at any size", "jobs are slower"),
+    ],
+)
+def test_a_gain_that_the_budget_left_unconfirmed_is_not_denied(low: float, spent: bool, said: str, next_: str) -> None:
+    faster = cell("Ring", 1024, 82.5, Ratio(ratio=1.211, low=low, high=1.26))
+    found = (warning("budget-spent", "1K", "the budget of 9.5 s was spent", "Give a larger --budget."),) if spent else ()
+    document = sweep().with_(cells=(REFERENCE, faster), choice=KEPT, findings=found)
+    assert verdict_sentence(document) == f"{said} (MPICH Ring, 4 ranks)."
+    assert next_ in next_step(document)
 
 
 @pytest.mark.parametrize(

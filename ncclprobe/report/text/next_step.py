@@ -21,6 +21,7 @@ from ncclprobe.records.sweep import SweepDocument, Verdict
 from ncclprobe.records.tune import TuneDocument
 from ncclprobe.records.watch import CHANGES, WatchDocument
 from ncclprobe.report.text.findings import WIDTH
+from ncclprobe.report.text.sweep import looks_faster
 
 SIMULATED, TABLE = "sim", "NCCLPROBE_TUNER_TABLE"
 LARGEST_BATCH = 4096
@@ -61,6 +62,8 @@ def _sweep(document: SweepDocument, path: str) -> Step:
     if document.choice.verdict is Verdict.CHANGE:
         return _proof(document, path)
     unsettled = [finding for finding in document.findings if finding.code in UNSETTLED]
+    if looks_faster(document):
+        return "set nothing yet; a larger --budget can confirm what looks faster.", ()
     if unsettled:
         return "set nothing; a larger --budget can tell smaller gains.", ()
     if document.backend == SIMULATED:

@@ -57,7 +57,7 @@ def verdict_sentence(document: SweepDocument) -> str:
     if any(_is_default(cell) and cell.status in (Status.WRONG, Status.TIMEOUT) for cell in document.cells):
         return f"No answer: the library's own choice does not work, so nothing can be compared with it ({who})."
     if choice.verdict is Verdict.KEEP_DEFAULTS:
-        return f"{_kept(document.cells)} ({who})."
+        return f"{_kept(document)} ({who})."
     ranges = "one range" if len(choice.table) == 1 else f"{len(choice.table)} ranges"
     means = [f"{name}={value}" for name, value in chosen_environment(document).items()]
     means += [f"{ranges} of sizes"] if choice.table else []
@@ -65,10 +65,19 @@ def verdict_sentence(document: SweepDocument) -> str:
     return f"Change: {_percent(choice.gain)} over {over}, by {' and '.join(means)} ({who})."
 
 
-def _kept(cells: Sequence[CellResult]) -> str:
+def looks_faster(document: SweepDocument) -> bool:
+    """Return whether the budget ended before gains were confirmed in fresh launches, and an interval excludes 1."""
+    spent = any(finding.code == "budget-spent" for finding in document.findings)
+    return spent and any(cell.vs_default and cell.vs_default.low > 1 for cell in document.cells if _is_compared(cell))
+
+
+def _kept(document: SweepDocument) -> str:
     """Return why the defaults are kept: what was compared with them, if anything was."""
+    cells = document.cells
     if not any(cell.time_us for cell in cells):
         return "No answer: nothing could be measured"
+    if looks_faster(document):
+        return "Keep the defaults for now: the budget ended before any gain was confirmed"
     if any(_is_compared(cell) for cell in cells):
         return "Keep the defaults: no setting beats them clearly at any size"
     other = "no other setting was tried" if all(map(_is_default, cells)) else "no other setting works"
