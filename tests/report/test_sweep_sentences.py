@@ -56,7 +56,9 @@ def test_a_sweep_says_what_it_compared(cells: tuple[CellResult, ...], said: str)
 )
 def test_a_gain_that_the_budget_left_unconfirmed_is_not_denied(low: float, spent: bool, said: str, next_: str) -> None:
     faster = cell("Ring", 1024, 82.5, Ratio(ratio=1.211, low=low, high=1.26))
-    found = (warning("budget-spent", "1K", "the budget of 9.5 s was spent", "Give a larger --budget."),) if spent else ()
+    found = (
+        (warning("budget-spent", "1K", "the budget of 9.5 s was spent", "Give a larger --budget."),) if spent else ()
+    )
     document = sweep().with_(cells=(REFERENCE, faster), choice=KEPT, findings=found)
     assert verdict_sentence(document) == f"{said} (MPICH Ring, 4 ranks)."
     assert next_ in next_step(document)
