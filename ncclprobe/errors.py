@@ -4,6 +4,7 @@
     ├── UsageError              the options contradict each other or name what does not exist; exit status 2
     ├── ParseError              a text is not what it should be: source, line, text
     ├── RunDirectoryError       a run directory cannot be written, read or resumed
+    │   └── NoRunError          a path names none; exit status 2
     ├── MissingDependencyError  a library or a program is absent; says which extra or package brings it
     ├── LaunchError             ranks could not be started or ended early
     │   └── HostsGoneError      hosts that ranks were to run on do not answer
@@ -46,6 +47,12 @@ class ParseError(ProbeError):
 
 class RunDirectoryError(ProbeError):
     """A run directory cannot be written, read or resumed."""
+
+
+class NoRunError(RunDirectoryError):
+    """A path names no run directory."""
+
+    exit_status = 2
 
 
 class MissingDependencyError(ProbeError):

@@ -25,7 +25,7 @@ import msgspec
 
 from ncclprobe import __version__
 from ncclprobe.decoding import from_json, readable
-from ncclprobe.errors import ParseError, RunDirectoryError, UsageError, reason
+from ncclprobe.errors import NoRunError, ParseError, RunDirectoryError, UsageError, reason
 from ncclprobe.locking import locked
 from ncclprobe.reading import LOG_BYTES, after_last_newline, file_within, lines_within, refuse_special, whole_file
 from ncclprobe.records.base import Document, Record, now
@@ -274,12 +274,12 @@ def read_manifest(path: pathlib.Path) -> Manifest:
     """Return how the run in a directory was started.
 
     Raises:
-        RunDirectoryError: There is no run.
+        NoRunError: There is no run.
     """
     try:
         return from_json(file_within(path / MANIFEST), Manifest)
     except (OSError, msgspec.DecodeError) as problem:
-        raise RunDirectoryError(
+        raise NoRunError(
             f"{path} is no run directory: {reason(problem)}; name one that holds {MANIFEST}"
         ) from problem
 
@@ -341,14 +341,15 @@ def read_document(path: pathlib.Path, types: Iterable[type[Document]]) -> Docume
     """Return the result in a run directory or in a file that ``--json`` wrote.
 
     Raises:
-        RunDirectoryError: There is none, or it is of another command than asked for.
+        NoRunError: There is neither a result nor a run.
+        RunDirectoryError: There is none yet, or it is of another command than asked for.
     """
     file = path / DOCUMENT if path.is_dir() else path
     try:
         content = from_json(_document_bytes(path), dict[str, Any])
         schema = str(content["schema"])
     except FileNotFoundError as problem:
-        raise RunDirectoryError(_without_result(path)) from problem
+        raise _without_result(path) from problem
     except OSError as problem:
         raise RunDirectoryError(f"cannot read {file}: {problem.strerror}") from problem
     except (msgspec.DecodeError, KeyError, TypeError) as problem:
@@ -367,10 +368,10 @@ def _document_bytes(path: pathlib.Path) -> bytes:
     return file_within(path / DOCUMENT, LOG_BYTES) if path.is_dir() else whole_file(path, LOG_BYTES)
 
 
-def _without_result(path: pathlib.Path) -> str:
+def _without_result(path: pathlib.Path) -> RunDirectoryError:
     if (path / MANIFEST).is_file():
-        return f"{path} holds no finished result; an unfinished run goes on with --resume {path}"
-    return f"{path} is no run directory: it holds neither {DOCUMENT} nor {MANIFEST}"
+        return RunDirectoryError(f"{path} holds no finished result; an unfinished run goes on with --resume {path}")
+    return NoRunError(f"{path} is no run directory: it holds neither {DOCUMENT} nor {MANIFEST}")
 
 
 def _converted(content: Any, kind: type[Document], file: pathlib.Path) -> Document:

@@ -168,5 +168,6 @@ def test_what_cannot_be_read_is_one_message(
 
 
 def test_a_directory_of_something_else_is_told(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _, text = run(capsys, tmp_path)
+    status, text = run(capsys, tmp_path)
+    assert status == 2
     assert text == f"Error: {tmp_path} is no run directory: it holds neither document.json nor manifest.json\n"

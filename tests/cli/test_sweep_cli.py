@@ -446,7 +446,7 @@ def test_resume_takes_no_other_options(tmp_path, sweep, option):
 
 def test_resume_needs_a_run_of_sweep(tmp_path, sweep):
     code, _, err = sweep("--resume", "nowhere")
-    assert code == 1
+    assert code == 2
     assert "nowhere is no run directory" in err
     (tmp_path / "scan").mkdir()
     (tmp_path / "scan" / "manifest.json").write_text('{"command": "scan", "argv": [], "seed": 1}')

@@ -162,7 +162,7 @@ def test_the_sweep_has_the_budget_that_no_workload_takes(
         (["--fabric", str(TWO_NODES), "--sizes", "8:"], 2, "is no size"),
         (["--fabric", str(EIGHT_NODES)], 2, "the fabric 'eight nodes' has no times for all_reduce"),
         (["--backend", "no-such"], 2, "no-such"),
-        (["--resume", "/no/such/run"], 1, "is no run directory"),
+        (["--resume", "/no/such/run"], 2, "is no run directory"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_runs(
