@@ -279,9 +279,7 @@ def read_manifest(path: pathlib.Path) -> Manifest:
     try:
         return from_json(file_within(path / MANIFEST), Manifest)
     except (OSError, msgspec.DecodeError) as problem:
-        raise NoRunError(
-            f"{path} is no run directory: {reason(problem)}; name one that holds {MANIFEST}"
-        ) from problem
+        raise NoRunError(f"{path} is no run directory: {reason(problem)}; name one that holds {MANIFEST}") from problem
 
 
 def stored_options(path: pathlib.Path, manifest: Manifest, kind: type[Options]) -> Options:
