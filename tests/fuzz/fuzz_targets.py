@@ -251,7 +251,7 @@ def _profile_samples() -> list[bytes]:
 
 
 def _sqlite() -> bytes:
-    with sqlite3.connect(":memory:") as base:
+    with contextlib.closing(sqlite3.connect(":memory:")) as base:
         base.execute("CREATE TABLE StringIds (id INTEGER, value TEXT)")
         base.execute("CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (deviceId, start, end, shortName, demangledName)")
         base.execute("INSERT INTO StringIds VALUES (1, 'ncclDevKernel_AllReduce_Sum_bf16_RING_LL(x)')")
