@@ -70,7 +70,7 @@ def test_an_owner_that_is_ended_leaves_no_folder(how: signal.Signals, tmp_path: 
 @pytest.mark.parametrize("wait_s", [0.0, 0.005, 0.02, 0.05, 0.1])
 def test_a_starter_that_is_killed_before_its_ranks_run_leaves_no_folder(tmp_path: pathlib.Path, wait_s: float) -> None:
     with _started(STARTER, tmp_path) as starter:
-        assert _within(30, lambda: any(tmp_path.glob("ncclprobe-*")))  # Python itself tries the folder with a file first
+        assert _within(30, lambda: any(tmp_path.glob("ncclprobe-*")))  # Python tries it with a file first
         time.sleep(wait_s)
         starter.kill()
     assert _within(10, lambda: not any(tmp_path.iterdir()))
