@@ -65,6 +65,7 @@ def test_hcas_are_those_of_the_legend() -> None:
     assert names == [f"mlx5_{n}" for n in (0, 1, 2, 3, 6, 7, 8, 9, 10)] + ["mlx5_bond_0"]
 
 
+ROWS = "GPU0\t X \tNV4\tPIX\tSYS\t0-7\t0\t\tN/A\nGPU1\tNV4\t X \tSYS\tPHB\t8-15\t1\t\tN/A\n"
 HEAD = "\tGPU0\tGPU1\tNIC0\tNIC1\tCPU Affinity\tNUMA Affinity\tGPU NUMA ID\n"
 TWO = [(0, 0, 4, ("mlx5_4",)), (1, 1, 4, ("mlx5_10",))]
 
@@ -72,8 +73,8 @@ TWO = [(0, 0, 4, ("mlx5_4",)), (1, 1, 4, ("mlx5_10",))]
 @pytest.mark.parametrize(
     "text",
     [
-        HEAD + "GPU0\t X \tNV4\tPIX\tSYS\t0-7\t0\t\tN/A\nGPU1\tNV4\t X \tSYS\tPHB\t8-15\t1\t\tN/A\n",
-        HEAD.strip() + "\nGPU0\t X \tNV4\tPIX\tSYS\t0-7\t0\t\tN/A\nGPU1\tNV4\t X \tSYS\tPHB\t8-15\t1\t\tN/A\n",
+        HEAD + ROWS,
+        f"{HEAD.strip()}\n{ROWS}",
         HEAD.replace("\t", " ") + "GPU0 X NV4 PIX SYS 0-7 0 N/A\nGPU1 NV4 X SYS PHB 8-15 1 N/A\n",
         HEAD + "GPU0\t X \tNV4PIXSYS\t0-7\t0\t\tN/A\nGPU1\tNV4\t X \tSYSPHB\t8-15\t1\t\tN/A\n",
         "GPU0 GPU1 NIC0NIC1\nCPU Affinity NUMA Affinity\nGPU0 X NV4\nPIX SYS 0-7 0\nGPU1 NV4 X SYS PHB\n8-15 1\n",
@@ -131,6 +132,11 @@ def test_nics_without_a_legend_stay_unnamed() -> None:
 def test_names_that_were_glued_in_the_header() -> None:
     text = "\t    GPU0GPU1mlx5_0\tmlx5_2\tCPU Affinity\nGPU0\t X \tNV1\tPIX\tSOC\t1-1\nGPU1\tNV1\t X \tPHB\tSOC\t1-1\n"
     assert gpus(only(text)) == [(0, None, 1, ("mlx5_0",)), (1, None, 1, ("mlx5_0",))]
+
+
+@pytest.mark.parametrize("last", ["NIC1", "mlx5_10"])
+def test_a_name_that_touches_the_affinity_columns(last: str) -> None:
+    assert gpus(only(HEAD.replace("NIC1\tCPU", f"{last}CPU") + ROWS + LEGEND)) == TWO
 
 
 def test_another_number_of_gpus_is_another_host() -> None:
