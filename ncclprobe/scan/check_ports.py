@@ -30,7 +30,7 @@ class Seen(NamedTuple):
     def kind(self) -> Hashable:
         """Return what ports of the same purpose share: link layer, board, port and PCI function."""
         function = (self.hca.pci_bus_id or "").rpartition(".")[2]
-        return self.port.link_layer, self.hca.board_id or self.hca.vendor_part_id, self.port.port, function
+        return self.port.link_layer, self.hca.board_id, self.hca.vendor_part_id, self.port.port, function
 
     def remark(self, severity: Severity, code: str, message: str, hint: str) -> Remark:
         """Return a remark about this port."""

@@ -23,6 +23,8 @@ LAYERS = (LinkLayer.INFINIBAND, LinkLayer.ETHERNET)
 
 _USABLE = (PortState.ACTIVE, None)
 _EFA_PARTS = (0xEFA0, 0xEFA1, 0xEFA2, 0xEFA3)
+_VIRTUAL_PARTS = (0x1004, 0x1014, 0x1016, 0x1018, 0x101A, 0x101C, 0x101E, 0xA2D3)
+"""NVIDIA's virtual functions (SR-IOV). Source: the PCI ID database, vendor 15b3."""
 
 
 class Rail(NamedTuple):
@@ -68,8 +70,8 @@ def chosen_rails(node: Node, layer: LinkLayer | None) -> Chosen:
         node: One that has ports.
         layer: None where no node has a usable port.
     """
-    rails = usable(node.host, layer) if layer else ()
-    remarks = [*_not_served(node), *_unknown_layer(node), *_ethernet_among_infiniband(node, layer)]
+    rails, virtual = _left_out(node, usable(node.host, layer) if layer else (), _virtual)
+    remarks = [*_not_served(node), *_unknown_layer(node), *_ethernet_among_infiniband(node, layer), *virtual]
     if layer is LinkLayer.ETHERNET:
         rails, left_out = _without_management(node, rails)
         remarks += left_out
@@ -140,14 +142,16 @@ def _state(port: Port) -> str:
     return " ".join(str(part) for part in (port.link_layer, port.state) if part) or "unknown"
 
 
-# ---- RoCE: rails among all kinds of Ethernet ports
+Outlier = Callable[[Rail], str | None]
 
 
-def _without_management(node: Node, rails: Sequence[Rail]) -> tuple[tuple[Rail, ...], list[Remark]]:
-    """Return the rails of the rate with the most bandwidth in all, without bonds and boards that stand apart."""
+def _left_out(
+    node: Node, rails: Sequence[Rail], *outliers: Callable[[Sequence[Rail]], Outlier]
+) -> tuple[tuple[Rail, ...], list[Remark]]:
+    """Return the rails that are no outliers, and remarks on those that are; each kind among what the last one left."""
     remarks: list[Remark] = []
     hint = "name it in NCCL_IB_HCA yourself if it is a rail after all"
-    for outlier in (_other_rate, _other_bonding, _other_board):
+    for outlier in outliers:
         reasons = [(rail, outlier(rails)(rail)) for rail in rails]
         remarks += [
             Remark(node.label, rail.name, Severity.INFO, "hca-left-out", f"left out of NCCL_IB_HCA: {reason}", hint)
@@ -158,7 +162,31 @@ def _without_management(node: Node, rails: Sequence[Rail]) -> tuple[tuple[Rail, 
     return tuple(rails), remarks
 
 
-Outlier = Callable[[Rail], str | None]
+def _virtual(rails: Sequence[Rail]) -> Outlier:
+    """Tell virtual functions beside physical ones of their board; alone, as in a virtual machine, they are rails."""
+    physical = {_board(rail.hca) for rail in rails if rail.hca.vendor_part_id and not _is_virtual(rail.hca)} - {None}
+
+    def reason(rail: Rail) -> str | None:
+        shares = _is_virtual(rail.hca) and _board(rail.hca) in physical
+        return "a virtual function, which shares the link of a physical one" if shares else None
+
+    return reason
+
+
+def _is_virtual(hca: Hca) -> bool:
+    return hca.vendor_part_id in _VIRTUAL_PARTS
+
+
+def _board(hca: Hca) -> str | None:
+    return hca.board_id or hca.fw_version  # ibstat states no board
+
+
+# ---- RoCE: rails among all kinds of Ethernet ports
+
+
+def _without_management(node: Node, rails: Sequence[Rail]) -> tuple[tuple[Rail, ...], list[Remark]]:
+    """Return the rails of the rate with the most bandwidth in all, without bonds and boards that stand apart."""
+    return _left_out(node, rails, _other_rate, _other_bonding, _other_board)
 
 
 def _other_rate(rails: Sequence[Rail]) -> Outlier:

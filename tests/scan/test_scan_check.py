@@ -20,6 +20,10 @@ def rails(count: int = 8, **odd: dict[str, object]) -> list[Hca]:
     ]
 
 
+def virtual(name: str) -> Hca:
+    return hca(name, state=DOWN, vendor_part_id=4126, **BOARD)
+
+
 def node(
     name: str, *, count: int = 8, gpus: bool = True, facts: dict[str, str] | None = None, **odd: dict[str, object]
 ) -> Host:
@@ -68,6 +72,8 @@ def test_down_messages_say_where_it_is_active_and_why_it_is_not() -> None:
         (rails(2, m1={"state": DOWN}), "info"),
         ([hca("m0", port(1), port(2, state=DOWN)), hca("m1", port(1), port(2, state=DOWN))], "info"),
         ([*rails(4), hca("mgmt", link_layer=ETH, state=DOWN)], "info"),
+        # A virtual function, which is DOWN until somebody sets its state.
+        ([*rails(4, **{f"m{n}": {"vendor_part_id": 4129} for n in range(4)}), virtual("m4")], "info"),
         # Second functions of two-port HCAs, of which only the first is cabled.
         (
             [hca(f"m{n}", state=DOWN if n % 2 else ACTIVE, pci_bus_id=f"0000:{n // 2}b:00.{n % 2}") for n in range(6)],

@@ -169,6 +169,35 @@ def test_main_rate_is_where_the_bandwidth_is(rates: list[float | None], best: fl
     assert main_rate(rails) == best
 
 
+PF, VF = {"vendor_part_id": 4129, "board_id": "A"}, {"vendor_part_id": 4126, "board_id": "A"}
+
+
+@pytest.mark.parametrize(
+    ("hcas", "value"),
+    [
+        ([hca("m0", **PF), hca("m1", **PF), hca("m2", **VF)], "=m0,m1"),
+        ([hca("m0", **(PF | {"board_id": "B"})), hca("m1", **VF)], "=m0,m1"),
+        ([hca("m0", state=DOWN, **PF), hca("m1", **VF)], "=m1"),
+        ([hca("m0", vendor_part_id=4129, fw_version="28.1"), hca("m1", vendor_part_id=4126, fw_version="28.1")], "=m0"),
+        # More of a storage card's virtual functions than of rails, which are bonds.
+        (
+            [
+                roce("m0", None, vendor_part_id=4125, board_id="A"),
+                *(roce(f"m{n}", None, **VF) for n in range(1, 9)),
+                *(roce(f"mlx5_bond_{n}", None, bond=True, vendor_part_id=4129, board_id="B") for n in (1, 2)),
+            ],
+            "=mlx5_bond_1,mlx5_bond_2",
+        ),
+    ],
+)
+def test_virtual_functions_beside_the_physical_ones_of_their_board_are_no_rails(hcas: list[Hca], value: str) -> None:
+    assert env(host(*hcas))["NCCL_IB_HCA"] == value
+
+
+def test_a_virtual_machine_has_virtual_functions_alone() -> None:
+    assert env(host(hca("mlx5_ib0", **VF), hca("mlx5_ib1", **VF))) == {"NCCL_IB_HCA": "=mlx5_ib0,mlx5_ib1"}
+
+
 # ---- fleets
 
 
