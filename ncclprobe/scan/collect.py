@@ -17,6 +17,7 @@ from ncclprobe.scan.limits import read_facts
 from ncclprobe.scan.parsers import read_captured
 from ncclprobe.scan.parsers.merge import merge_hcas
 from ncclprobe.scan.source import Source
+from ncclprobe.scan.subjects import listed
 from ncclprobe.scan.sysfs import ROOT, hca_device, numa_node, pci_device, pcie_path, read_hcas
 
 IBV_DEVINFO = ("ibv_devinfo", "-v")
@@ -39,7 +40,10 @@ def collect(
     """
     name = platform.node()
     seen, findings = _ibv_devinfo(name, command, timeout_s)
-    hcas = merge_hcas([*(hca for host in seen for hca in host.hcas), *read_hcas(root)])
+    opened = [hca for host in seen or () for hca in host.hcas]
+    known = merge_hcas([*opened, *read_hcas(root)])
+    hcas = known if seen is None else tuple(hca for hca in known if hca.name in {one.name for one in opened})
+    closed = [hca.name for hca in known if hca not in hcas]
     gpus = read_gpus(name, root, timeout_s)
     devices = {hca.name: hca_device(root, hca.name) for hca in hcas}
     slots = {f"GPU{gpu.index}": pci_device(root, gpu.pci_bus_id) for gpu in gpus.gpus if gpu.pci_bus_id}
@@ -49,7 +53,9 @@ def collect(
         gpus=_with_nearest(gpus.gpus, slots, devices, root),
         facts=read_facts(devices | slots, gpus.driver, environment, root),
     )
-    return Source((host,), (*findings, *gpus.findings, *_absent(host, gpus.findings)))
+    return Source(
+        (host,), (*findings, *_inaccessible(name, closed), *gpus.findings, *_absent(host, gpus.findings, closed))
+    )
 
 
 def glanced(root: pathlib.Path = ROOT) -> Host:
@@ -58,27 +64,38 @@ def glanced(root: pathlib.Path = ROOT) -> Host:
     return Host(host=name, hcas=read_hcas(root), gpus=read_gpus(name, root).gpus)
 
 
-def _ibv_devinfo(name: str, command: Sequence[str], timeout_s: float) -> tuple[tuple[Host, ...], tuple[Finding, ...]]:
-    """Return what ibv_devinfo says, nothing where it is absent, and a finding where it fails."""
+def _ibv_devinfo(
+    name: str, command: Sequence[str], timeout_s: float
+) -> tuple[tuple[Host, ...] | None, tuple[Finding, ...]]:
+    """Return what ibv_devinfo says, None where it is absent or fails, and a finding where it fails."""
     if processes.which(command[0]) is None:
-        return (), ()
+        return None, ()
     try:
         ended = processes.run(command, timeout_s=timeout_s)
     except (MissingDependencyError, LaunchError) as problem:
-        return (), (_failed(name, command, str(problem)),)
+        return None, (_failed(name, command, str(problem)),)
     if ended.timed_out:
-        return (), (_failed(name, command, f"no end within {timeout_s:g} s; it was ended"),)
-    if ended.returncode != 0 and "hca_id" not in ended.stdout:
-        return (), _refused(name, command, ended.stderr.strip() or f"exit status {ended.returncode}")
+        return None, (_failed(name, command, f"no end within {timeout_s:g} s; it was ended"),)
+    if "no ib devices found" in ended.stderr.lower():
+        return (), ()
+    if ended.returncode < 0 or (ended.returncode != 0 and "hca_id" not in ended.stdout):
+        return None, (_failed(name, command, ended.stderr.strip() or f"exit status {ended.returncode}"),)
     try:
         return tuple(read_captured(ended.stdout, " ".join(command))), ()
     except ParseError as problem:
-        return (), _refused(name, command, str(problem))
+        return None, (_failed(name, command, str(problem)),)
 
 
-def _refused(name: str, command: Sequence[str], said: str) -> tuple[Finding, ...]:
-    """Return a finding, but none for a machine that just has no HCA."""
-    return () if "no ib devices found" in said.lower() else (_failed(name, command, said),)
+def _inaccessible(name: str, closed: Sequence[str]) -> tuple[Finding, ...]:
+    """Return a finding on HCAs that sysfs shows and verbs cannot open, and so NCCL neither.
+
+    Source: rdma-core 58, libibverbs/device.c: sysfs of a container shows all, its /dev/infiniband those it was given.
+    """
+    if not closed:
+        return ()
+    message = f"in /sys/class/infiniband, but ibv_devinfo cannot open {listed(closed)}, so NCCL cannot either"
+    hint = "fine where a container was given some of the HCAs; else pass /dev/infiniband in, install its verbs library"
+    return (warning("hca-inaccessible", name, message, hint),)
 
 
 def _failed(name: str, command: Sequence[str], said: str) -> Finding:
@@ -100,11 +117,11 @@ def _place(root: pathlib.Path, folder: pathlib.Path) -> Place:
     return Place(pcie_path(root, folder), numa_node(folder))
 
 
-def _absent(host: Host, failures: Sequence[Finding]) -> tuple[Finding, ...]:
+def _absent(host: Host, failures: Sequence[Finding], closed: Sequence[str]) -> tuple[Finding, ...]:
     """Return findings on a machine without HCAs or GPUs: no fault, but good to know."""
     name = host.host or "node"
     found = []
-    if not host.hcas:
+    if not host.hcas and not closed:
         hint = (
             "fine for a single node or a network of sockets; else load the driver (mlx5_ib) or expose /dev/infiniband"
         )

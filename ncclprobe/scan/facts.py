@@ -26,7 +26,9 @@ ACS = "acs_redirecting_bridges"
 PCIE_WIDTH = "pcie_width:"
 """With a device behind it, where the link has fewer lanes than both ends allow: ``8 of 16``."""
 
-COLLECTED = frozenset({"ibv-devinfo-failed", "nvml-unavailable", "gpu-unreadable", "no-hca", "no-gpu"})
+COLLECTED = frozenset(
+    {"ibv-devinfo-failed", "hca-inaccessible", "nvml-unavailable", "gpu-unreadable", "no-hca", "no-gpu"}
+)
 """Codes of findings that tell how reading a machine went; all others can be found again from its record."""
 
 

@@ -190,6 +190,35 @@ def test_ibv_devinfo_and_sysfs_complete_each_other(machine: Machine, tmp_path: p
     assert "ibv-devinfo-failed" not in {finding.code for finding in read.findings}
 
 
+@pytest.mark.parametrize(
+    ("script", "opened"),
+    [
+        (
+            r"printf 'Failed to open device\nhca_id:\tmlx5_0\n\t\tport:\t1\n\t\t\tstate:\tPORT_ACTIVE (4)\n'; exit 1",
+            ["mlx5_0"],
+        ),
+        ("echo 'No IB devices found' >&2; exit 255", []),
+    ],
+)
+def test_a_container_has_the_hcas_that_it_can_open(
+    machine: Machine, tmp_path: pathlib.Path, script: str, opened: list[str]
+) -> None:
+    machine_with_one_hca(machine)
+    machine.port(machine.hca("mlx5_1", machine.pci("pci0000:15", "0000:15:02.0", "0000:19:00.0")))
+    read = collect(root=machine.root, environment={}, command=program(tmp_path, script))
+    assert [hca.name for hca in read.hosts[0].hcas] == opened
+    (finding,) = [finding for finding in read.findings if finding.code == "hca-inaccessible"]
+    assert f"cannot open {', '.join(name for name in ('mlx5_0', 'mlx5_1') if name not in opened)}," in finding.message
+    assert not {"no-hca", "ibv-devinfo-failed"} & {finding.code for finding in read.findings}
+
+
+def test_an_ibv_devinfo_that_crashes_hides_nothing(machine: Machine, tmp_path: pathlib.Path) -> None:
+    command = program(tmp_path, r"printf 'hca_id:\tmlx5_9\n'; kill -SEGV $$")
+    read = collect(root=machine_with_one_hca(machine).root, environment={}, command=command)
+    assert [hca.name for hca in read.hosts[0].hcas] == ["mlx5_0"]
+    assert "ibv-devinfo-failed" in {finding.code for finding in read.findings}
+
+
 def test_a_hanging_ibv_devinfo_is_ended_with_its_children_and_sysfs_read(
     machine: Machine, tmp_path: pathlib.Path
 ) -> None:
