@@ -7,6 +7,7 @@ by the ports of its kind on its own node.
 from __future__ import annotations
 
 import functools
+import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
@@ -30,7 +31,13 @@ class Seen(NamedTuple):
     def kind(self) -> Hashable:
         """Return what ports of the same purpose share: link layer, board, port and PCI function."""
         function = (self.hca.pci_bus_id or "").rpartition(".")[2]
-        return self.port.link_layer, self.hca.board_id, self.hca.vendor_part_id, self.port.port, function
+        board = (self.hca.board_id, self.hca.vendor_part_id)
+        return self.port.link_layer, board if any(board) else self._netdev_kind, self.port.port, function
+
+    @property
+    def _netdev_kind(self) -> str:
+        """Return the network interface's name without its place: ``ibps`` for ibp24s0, ``enpsf1`` for enp41s0f1."""
+        return re.sub(r"(?<!f)\d+", "", self.port.netdev or "")
 
     def remark(self, severity: Severity, code: str, message: str, hint: str) -> Remark:
         """Return a remark about this port."""

@@ -24,6 +24,10 @@ def virtual(name: str) -> Hca:
     return hca(name, state=DOWN, vendor_part_id=4126, **BOARD)
 
 
+def by_netdev(*netdevs: str, state: object = ACTIVE) -> list[Hca]:
+    return [hca(f"m_{netdev}", link_layer=None, state=state, netdev=netdev) for netdev in netdevs]
+
+
 def node(
     name: str, *, count: int = 8, gpus: bool = True, facts: dict[str, str] | None = None, **odd: dict[str, object]
 ) -> Host:
@@ -74,6 +78,9 @@ def test_down_messages_say_where_it_is_active_and_why_it_is_not() -> None:
         ([*rails(4), hca("mgmt", link_layer=ETH, state=DOWN)], "info"),
         # A virtual function, which is DOWN until somebody sets its state.
         ([*rails(4, **{f"m{n}": {"vendor_part_id": 4129} for n in range(4)}), virtual("m4")], "info"),
+        # As rdma link shows them: neither link layer nor board, but network interfaces.
+        ([*by_netdev("ibp24s0", "ibp64s0", "ibp79s0"), *by_netdev("enp41s0f1np1", state=DOWN)], "info"),
+        ([*by_netdev("ibp24s0", "ibp64s0", "enp41s0f0np0"), *by_netdev("ibp79s0", state=DOWN)], "error"),
         # Second functions of two-port HCAs, of which only the first is cabled.
         (
             [hca(f"m{n}", state=DOWN if n % 2 else ACTIVE, pci_bus_id=f"0000:{n // 2}b:00.{n % 2}") for n in range(6)],
