@@ -1,7 +1,7 @@
 """The variables that there are grounds for, each with its reason.
 
 NCCL_IB_HCA in exact form; in a fleet the names that every node can use, since different names hang the job. For RoCE
-also NCCL_IB_GID_INDEX, where every port has its RoCE v2 address at the same index.
+also NCCL_IB_GID_INDEX, where every port has its RoCE v2 address at the same index: IPv4, or IPv6 where none has IPv4.
 
 Source: NCCL 2.28.9, src/misc/utils.cc (``matchIf``: after ``=`` exact, else a prefix), src/transport/net_ib.cc
 (``MAX_IB_DEVS``, ``ncclIbGetGidIndex``); different names a node: NVIDIA/nccl#1277.
@@ -123,36 +123,41 @@ def _exactness(names: Sequence[str], ports: Iterable[Key]) -> str:
 # ---- RoCE's GID index
 
 
-def roce_v2_indices(gids: Iterable[Gid]) -> set[int]:
-    """Return the indices of a port's RoCE v2 GIDs that hold an IPv4 address."""
+def roce_v2_indices(gids: Iterable[Gid], family: str = "IPv4") -> set[int]:
+    """Return the indices of a port's RoCE v2 GIDs that hold an address of a family, link-local ones left out."""
     return {
         gid.index
         for gid in gids
-        if gid.index is not None and (gid.type or "").lower().endswith("v2") and _is_ipv4(gid.gid)
+        if gid.index is not None and (gid.type or "").lower().endswith("v2") and _family(gid.gid) == family
     }
 
 
-def _is_ipv4(gid: str) -> bool:
+def _family(gid: str) -> str | None:
     try:
-        return ipaddress.IPv6Address(gid).ipv4_mapped is not None
+        address = ipaddress.IPv6Address(gid)
     except ValueError:
-        return False
+        return None
+    return "IPv4" if address.ipv4_mapped else None if address.is_link_local else "IPv6"
 
 
 def _gid_index(keys: Sequence[Key], having: Sequence[Chosen]) -> tuple[list[EnvVariable], list[Remark]]:
-    """Return NCCL_IB_GID_INDEX where every rail agrees, else a remark that says why not."""
+    """Return NCCL_IB_GID_INDEX where every rail agrees, else a remark that says why not.
+
+    By itself NCCL looks for IPv4 alone (NCCL_IB_ADDR_FAMILY); the index holds for IPv6, too.
+    """
     rails = [(one.node.label, rail) for one in having for rail in one.rails if rail.key in keys]
     indices = [roce_v2_indices(rail.port.gids) for _, rail in rails]
-    shared = set.intersection(*indices)
+    family = "IPv4" if any(indices) else "IPv6"
+    shared = set.intersection(*(roce_v2_indices(rail.port.gids, family) for _, rail in rails))
     if shared:
-        reason = f"RoCE v2 with an IPv4 address is at index {min(shared)} on every rail"
+        reason = f"RoCE v2 with an {family} address is at index {min(shared)} on every rail"
         return [EnvVariable(name="NCCL_IB_GID_INDEX", value=str(min(shared)), reason=reason)], []
     return [], [_gid_doubt(rails, indices)]
 
 
 def _gid_doubt(rails: Sequence[tuple[str, Rail]], indices: Sequence[set[int]]) -> Remark:
-    if not any(rail.port.gids for _, rail in rails):
-        message = "the source shows no GID table, so there are no grounds for NCCL_IB_GID_INDEX"
+    if not all(any(gid.type for gid in rail.port.gids) for _, rail in rails):
+        message = "the source shows no GID table with types for every rail: there are no grounds for NCCL_IB_GID_INDEX"
         return Remark("", "", Severity.INFO, "gid-index-unknown", message, "add ibv_devinfo -v or show_gids")
     shown = [
         f"{'/'.join(filter(None, (label, rail.name)))} has {fold(map(str, sorted(found))) or 'none'}"

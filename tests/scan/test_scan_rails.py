@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scan_records import ACTIVE, ARMED, DOWN, ETH, IB, INIT, hca, host, port, roce_gids, told_of
 
 from ncclprobe.names import LinkLayer
-from ncclprobe.records.scan import Hca, Host
+from ncclprobe.records.scan import Gid, Hca, Host
 from ncclprobe.scan.rails import main_rate, unserved, usable
 from ncclprobe.scan.recommend import recommend
 
@@ -121,13 +121,30 @@ def test_the_smallest_index_that_every_rail_has() -> None:
 
 @pytest.mark.parametrize(
     ("gids", "code"),
-    [((), "gid-index-unknown"), (roce_gids(5), "gid-index-differs"), (roce_gids(), "gid-index-differs")],
+    [
+        ((), "gid-index-unknown"),
+        # ibstatus shows the first GID alone, and old tools no types.
+        ((Gid(index=0, gid="fe80::1"),), "gid-index-unknown"),
+        ((Gid(index=3, gid="::ffff:10.0.0.1"),), "gid-index-unknown"),
+        (roce_gids(5), "gid-index-differs"),
+        (roce_gids(), "gid-index-differs"),
+    ],
 )
 def test_no_gid_index_without_agreement(gids: tuple[object, ...], code: str) -> None:
     other = roce("mlx5_0", gids=roce_gids(3) if gids else ())
     advice = recommend([host(other, roce("mlx5_1", gids=gids))])
     assert [variable.name for variable in advice.env] == ["NCCL_IB_HCA"]
     assert [finding.code for finding in advice.findings] == [code]
+
+
+def test_a_fabric_of_ipv6_addresses_alone_has_an_index_too() -> None:
+    gids = (
+        *roce_gids(),
+        Gid(index=2, gid="fc00:200::1", type="RoCE v1"),
+        Gid(index=3, gid="fc00:200::1", type="RoCE v2"),
+    )
+    assert env(host(roce("m0", gids=gids), roce("m1", gids=gids)))["NCCL_IB_GID_INDEX"] == "3"
+    assert "NCCL_IB_GID_INDEX" not in env(host(roce("m0", gids=gids), roce("m1", gids=roce_gids(5))))
 
 
 def test_management_ports_are_left_out_by_rate() -> None:
