@@ -432,6 +432,12 @@ def test_headings_between_outputs_are_no_remarks() -> None:
     assert [host.host for host in hosts] == ["rack-a1", "rack-a2", "rack-a3"]
 
 
+def test_a_list_of_names_with_pci_domains() -> None:
+    names = ["ibP16p3s0", "ibp3s0", "roceP22p1s0f0", "rdmaP9p0s2", "roceo1"]
+    (host,) = read_captured("\n".join(names), "x")
+    assert [hca.name for hca in host.hcas] == names
+
+
 @pytest.mark.parametrize(
     "text",
     [

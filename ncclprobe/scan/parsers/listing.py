@@ -1,6 +1,7 @@
 """Bare lists of devices, ``ibv_devinfo -l`` and ``ibstat -l`` -> HCAs without ports.
 
-Source: rdma-core 58, libibverbs/examples/devinfo.c (``3 HCAs found:``) and infiniband-diags/ibstat.c (names alone).
+Source: rdma-core 58, libibverbs/examples/devinfo.c (``3 HCAs found:``), infiniband-diags/ibstat.c (names alone) and
+kernel-boot/rdma_rename.c.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from ncclprobe.scan.parsers import values
 
 _START = re.compile(r"\b\d+ HCAs? found\b|\bibstat +(?:-l|--list_of_cas)\s*$")
 _NAME = re.compile(r"[\s#*>]*([A-Za-z][\w.-]*)")
-_DEVICE = re.compile(r"(?:mlx[45]_|ib[ps]?\d|roce[op]|rdmap|hfi1_|bnxt_re|irdma|efa_|qedr|hns_|ionic_|rxe|siw)\w*")
+_PERSISTENT = r"(?:ib|roce|iw|rdma|opa)(?:P\d+)?[psox][\da-f]"
+"""By which rdma-core renames: the PCI domain (``ibP16p3s0``), if it isn't 0, and bus, onboard index or GUID."""
+_DEVICE = re.compile(
+    rf"(?:mlx[45]_|ib[ps]?\d|{_PERSISTENT}|hfi1_|bnxt_re|irdma|efa_|erdma_|mana_|qedr|hns_|ionic_|rxe|siw)\w*"
+)
 
 
 def read(lines: Iterable[Line]) -> list[Hca]:
