@@ -149,18 +149,23 @@ def _hca_names(nodes: Sequence[Node]) -> Iterator[Remark]:
     counted = Counter(hca.name for node in nodes for hca in node.host.hcas)
     having = sum(bool(node.host.hcas) for node in nodes)
     expected = {name for name, count in counted.items() if 2 * count >= having}
+    totals = Counter(len(node.host.hcas) for node in nodes if node.host.hcas)
+    usual = max(totals, key=lambda total: (totals[total], total), default=0)
     for node in nodes:
         mine = {hca.name for hca in node.host.hcas}
         missing = sorted(expected - mine, key=natural_key)
         extra = sorted(mine - expected, key=natural_key)
-        if missing:
-            message = f"has {len(mine)} HCAs where {len(expected)} are usual; lacks {listed(missing)}"
+        rename = "name HCAs alike on every node (rdma-core's persistent naming); NCCL needs equal names"
+        if missing and len(mine) < usual:
+            message = f"has {len(mine)} HCAs where {usual} are usual; lacks {listed(missing)}"
             hint = "look for it with lspci and dmesg; HCAs of different names or number hang or slow a job"
             yield Remark(node.label, "", Severity.ERROR, "hca-missing", message, hint)
+        elif missing:
+            message = f"none of its {len(mine)} HCAs is called {listed(missing)}, as those of other nodes are"
+            yield Remark(node.label, "", Severity.ERROR, "hca-missing", message, rename)
         if extra:
             message = f"has {listed(extra)}, which most nodes have not"
-            hint = "name HCAs alike on every node (rdma-core's persistent naming); NCCL needs equal names"
-            yield Remark(node.label, "", Severity.WARNING, "hca-unexpected", message, hint)
+            yield Remark(node.label, "", Severity.WARNING, "hca-unexpected", message, rename)
 
 
 def _pci(hca: Hca) -> str | None:

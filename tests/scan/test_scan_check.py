@@ -157,6 +157,13 @@ def test_of_two_nodes_the_one_with_fewer_hcas_lacks_one() -> None:
     assert of(check([node("n1"), node("n2", count=7, gpus=False)]), "hca-missing") == [("error", "n2")]
 
 
+def test_hcas_of_other_names_are_not_fewer() -> None:
+    pods = [host(*(hca(f"m{number}") for number in numbers), name=f"p{numbers[0]}") for numbers in ((6, 15), (8, 18))]
+    missing = {one.subject: one for one in check(pods) if one.code == "hca-missing"}
+    assert missing["p6"].message == "none of its 2 HCAs is called m8, m18, as those of other nodes are"
+    assert "persistent naming" in missing["p8"].hint
+
+
 def test_an_hca_that_most_nodes_have_not() -> None:
     findings = check([node("n1"), node("n2", count=9), node("n3")])
     assert told_of(findings) == {("warning", "hca-unexpected", "n2")}
