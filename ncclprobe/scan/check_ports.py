@@ -16,6 +16,8 @@ from ncclprobe.findings import Severity
 from ncclprobe.names import LinkLayer, PortState
 from ncclprobe.nodesets import fold, natural_key
 from ncclprobe.records.scan import Hca, Port
+from ncclprobe.scan import facts
+from ncclprobe.scan.facts import fact
 from ncclprobe.scan.rails import LAYERS, Rail, chosen_rails, main_rate, usable
 from ncclprobe.scan.subjects import Node, Remark, listed, majority, port_name
 
@@ -49,6 +51,7 @@ def check_ports(nodes: Sequence[Node]) -> Iterator[Remark]:
     seen = [Seen(node, hca, port) for node in nodes for hca in node.host.hcas for port in hca.ports]
     yield from _states(seen)
     yield from _unknown_states(nodes)
+    yield from _unnamed(nodes)
     layer = _layer(nodes)
     rails = {node.label: chosen_rails(node, layer).rails for node in nodes}
     yield from _rates(nodes, rails)
@@ -160,6 +163,15 @@ def _unknown_states(nodes: Sequence[Node]) -> Iterator[Remark]:
             message = f"no state is given of {listed(names)}; taken for usable"
             hint = "add the output of ibv_devinfo, uncut: a port that is not ACTIVE must not be in NCCL_IB_HCA"
             yield Remark(node.label, "", Severity.WARNING, "port-state-unknown", message, hint)
+
+
+def _unnamed(nodes: Sequence[Node]) -> Iterator[Remark]:
+    for node in nodes:
+        ports = fact(node.host, facts.UNNAMED_PORTS)
+        if ports and not node.host.hcas:
+            message = f"the text has ports without the name of their HCA ({ports}), so nothing is known of any HCA"
+            hint = "keep the lines with the names: hca_id of ibv_devinfo, CA of ibstat"
+            yield Remark(node.label, "", Severity.WARNING, "hca-unnamed", message, hint)
 
 
 # ---- rates and MTUs, of rails only: what a management port has is nobody's concern

@@ -25,6 +25,8 @@ ACS = "acs_redirecting_bridges"
 """``3 of 12``: PCIe bridges above GPUs and HCAs whose ACS sends peer traffic up to the root."""
 PCIE_WIDTH = "pcie_width:"
 """With a device behind it, where the link has fewer lanes than both ends allow: ``8 of 16``."""
+UNNAMED_PORTS = "unnamed_ports"
+"""In words, ports of a captured text that doesn't name their device."""
 
 COLLECTED = frozenset(
     {"ibv-devinfo-failed", "hca-inaccessible", "nvml-unavailable", "gpu-unreadable", "no-hca", "no-gpu"}

@@ -146,6 +146,13 @@ def test_management_ports_of_roce_nodes_are_nobodys_concern() -> None:
 # ---- HCAs, GPUs and limits
 
 
+def test_ports_without_a_name_are_told() -> None:
+    (finding,) = check([host(unnamed_ports="1 ACTIVE InfiniBand")])
+    assert (finding.severity, finding.code) == ("warning", "hca-unnamed")
+    assert "(1 ACTIVE InfiniBand)" in finding.message
+    assert check([host(hca("m0"), unnamed_ports="1 ACTIVE InfiniBand")]) == ()
+
+
 def test_an_hca_that_a_node_lacks() -> None:
     findings = check([node("n1"), node("n2", count=7), node("n3")])
     assert of(findings, "hca-missing") == [("error", "n2")]

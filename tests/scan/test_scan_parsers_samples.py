@@ -9,7 +9,8 @@ import pytest
 from ncclprobe.errors import ParseError
 from ncclprobe.names import LinkLayer, PortState
 from ncclprobe.records.scan import Gid, Hca, Host, Port
-from ncclprobe.scan.parsers import UNNAMED_PORTS, read_captured
+from ncclprobe.scan.facts import UNNAMED_PORTS
+from ncclprobe.scan.parsers import read_captured
 
 DATA = pathlib.Path(__file__).parent.parent / "data" / "scan"
 

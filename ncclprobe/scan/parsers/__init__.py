@@ -5,13 +5,11 @@ from __future__ import annotations
 from ncclprobe.captured import clean
 from ncclprobe.errors import ParseError
 from ncclprobe.records.scan import Host
+from ncclprobe.scan import facts
 from ncclprobe.scan.parsers import assign, keyed, listing, recognise
 from ncclprobe.scan.parsers.assign import merge_hosts
 
 __all__ = ["merge_hosts", "read_captured"]
-
-UNNAMED_PORTS = "unnamed_ports"
-"""The fact that holds, in words, ports whose device the text doesn't name."""
 
 
 def read_captured(text: str, source: str) -> tuple[Host, ...]:
@@ -31,6 +29,6 @@ def read_captured(text: str, source: str) -> tuple[Host, ...]:
     if hcas := listing.read(lines):
         return (Host(host=None, hcas=tuple(hcas)),)
     if ports := recognise.unnamed_ports(lines):
-        return (Host(host=None, facts=((UNNAMED_PORTS, keyed.unnamed(ports)),)),)
+        return (Host(host=None, facts=((facts.UNNAMED_PORTS, keyed.unnamed(ports)),)),)
     message = f"this is no output that scan reads; it reads {recognise.KINDS} (for NCCL logs and others: inspect)"
     raise ParseError(message, source=source, text=next((line.text for line in lines if line.text.strip()), ""))
