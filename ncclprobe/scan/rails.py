@@ -120,7 +120,7 @@ def _unknown_layer(node: Node) -> list[Remark]:
 
 def _ethernet_among_infiniband(node: Node, layer: LinkLayer | None) -> list[Remark]:
     names = [rail.name for rail in usable(node.host, LinkLayer.ETHERNET)]
-    if layer is not LinkLayer.INFINIBAND or not names:
+    if layer is not LinkLayer.INFINIBAND or not names or not usable(node.host, layer):
         return []
     message = f"Ethernet among InfiniBand: {listed(names)} left out of NCCL_IB_HCA"
     hint = "NCCL by itself takes them too, which fails or slows the job; set NCCL_IB_HCA as recommended here"
@@ -134,7 +134,10 @@ def _nothing_usable(node: Node, layer: LinkLayer | None) -> list[Remark]:
         return []
     states = ", ".join(f"{count} × {state}" for state, count in sorted(Counter(map(_state, ports)).items()))
     message = f"no {f'{layer} ' if layer else ''}port that NCCL can use; its ports are {states}"
-    hint = "bring the ports up, or leave this node out of the job; NCCL would fall back to sockets or fail"
+    if any(usable(node.host, other) for other in LAYERS):
+        hint = "keep it in jobs of its own: NCCL does not connect ports of InfiniBand and of RoCE"
+    else:
+        hint = "bring the ports up, or leave this node out of the job; NCCL would fall back to sockets or fail"
     return [Remark(node.label, "", Severity.ERROR, "no-usable-hca", message, hint)]
 
 

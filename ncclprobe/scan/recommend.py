@@ -159,10 +159,12 @@ def _gid_doubt(rails: Sequence[tuple[str, Rail]], indices: Sequence[set[int]]) -
     if not all(any(gid.type for gid in rail.port.gids) for _, rail in rails):
         message = "the source shows no GID table with types for every rail: there are no grounds for NCCL_IB_GID_INDEX"
         return Remark("", "", Severity.INFO, "gid-index-unknown", message, "add ibv_devinfo -v or show_gids")
-    shown = [
-        f"{'/'.join(filter(None, (label, rail.name)))} has {fold(map(str, sorted(found))) or 'none'}"
-        for (label, rail), found in zip(rails, indices, strict=True)
-    ]
-    message = f"no GID index is RoCE v2 with an IPv4 address on every rail: {listed(shown, 6)}"
-    hint = "give every rail an IPv4 address; till then NCCL 2.21 and later looks for an index on each port by itself"
+    named: dict[str, list[str]] = defaultdict(list)
+    for (label, rail), found in zip(rails, indices, strict=True):
+        named[fold(map(str, sorted(found))) or "none"].append("/".join(filter(None, (label, rail.name))))
+    rarest_first = sorted(named.items(), key=lambda item: len(item[1]))
+    shown = "; ".join(f"{found} on {listed(names, 4)}" for found, names in rarest_first[:4])
+    message = f"no GID index is RoCE v2 with an IPv4 address on every rail: {shown}"
+    remedy = "further addresses of the odd ones shift theirs" if all(indices) else "give every rail an IPv4 address"
+    hint = f"{remedy}; till then NCCL 2.21 and later looks for an index on each port by itself"
     return Remark("", "", Severity.WARNING, "gid-index-differs", message, hint)

@@ -137,6 +137,13 @@ def test_no_gid_index_without_agreement(gids: tuple[object, ...], code: str) -> 
     assert [finding.code for finding in advice.findings] == [code]
 
 
+def test_the_rail_with_another_gid_index_is_told_first() -> None:
+    odd = [roce(f"m{number}", gids=roce_gids(5 if number == 7 else 3)) for number in range(8)]
+    (finding,) = recommend([host(*odd)]).findings
+    assert finding.message.endswith("on every rail: 5 on m7; 3 on m0, m1, m2, m3 and 3 more")
+    assert "shift theirs" in finding.hint
+
+
 def test_a_fabric_of_ipv6_addresses_alone_has_an_index_too() -> None:
     gids = (
         *roce_gids(),
@@ -247,7 +254,8 @@ def test_a_node_with_nothing_usable_does_not_hide_the_others_rails() -> None:
 def test_a_node_with_ethernet_alone_has_nothing_to_offer_an_infiniband_fleet() -> None:
     advice = recommend([host(hca("mlx5_0"), name="a"), host(roce("mlx5_0"), name="b")])
     assert advice.env[0].value == "=mlx5_0"
-    assert ("error", "no-usable-hca", "b") in told_of(advice.findings)
+    assert told_of(advice.findings) == {("error", "no-usable-hca", "b")}
+    assert "jobs of its own" in advice.findings[0].hint
 
 
 def test_a_port_number_is_written_where_any_node_has_several() -> None:
