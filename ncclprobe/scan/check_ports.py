@@ -18,7 +18,7 @@ from ncclprobe.nodesets import fold, natural_key
 from ncclprobe.records.scan import Hca, Port
 from ncclprobe.scan import facts
 from ncclprobe.scan.facts import fact
-from ncclprobe.scan.rails import LAYERS, Rail, chosen_rails, main_rate, usable
+from ncclprobe.scan.rails import LAYERS, Rail, chosen_of, main_rate, usable
 from ncclprobe.scan.subjects import Node, Remark, listed, majority, port_name
 
 
@@ -53,7 +53,7 @@ def check_ports(nodes: Sequence[Node]) -> Iterator[Remark]:
     yield from _unknown_states(nodes)
     yield from _unnamed(nodes)
     layer = _layer(nodes)
-    rails = {node.label: chosen_rails(node, layer).rails for node in nodes}
+    rails = {one.node.label: one.rails for one in chosen_of(nodes, layer)}
     yield from _rates(nodes, rails)
     yield from _mtus(rails)
     yield from _firmware(nodes)

@@ -8,9 +8,10 @@ Source: NCCL 2.28.9, src/transport/net_ib.cc (``ncclIbInit`` takes ACTIVE ports 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import NamedTuple
 
 from ncclprobe.findings import Severity
@@ -63,17 +64,31 @@ def usable(host: Host, layer: LinkLayer) -> tuple[Rail, ...]:
     )
 
 
-def chosen_rails(node: Node, layer: LinkLayer | None) -> Chosen:
-    """Return a node's rails of the fleet's link layer, and remarks on what is left out.
+def chosen_of(nodes: Sequence[Node], layer: LinkLayer | None) -> list[Chosen]:
+    """Return each node's rails of the fleet's link layer, and remarks on what is left out.
+
+    A port that is a rail on most nodes is one where its link trained slower, too: it is repaired, not left out.
 
     Args:
-        node: One that has ports.
+        nodes: Those that have ports.
         layer: None where no node has a usable port.
     """
+    alone = [chosen_rails(node, layer) for node in nodes]
+    counted = Counter(_identity(rail) for one in alone for rail in one.rails)
+    usual = {identity for identity, count in counted.items() if 2 * count >= len(nodes) > 1}
+    return [chosen_rails(node, layer, usual) for node in nodes] if usual else alone
+
+
+def _identity(rail: Rail) -> tuple[object, ...]:
+    return *rail.key, _board(rail.hca)
+
+
+def chosen_rails(node: Node, layer: LinkLayer | None, usual: Set[tuple[object, ...]] = frozenset()) -> Chosen:
+    """Return one node's rails; those of ``usual`` are rails at any rate."""
     rails, virtual = _left_out(node, usable(node.host, layer) if layer else (), _virtual)
     remarks = [*_not_served(node), *_unknown_layer(node), *_ethernet_among_infiniband(node, layer), *virtual]
     if layer is LinkLayer.ETHERNET:
-        rails, left_out = _without_management(node, rails)
+        rails, left_out = _without_management(node, rails, usual)
         remarks += left_out
     remarks += [] if rails else _nothing_usable(node, layer)
     return Chosen(node, rails, tuple(remarks))
@@ -187,16 +202,18 @@ def _board(hca: Hca) -> str | None:
 # ---- RoCE: rails among all kinds of Ethernet ports
 
 
-def _without_management(node: Node, rails: Sequence[Rail]) -> tuple[tuple[Rail, ...], list[Remark]]:
+def _without_management(
+    node: Node, rails: Sequence[Rail], usual: Set[tuple[object, ...]]
+) -> tuple[tuple[Rail, ...], list[Remark]]:
     """Return the rails of the rate with the most bandwidth in all, without bonds and boards that stand apart."""
-    return _left_out(node, rails, _other_rate, _other_bonding, _other_board)
+    return _left_out(node, rails, functools.partial(_other_rate, usual=usual), _other_bonding, _other_board)
 
 
-def _other_rate(rails: Sequence[Rail]) -> Outlier:
+def _other_rate(rails: Sequence[Rail], usual: Set[tuple[object, ...]]) -> Outlier:
     best = main_rate(rails)
 
     def reason(rail: Rail) -> str | None:
-        if best is None or rail.port.rate_gbps in (best, None):
+        if best is None or rail.port.rate_gbps in (best, None) or _identity(rail) in usual:
             return None
         return f"{rail.port.rate_gbps:g} Gbit/s where the rails have {best:g}; a management or storage port"
 

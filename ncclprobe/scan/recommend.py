@@ -19,7 +19,7 @@ from ncclprobe.names import LinkLayer
 from ncclprobe.nodesets import fold, natural_key
 from ncclprobe.records.base import EnvVariable
 from ncclprobe.records.scan import Gid, Host
-from ncclprobe.scan.rails import LAYERS, Chosen, Rail, chosen_rails, main_rate, usable
+from ncclprobe.scan.rails import LAYERS, Chosen, Rail, chosen_of, main_rate, usable
 from ncclprobe.scan.subjects import Remark, labelled, listed, told
 
 MAX_HCAS = 32
@@ -39,7 +39,7 @@ def recommend(hosts: Iterable[Host]) -> Recommendation:
     """Return the variables for all of the hosts together; none where nothing is usable."""
     nodes = [node for node in labelled(hosts) if any(hca.ports for hca in node.host.hcas)]
     layer = next((layer for layer in LAYERS if any(usable(node.host, layer) for node in nodes)), None)
-    chosen = [chosen_rails(node, layer) for node in nodes]
+    chosen = chosen_of(nodes, layer)
     having = [one for one in chosen if one.rails]
     keys, remarks = _common(having)
     remarks = [remark for one in chosen for remark in one.remarks] + remarks

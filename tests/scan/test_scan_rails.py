@@ -239,6 +239,20 @@ def test_only_names_that_every_node_can_use() -> None:
     }
 
 
+def test_a_roce_rail_that_trained_slower_on_one_node_stays_a_rail() -> None:
+    def fleet(**odd: object) -> list[Host]:
+        usual = [roce(f"m{number}", board_id="A") for number in range(4)]
+        return [
+            host(*usual, name="a"),
+            host(*usual[:3], roce("m3", 200.0, **({"board_id": "A"} | odd)), name="b"),
+            host(*usual, name="c"),
+        ]
+
+    assert env(*fleet())["NCCL_IB_HCA"] == "=m0,m1,m2,m3"
+    assert recommend(fleet()).findings == ()
+    assert env(*fleet(board_id="B"))["NCCL_IB_HCA"] == "=m0,m1,m2"
+
+
 def test_no_common_name_is_an_error() -> None:
     advice = recommend([host(hca("mlx5_0"), name="a"), host(hca("ibp1s0"), name="b")])
     assert advice.env == ()
