@@ -139,6 +139,12 @@ def test_merge_hosts_takes_what_the_first_does_not_state() -> None:
     )
 
 
+@pytest.mark.parametrize("rates", [(400.0, 800.0), (800.0, 400.0), (None, 800.0), (800.0, None)])
+def test_an_xdr_port_that_an_old_ibv_devinfo_calls_ndr_has_the_rate_of_sysfs(rates: tuple[float | None, ...]) -> None:
+    (merged,) = merge_hosts([Host(host=None, hcas=(hca("0001:0000:0000:0000", rate_gbps=rate),)) for rate in rates])
+    assert merged.hcas[0].ports[0].rate_gbps == 800.0
+
+
 def test_merge_hosts_keeps_a_name_and_sorts_naturally() -> None:
     hosts = [Host(host="dgx7", hcas=(Hca(name=f"mlx5_{n}"),)) for n in (10, 2, 1)]
     (merged,) = merge_hosts(hosts)

@@ -37,8 +37,17 @@ def merge_ports(ports: Iterable[Port]) -> tuple[Port, ...]:
     merged: dict[int, Port] = {}
     for port in ports:
         known = merged.get(port.port)
-        merged[port.port] = _merge_fields(known, port).with_(gids=(*known.gids, *port.gids)) if known else port
+        merged[port.port] = _merge_port(known, port) if known else port
     return tuple(port.with_(gids=_merge_gids(port.gids)) for _, port in sorted(merged.items()))
+
+
+def _merge_port(one: Port, other: Port) -> Port:
+    """Return both, at the higher rate: to an ibv_devinfo from before XDR the kernel says NDR, sysfs tells 800 Gbit/s.
+
+    Source: Linux 6.8, drivers/infiniband/core/uverbs_std_types_device.c (``copy_port_attr_to_resp``).
+    """
+    rates = [port.rate_gbps for port in (one, other) if port.rate_gbps]
+    return _merge_fields(one, other).with_(gids=(*one.gids, *other.gids), rate_gbps=max(rates, default=None))
 
 
 def _merge_gids(gids: Iterable[Gid]) -> tuple[Gid, ...]:
