@@ -18,7 +18,7 @@ from ncclprobe.nodesets import fold, natural_key
 from ncclprobe.records.scan import Hca, Port
 from ncclprobe.scan import facts
 from ncclprobe.scan.facts import fact
-from ncclprobe.scan.rails import LAYERS, Rail, chosen_of, main_rate, usable
+from ncclprobe.scan.rails import LAYERS, Rail, chosen_of, layer_of, main_rate, usable
 from ncclprobe.scan.subjects import Node, Remark, listed, majority, port_name
 
 
@@ -285,7 +285,7 @@ def _subnets(rails: Rails) -> Iterator[Remark]:
 
 
 def _managed(port: Port) -> bool:
-    return port.link_layer is LinkLayer.INFINIBAND and port.state is PortState.ACTIVE
+    return layer_of(port) is LinkLayer.INFINIBAND and port.state is PortState.ACTIVE
 
 
 def _by_lid(lids: dict[str, int]) -> list[tuple[int, list[str]]]:

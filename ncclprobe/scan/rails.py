@@ -60,8 +60,13 @@ def usable(host: Host, layer: LinkLayer) -> tuple[Rail, ...]:
         for hca in host.hcas
         if unserved(hca) is None
         for port in hca.ports
-        if port.state in _USABLE and port.link_layer is layer
+        if port.state in _USABLE and layer_of(port) is layer
     )
+
+
+def layer_of(port: Port) -> LinkLayer | None:
+    """Return a port's link layer; one that has a subnet manager is InfiniBand, as rdma link shows it."""
+    return port.link_layer or (LinkLayer.INFINIBAND if port.sm_lid else None)
 
 
 def chosen_of(nodes: Sequence[Node], layer: LinkLayer | None) -> list[Chosen]:
@@ -125,7 +130,7 @@ def _unknown_layer(node: Node) -> list[Remark]:
         for hca in node.host.hcas
         if unserved(hca) is None
         for port in hca.ports
-        if port.link_layer not in LAYERS and port.state in _USABLE
+        if layer_of(port) not in LAYERS and port.state in _USABLE
     ]
     if not names:
         return []
@@ -145,7 +150,7 @@ def _ethernet_among_infiniband(node: Node, layer: LinkLayer | None) -> list[Rema
 def _nothing_usable(node: Node, layer: LinkLayer | None) -> list[Remark]:
     """Remark that a node has no port to offer, where the source says enough to know it."""
     ports = [port for hca in node.host.hcas if unserved(hca) is None for port in hca.ports]
-    if not ports or any(port.link_layer not in LAYERS and port.state in _USABLE for port in ports):
+    if not ports or any(layer_of(port) not in LAYERS and port.state in _USABLE for port in ports):
         return []
     states = ", ".join(f"{count} × {state}" for state, count in sorted(Counter(map(_state, ports)).items()))
     message = f"no {f'{layer} ' if layer else ''}port that NCCL can use; its ports are {states}"

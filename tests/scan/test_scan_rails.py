@@ -78,6 +78,12 @@ def test_nothing_is_recommended_without_grounds(hcas: list[Hca]) -> None:
     assert env(host(*hcas)) == {}
 
 
+def test_a_port_with_a_subnet_manager_is_infiniband() -> None:
+    advice = recommend([host(hca("m0", link_layer=None, sm_lid=1), hca("m1", link_layer=None, netdev="ens3"))])
+    assert [variable.value for variable in advice.env] == ["=m0"]
+    assert [(finding.code, finding.message[-2:]) for finding in advice.findings] == [("link-layer-unknown", "m1")]
+
+
 @pytest.mark.parametrize(
     ("device", "words"),
     [
