@@ -17,7 +17,8 @@ from ncclprobe.records.inspect import LogError, LogWarning
 _WARNINGS = re.compile(
     r"Attempted to merge|incompatible with the local|SHARP|sharp_|NVLS|[Cc]oll[Nn]et|[Mm]ulticast|"
     r"\[Service thread\]|Failed to execute operation (?:Close|Stop)|[Ii]gnor(?:ed|ing)|[Ff]all(?:ing)? ?back|"
-    r"GID table change|P_Key|client reregister|lid change|port active|"
+    r"async event ?: (?:client reregist|communication est|GID table|last WQE|LID|path migrated|P_Key|port active|"
+    r"send queue drained|SM change|SRQ limit)|GID table change|"
     r"NUMA auto balancing|iommu=pt|retrying"
 )
 """Refused extras, what comes after the end, and events that NCCL lives with."""

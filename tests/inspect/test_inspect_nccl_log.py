@@ -208,6 +208,22 @@ def test_a_warn_at_the_end_is_judged_by_its_words(said, failed):
     assert len(log.warnings) == 1 - len(log.errors)
 
 
+@pytest.mark.parametrize(
+    ("event", "failed"),
+    [
+        ("Got async event : client reregistration", False),
+        ("Got async event : LID change", False),
+        ("Got non-fatal async event: SM change(14)", False),
+        ("GID table changed", False),
+        ("Got async event : local catastrophic error", True),
+        ("Got non-fatal async event: port error(10)", True),
+    ],
+)
+def test_events_of_the_fabric_that_nccl_lives_with_are_no_errors(event, failed):
+    log = read(f"h:1:2 [0] transport/net_ib.cc:101 NCCL WARN NET/IB : mlx5_3:1 {event}\n")[0]
+    assert [failure.code for failure in log.errors] == (["ib-async-event"] if failed else [])
+
+
 def test_two_messages_in_one_line_are_two():
     text = line("Channel 00/0 : 0[0] -> 1[1] via P2P/CUMEM").rstrip() + line(
         "Channel 00/0 : 1[1] -> 0[0] via SHM/direct", host="n2"
