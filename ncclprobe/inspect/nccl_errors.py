@@ -25,6 +25,7 @@ _WARNINGS = re.compile(
 _ERRORS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (code, re.compile(pattern))
     for code, pattern in (
+        ("nvls-failure", r"Failed to bind NVLink SHARP"),
         ("ib-completion-error", r"Got completion (?:from|with)"),
         ("ib-async-event", r"async (?:fatal )?event"),
         ("duplicate-gpu", r"Duplicate GPU detected"),
@@ -47,6 +48,8 @@ _ERRORS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("out-of-memory", r"out of memory|[Cc]annot allocate memory|[Ff]ailed to (?:m|c)alloc"),
     )
 )
+_ALWAYS = frozenset({"nvls-failure"})
+"""Whatever else the words say."""
 _FOREIGN_SIGN = re.compile(
     r"Test NCCL failure|NCCL [Ee]rror\b|\bnccl(?:UnhandledCuda|System|Internal|Remote)Error\b|"
     r"\bnccl(?:InvalidUsage|InvalidArgument)\b|caught collective operation timeout"
@@ -63,6 +66,7 @@ _FOREIGN: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("invalid-usage", r"nccl(?:InvalidUsage|InvalidArgument)|invalid (?:usage|argument)"),
     )
 )
+_NVLS = re.compile(r"transport/nvls\.cc")
 _SHARP_FAILED = re.compile(r"sharp|SHARP")
 _FAILED = re.compile(r"ERROR|WARN|[Ff]ail|[Cc]annot")
 _SOUNDS_FAILED = re.compile(
@@ -119,7 +123,8 @@ class Troubles:
         if message.where.startswith("ras/"):  # the RAS service may fail, the job goes on
             self._warn(text)
         elif code := error_code(text):
-            self._fail(code, text, message.host)
+            in_nvls = code == "cuda-failure" and _NVLS.search(message.where) and "out of memory" not in text
+            self._fail("nvls-failure" if in_nvls else code, text, message.host)
         elif _WARNINGS.search(text):
             self._warn(text)
         else:
@@ -149,6 +154,5 @@ class Troubles:
 
 def error_code(text: str) -> str | None:
     """Return the code of a WARN that a rule knows as a failure, None for others."""
-    if _WARNINGS.search(text):
-        return None
-    return next((code for code, pattern in _ERRORS if pattern.search(text)), None)
+    code = next((code for code, pattern in _ERRORS if pattern.search(text)), None)
+    return code if code in _ALWAYS or not _WARNINGS.search(text) else None

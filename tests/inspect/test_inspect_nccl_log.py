@@ -224,6 +224,20 @@ def test_events_of_the_fabric_that_nccl_lives_with_are_no_errors(event, failed):
     assert [failure.code for failure in log.errors] == (["ib-async-event"] if failed else [])
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "transport/nvls.cc:3 (nvlsAllocateMem) NCCL WARN Failed to bind NVLink SHARP (NVLS) Multicast memory of size 2 "
+        ": CUDA error 401 'the operation cannot be performed in the present state'.",
+        "transport/nvls.cc:244 NCCL WARN Cuda failure 1 'invalid argument'",
+    ],
+)
+def test_refused_multicast_is_an_error_of_the_fabric(said):
+    (finding,) = nccl_log.read(Source("log", f"h:1:2 [0] {said}\n")).findings
+    assert finding.message.startswith("nvls-failure")
+    assert "NCCL_NVLS_ENABLE=0" in finding.hint
+
+
 def test_two_messages_in_one_line_are_two():
     text = line("Channel 00/0 : 0[0] -> 1[1] via P2P/CUMEM").rstrip() + line(
         "Channel 00/0 : 1[1] -> 0[0] via SHM/direct", host="n2"
