@@ -15,7 +15,7 @@ from ncclprobe.inspect.nccl_lines import Message
 from ncclprobe.records.inspect import LogError, LogWarning
 
 _WARNINGS = re.compile(
-    r"Attempted to merge|incompatible with the local|SHARP|sharp_|NVLS|[Cc]oll[Nn]et|[Mm]ulticast|"
+    r"Attempted to merge|SHARP|sharp_|NVLS|[Cc]oll[Nn]et|[Mm]ulticast|"
     r"\[Service thread\]|Failed to execute operation (?:Close|Stop)|[Ii]gnor(?:ed|ing)|[Ff]all(?:ing)? ?back|"
     r"async event ?: (?:client reregist|communication est|GID table|last WQE|LID|path migrated|P_Key|port active|"
     r"send queue drained|SM change|SRQ limit)|GID table change|"
@@ -32,6 +32,7 @@ _ERRORS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("shared-memory-failure", r"/shm/nccl|shared memory|posix_fallocate|No space left on device"),
         ("version-mismatch", r"[Mm]ismatched NCCL version|NCCL version mismatch|not backwards compatible"),
         ("ib-memory-registration", r"ibv_reg_(?:mr|dmabuf)"),
+        ("link-layer-mismatch", r"incompatible with the local|connect (?:incompatible|net devices with different)"),
         ("ib-connect-failure", r"ibv_modify_qp"),
         ("ib-failure", r"\bibv_(?:create_|alloc_|post_|poll_)\w+"),
         ("cuda-failure", r"C[Uu][Dd][Aa] (?:failure|error)|Failed to CUDA|\bcu(?:da|Mem)\w+ ?(?:failed|\()"),

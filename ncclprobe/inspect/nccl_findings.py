@@ -52,6 +52,8 @@ _HINTS = {
     "ib-async-event": "a port or queue failed while running; look at the port's counters and cable",
     "ib-connect-failure": "the HCAs cannot reach each other; check NCCL_IB_HCA, GID index and that rails are connected",
     "ib-memory-registration": "raise the memlock limit (ulimit -l unlimited) and check nvidia_peermem or DMA-BUF",
+    "link-layer-mismatch": "an HCA of InfiniBand met one of Ethernet: list those of one link layer in NCCL_IB_HCA on "
+    "every node, in the exact form that `ncclprobe scan` recommends",
     "duplicate-gpu": "two ranks were given the same GPU; check CUDA_VISIBLE_DEVICES and the local rank's device",
     "shared-memory-failure": "make /dev/shm larger (containers: --shm-size or --ipc=host)",
     "version-mismatch": "start every rank with the same libnccl",

@@ -238,6 +238,16 @@ def test_refused_multicast_is_an_error_of_the_fabric(said):
     assert "NCCL_NVLS_ENABLE=0" in finding.hint
 
 
+def test_hcas_of_two_link_layers_that_meet_are_an_error():
+    text = (
+        "h:1:2 [0] transport/net_ib.cc:1 NCCL WARN NET/IB : Remote RoCE device is incompatible with the local "
+        "[0]mlx5_0:1/IB. Try selecting NICs of only one link type using NCCL_IB_HCA\n"
+    )
+    (finding,) = nccl_log.read(Source("log", text)).findings
+    assert finding.message.startswith("link-layer-mismatch")
+    assert "NCCL_IB_HCA" in finding.hint
+
+
 def test_two_messages_in_one_line_are_two():
     text = line("Channel 00/0 : 0[0] -> 1[1] via P2P/CUMEM").rstrip() + line(
         "Channel 00/0 : 1[1] -> 0[0] via SHM/direct", host="n2"
