@@ -29,6 +29,7 @@ _ERRORS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("ib-completion-error", r"Got completion (?:from|with)"),
         ("ib-async-event", r"async (?:fatal )?event"),
         ("duplicate-gpu", r"Duplicate GPU detected"),
+        ("shared-memory-absent", r"attaching to shared memory"),
         ("shared-memory-failure", r"/shm/nccl|shared memory|posix_fallocate|No space left on device"),
         ("version-mismatch", r"[Mm]ismatched NCCL version|NCCL version mismatch|not backwards compatible"),
         ("ib-memory-registration", r"ibv_reg_(?:mr|dmabuf)"),
@@ -37,8 +38,9 @@ _ERRORS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("ib-failure", r"\bibv_(?:create_|alloc_|post_|poll_)\w+"),
         ("cuda-failure", r"C[Uu][Dd][Aa] (?:failure|error)|Failed to CUDA|\bcu(?:da|Mem)\w+ ?(?:failed|\()"),
         ("no-network-interface", r"[Nn]o (?:socket )?interface found|listening interface|no device found matching"),
-        ("message-truncated", r"[Mm]essage truncated"),
+        ("message-truncated", r"[Mm]essage truncated|collective mismatch|posted incorrect receive"),
         ("no-algorithm", r"[Nn]o algorithm"),
+        ("rank-mismatch", r"Bootstrap Root : (?:mismatch in|rank \d+ of)"),
         (
             "socket-failure",
             r"[Cc]onnect(?:ion)? to \S+ .*(?:failed|returned)|Connection (?:reset|refused|closed|timed out)|"

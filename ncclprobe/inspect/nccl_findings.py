@@ -56,6 +56,12 @@ _HINTS = {
     "every node, in the exact form that `ncclprobe scan` recommends",
     "duplicate-gpu": "two ranks were given the same GPU; check CUDA_VISIBLE_DEVICES and the local rank's device",
     "shared-memory-failure": "make /dev/shm larger (containers: --shm-size or --ipc=host)",
+    "shared-memory-absent": "a rank opened what a peer of its node made: both must live and see one /dev/shm "
+    "(containers: --ipc=host); look for the peer's own error",
+    "message-truncated": "ranks called different operations or sizes, or their NCCL_ALGO and NCCL_PROTO differ; "
+    "compare their logs with NCCL_DEBUG_SUBSYS=COLL,ENV",
+    "rank-mismatch": "two processes came with one rank, or those of two jobs to one root: check RANK and WORLD_SIZE of "
+    "each node, and that the master's address and port are this job's alone",
     "version-mismatch": "start every rank with the same libnccl",
     "no-network-interface": "NCCL_SOCKET_IFNAME names no interface that is up; run `ncclprobe scan` on the node",
     "socket-failure": "a peer ended or cannot be reached; look for the first error on the other ranks",

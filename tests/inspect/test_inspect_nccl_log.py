@@ -248,6 +248,31 @@ def test_hcas_of_two_link_layers_that_meet_are_an_error():
     assert "NCCL_IB_HCA" in finding.hint
 
 
+@pytest.mark.parametrize(
+    ("said", "code", "hint"),
+    [
+        ("NET/Socket : message truncated : receiving 96 bytes instead of 32", "message-truncated", "NCCL_PROTO"),
+        ("NET/IB : req 0/1 tag 3 peer n<5> collective mismatch error, local size 8", "message-truncated", "NCCL_PROTO"),
+        ("Bootstrap Root : rank 1 of 8 ranks has already checked in", "rank-mismatch", "RANK"),
+        ("Bootstrap Root : mismatch in rank count from procs 8 : 16", "rank-mismatch", "WORLD_SIZE"),
+        (
+            "Error while attaching to shared memory segment /dev/shm/nccl-a1 (size 14156128), error: No such file (2)",
+            "shared-memory-absent",
+            "--ipc=host",
+        ),
+        (
+            "Error while creating shared memory segment /dev/shm/nccl-a1 (size 9637888), error: No space left (28)",
+            "shared-memory-failure",
+            "--shm-size",
+        ),
+    ],
+)
+def test_a_failure_has_the_hint_of_its_cause(said, code, hint):
+    (finding,) = nccl_log.read(Source("log", f"h:1:2 [0] somewhere.cc:1 NCCL WARN {said}\n")).findings
+    assert finding.message.startswith(f"{code}, ")
+    assert hint in finding.hint
+
+
 def test_two_messages_in_one_line_are_two():
     text = line("Channel 00/0 : 0[0] -> 1[1] via P2P/CUMEM").rstrip() + line(
         "Channel 00/0 : 1[1] -> 0[0] via SHM/direct", host="n2"
