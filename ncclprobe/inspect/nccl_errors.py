@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from ncclprobe.inspect.nccl_lines import Message
+from ncclprobe.inspect.nccl_lines import LAST_ERROR, Message
 from ncclprobe.records.inspect import LogError, LogWarning
 
 _WARNINGS = re.compile(
@@ -58,6 +58,8 @@ _FOREIGN_SIGN = re.compile(
     r"\bnccl(?:InvalidUsage|InvalidArgument)\b|caught collective operation timeout"
 )
 """What other programs write where NCCL failed them."""
+_SOURCE_CODE = re.compile(r"\braise \w+\(")
+"""A line of a traceback that shows the program, not its message."""
 _FOREIGN: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (code, re.compile(pattern))
     for code, pattern in (
@@ -143,7 +145,9 @@ class Troubles:
                 self._warn(text)
 
     def _take_foreign(self, text: str) -> None:
-        if _FOREIGN_SIGN.search(text):
+        if text.startswith(LAST_ERROR) and (cause := error_code(text)):
+            self._fail(cause, text, None)
+        elif _FOREIGN_SIGN.search(text) and not _SOURCE_CODE.search(text):
             self._fail(next((code for code, pattern in _FOREIGN if pattern.search(text)), "nccl-failure"), text, None)
         elif _SHARP_FAILED.search(text) and _FAILED.search(text):
             self._warn(text)

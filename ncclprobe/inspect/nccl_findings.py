@@ -69,6 +69,11 @@ _HINTS = {
     "no-algorithm": "NCCL_ALGO and NCCL_PROTO leave nothing for this operation; unset them",
     "remote-error": "another rank failed first; look at its log",
 }
+_ECHO_HINT = (
+    "NCCL's caller repeats what NCCL met: the cause is in a WARN line or after 'Last error:'; without one, run it "
+    "again with NCCL_DEBUG=INFO"
+)
+_ECHOES = frozenset({"unhandled-cuda-error", "system-error", "internal-error", "invalid-usage"})
 _FIRST_HINT = "the first error in time is the cause, those that follow are its echo"
 
 
@@ -112,6 +117,8 @@ def _errors(document: NcclLog) -> Iterator[Finding]:
 
 
 def _hint(failures: list[LogError]) -> str:
+    if failures[0].code in _ECHOES:
+        return _ECHO_HINT
     if failures[0].code != "ib-completion-error":
         return _HINTS.get(failures[0].code, _FIRST_HINT)
     statuses = {status for failure in failures if (status := _status(failure)) is not None}

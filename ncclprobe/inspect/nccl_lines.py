@@ -37,6 +37,11 @@ _MARK = re.compile(
 _BARE_MARK = re.compile(r"(?<!\w)NCCL (?P<level>INFO|WARN|TRACE) ?")
 _MARKUP = re.compile(r"\x1b|&[lg]t;|=3D|=20\n|=\n|^\{\"|\\n", re.MULTILINE)
 _CHUNK = 8_000_000
+LAST_ERROR = "Last error:"
+"""What PyTorch writes on the line before NCCL's last WARN; the two are one message here.
+
+Source: PyTorch 2.9, torch/csrc/distributed/c10d/NCCLUtils.cpp (``getNcclErrorDetailStr``)
+"""
 _WORDS = ("NCCL", "nccl", "sharp", "SHARP")
 _UNFINISHED: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("Got completion", re.compile(r"vendor err \d+|wc->")),
@@ -85,8 +90,10 @@ def _joined(lines: Iterable[Line], cut: int | None) -> Iterator[Message]:
     """Yield the messages of lines, wrapped ones in one piece."""
     open_message: Message | None = None
     wraps = width = 0
+    is_last_error = False
     for line in lines:
-        text = line.text
+        text, told = line.text, is_last_error
+        is_last_error = text.endswith(LAST_ERROR)
         found = list(_marked(text)) if "NCCL " in text else []
         if open_message and not found and text.strip() and wraps < _WRAPS:
             glue = "" if width == cut else " "
@@ -100,7 +107,9 @@ def _joined(lines: Iterable[Line], cut: int | None) -> Iterator[Message]:
             yield open_message
             open_message = None
         if not found:
-            if any(word in text for word in _WORDS):
+            if told and text:
+                yield Message(f"{LAST_ERROR} {text.strip()[:_LONGEST]}", None, None, None)
+            elif any(word in text for word in _WORDS):
                 yield Message(text.strip()[:_LONGEST], None, None, None)
             continue
         yield from found[:-1]

@@ -273,6 +273,24 @@ def test_a_failure_has_the_hint_of_its_cause(said, code, hint):
     assert hint in finding.hint
 
 
+def test_what_pytorch_repeats_of_nccl_s_last_error_is_the_cause():
+    text = (
+        "[rank1]: DistBackendError: NCCL error in: NCCLUtils.cpp:93, unhandled cuda error, NCCL version 2.27.5\n"
+        "[rank1]: ncclUnhandledCudaError: Call to CUDA function failed.\n"
+        "[rank1]: Last error:\n"
+        "[rank1]: Cuda failure 'peer access is not supported between these two devices'\n"
+    )
+    findings = nccl_log.read(Source("log", text)).findings
+    assert [finding.message.partition(",")[0] for finding in findings] == ["unhandled-cuda-error", "cuda-failure"]
+    assert "Last error" in findings[0].hint
+    assert len(read(text.partition("[rank1]: Cuda")[0] + "\nException raised from\n")[0].errors) == 2
+
+
+def test_a_traceback_s_source_lines_are_no_errors():
+    text = line("cudaDriverVersion 12040") + 'raise RuntimeError(f"NCCL error: {error_str}")\n'
+    assert read(text)[0].errors == ()
+
+
 def test_two_messages_in_one_line_are_two():
     text = line("Channel 00/0 : 0[0] -> 1[1] via P2P/CUMEM").rstrip() + line(
         "Channel 00/0 : 1[1] -> 0[0] via SHM/direct", host="n2"
