@@ -19,7 +19,7 @@ _WARNINGS = re.compile(
     r"\[Service thread\]|Failed to execute operation (?:Close|Stop)|[Ii]gnor(?:ed|ing)|[Ff]all(?:ing)? ?back|"
     r"async event ?: (?:client reregist|communication est|GID table|last WQE|LID|path migrated|P_Key|port active|"
     r"send queue drained|SM change|SRQ limit)|GID table change|"
-    r"NUMA auto balancing|iommu=pt|retrying"
+    r"wrong magic|NUMA auto balancing|iommu=pt|retrying"
 )
 """Refused extras, what comes after the end, and events that NCCL lives with."""
 _ERRORS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -28,15 +28,15 @@ _ERRORS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("nvls-failure", r"Failed to bind NVLink SHARP"),
         ("ib-completion-error", r"Got completion (?:from|with)"),
         ("ib-async-event", r"async (?:fatal )?event"),
-        ("duplicate-gpu", r"Duplicate GPU detected"),
+        ("duplicate-gpu", r"Duplicate GPU detected|using the same GPU"),
         ("shared-memory-absent", r"attaching to shared memory"),
         ("shared-memory-failure", r"/shm/nccl|shared memory|posix_fallocate|No space left on device"),
-        ("version-mismatch", r"[Mm]ismatched NCCL version|NCCL version mismatch|not backwards compatible"),
+        ("version-mismatch", r"[Mm]ismatched NCCL version|NCCL version mismatch|not backwards compatible|too old"),
         ("ib-memory-registration", r"ibv_reg_(?:mr|dmabuf)"),
         ("link-layer-mismatch", r"incompatible with the local|connect (?:incompatible|net devices with different)"),
         ("ib-connect-failure", r"ibv_modify_qp"),
         ("ib-failure", r"\bibv_(?:create_|alloc_|post_|poll_)\w+"),
-        ("cuda-failure", r"C[Uu][Dd][Aa] (?:failure|error)|Failed to CUDA|\bcu(?:da|Mem)\w+ ?(?:failed|\()"),
+        ("cuda-failure", r"C[Uu][Dd][Aa] (?:failure|error|IPC handle)|Failed to CUDA|\bcu(?:da|Mem)\w+ ?(?:failed|\()"),
         ("no-network-interface", r"[Nn]o (?:socket )?interface found|listening interface|no device found matching"),
         ("message-truncated", r"[Mm]essage truncated|collective mismatch|posted incorrect receive"),
         ("no-algorithm", r"[Nn]o algorithm"),
@@ -45,7 +45,7 @@ _ERRORS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             "socket-failure",
             r"[Cc]onnect(?:ion)? to \S+ .*(?:failed|returned)|Connection (?:reset|refused|closed|timed out)|"
             r"Call to (?:\w+ to |\w+ from )?(?:connect|recv|send|read|write)\b|No route to host|"
-            r"[Ss]ocket\w*: |[Bb]ootstrap",
+            r"[Ss]ocket\w*: |[Ss]ocket(?:Finalize|Poll)\w+ |Socket recv|[Bb]ootstrap",
         ),
         ("proxy-failure", r"\[?[Pp]roxy (?:Service|Call|Progress)|ncclProxy"),
         ("out-of-memory", r"out of memory|[Cc]annot allocate memory|[Ff]ailed to (?:m|c)alloc"),

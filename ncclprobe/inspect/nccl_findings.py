@@ -45,6 +45,18 @@ _STATUS_HINTS = {
     "index on RoCE, subnet on InfiniBand) and the peer's health, with `ncclprobe scan` on both nodes",
     13: "status 13 is receiver not ready: the peer stopped or hangs; look at its log",
 }
+_CUDA_HINTS = (
+    (
+        "peer access",
+        "these GPUs have no peer access here: see `nvidia-smi topo -p2p r`; NCCL_P2P_DISABLE=1 goes through host "
+        "memory, with NCCL_CUMEM_HOST_ENABLE=0 where that fails too",
+    ),
+    ("out of memory", "the GPU is full: leave NCCL some memory beside the program's (SGLang: --mem-fraction-static)"),
+    (
+        "illegal memory access",
+        "a kernel before it failed, more often the program's than NCCL's: find it with CUDA_LAUNCH_BLOCKING=1",
+    ),
+)
 _INTERNAL_NETWORKS = frozenset({"IB", "Socket"})
 _HINTS = {
     "nvls-failure": "the NVSwitches refuse multicast: see that the node's fabric manager (on GB200, IMEX) runs and was "
@@ -119,6 +131,8 @@ def _errors(document: NcclLog) -> Iterator[Finding]:
 def _hint(failures: list[LogError]) -> str:
     if failures[0].code in _ECHOES:
         return _ECHO_HINT
+    if failures[0].code == "cuda-failure":
+        return next((hint for words, hint in _CUDA_HINTS if words in failures[0].text), _FIRST_HINT)
     if failures[0].code != "ib-completion-error":
         return _HINTS.get(failures[0].code, _FIRST_HINT)
     statuses = {status for failure in failures if (status := _status(failure)) is not None}

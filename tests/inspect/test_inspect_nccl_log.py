@@ -253,6 +253,11 @@ def test_hcas_of_two_link_layers_that_meet_are_an_error():
     [
         ("NET/Socket : message truncated : receiving 96 bytes instead of 32", "message-truncated", "NCCL_PROTO"),
         ("NET/IB : req 0/1 tag 3 peer n<5> collective mismatch error, local size 8", "message-truncated", "NCCL_PROTO"),
+        ("failed to open CUDA IPC handle : 217 peer access is not supported", "cuda-failure", "NCCL_P2P_DISABLE"),
+        ("Cuda failure 2 'out of memory'", "cuda-failure", "--mem-fraction-static"),
+        ("Multiple Ranks are using the same GPU/Partition.", "duplicate-gpu", "CUDA_VISIBLE_DEVICES"),
+        ("NCCL library is too old. This application was compiled with 2.30", "version-mismatch", "libnccl"),
+        ("socketFinalizeAccept from n2<5>: wrong type 1 != 3", "socket-failure", "peer"),
         ("Bootstrap Root : rank 1 of 8 ranks has already checked in", "rank-mismatch", "RANK"),
         ("Bootstrap Root : mismatch in rank count from procs 8 : 16", "rank-mismatch", "WORLD_SIZE"),
         (
@@ -289,6 +294,11 @@ def test_what_pytorch_repeats_of_nccl_s_last_error_is_the_cause():
 def test_a_traceback_s_source_lines_are_no_errors():
     text = line("cudaDriverVersion 12040") + 'raise RuntimeError(f"NCCL error: {error_str}")\n'
     assert read(text)[0].errors == ()
+
+
+def test_a_stranger_at_nccl_s_port_stops_nothing():
+    log = read("h:1:2 [0] misc/socket.cc:483 NCCL WARN socketFinalizeAccept: wrong magic 5 != 7\n")[0]
+    assert (log.errors, len(log.warnings)) == ((), 1)
 
 
 def test_two_messages_in_one_line_are_two():
