@@ -78,6 +78,8 @@ _SOUNDS_FAILED = re.compile(
     r"fail|error|time(?:d )?out|abort|unable|cannot|could not|mismatch|invalid|unexpected|corrupt|exhausted|denied",
     re.IGNORECASE,
 )
+_ATTEMPT = re.compile(r" \(\d+/\d+\) after sleep .*$")
+"""Which of how many; without it a connection's tries are one warning."""
 _TRACE = re.compile(r"[\w./-]+\.(?:cc|cu|h|cpp):\d+ -> [1-9]")
 
 
@@ -86,6 +88,7 @@ class Troubles:
 
     def __init__(self) -> None:
         self._errors: dict[tuple[str, str, str | None], int] = {}
+        """In the log's order; 0 for those that turned out, or may turn out, to be none."""
         self._warnings: dict[str, int] = {}
         self._undecided: dict[str | None, list[tuple[str, str | None]]] = {}
 
@@ -98,7 +101,7 @@ class Troubles:
         elif message.thread in self._undecided:
             self._decide(message)
         elif " retrying" in message.text and "returned" in message.text:
-            self._warn(message.text)
+            self._warn(_ATTEMPT.sub("", message.text))
 
     def errors(self) -> tuple[LogError, ...]:
         """Return what failed, each once; a WARN at the log's end by its words alone."""
@@ -107,7 +110,9 @@ class Troubles:
             if _SOUNDS_FAILED.search(text):
                 counts["nccl-failure", text, host] = counts.get(("nccl-failure", text, host), 0) + 1
         return tuple(
-            LogError(code=code, text=text, host=host, count=count) for (code, text, host), count in counts.items()
+            LogError(code=code, text=text, host=host, count=count)
+            for (code, text, host), count in counts.items()
+            if count
         )
 
     def warnings(self) -> tuple[LogWarning, ...]:
@@ -134,6 +139,7 @@ class Troubles:
             self._warn(text)
         else:
             self._undecided.setdefault(message.thread, []).append((text, message.host))
+            self._errors.setdefault(("nccl-failure", text, message.host), 0)
 
     def _decide(self, message: Message) -> None:
         """Settle what the thread's last WARN lines were, now that its next other message is here."""

@@ -301,6 +301,24 @@ def test_a_stranger_at_nccl_s_port_stops_nothing():
     assert (log.errors, len(log.warnings)) == ((), 1)
 
 
+def test_errors_stand_in_the_log_s_order():
+    text = (
+        "h:1:2 [0] graph/moon.cc:1 NCCL WARN Unable to talk to the moon\n"
+        "h:1:9 [1] misc/socket.cc:1 NCCL WARN socketProgress: Connection closed by remote peer n2<5>\n"
+        "h:1:2 [0] NCCL INFO init.cc:1014 -> 3\n"
+    )
+    assert [failure.code for failure in read(text)[0].errors] == ["nccl-failure", "socket-failure"]
+
+
+def test_the_tries_of_one_connection_are_one_warning():
+    text = "".join(
+        line(f"socketPollConnect: connect to n<5> returned No route, retrying ({n}/34) after sleep for {n} msec")
+        for n in (1, 2, 3)
+    )
+    (caution,) = read(text)[0].warnings
+    assert (caution.text[-8:], caution.count) == ("retrying", 3)
+
+
 def test_two_messages_in_one_line_are_two():
     text = line("Channel 00/0 : 0[0] -> 1[1] via P2P/CUMEM").rstrip() + line(
         "Channel 00/0 : 1[1] -> 0[0] via SHM/direct", host="n2"
