@@ -24,7 +24,8 @@ _SAID_VERSION = re.compile(r"(?:is )?using nccl==(\d+\.\d+(?:\.\d+)?)", re.IGNOR
 _RANK = re.compile(r"\brank (\d{1,18}) n[rR]anks (\d{1,18})")
 _NRANKS = re.compile(r"\[nranks=(\d{1,18})\]")
 _NNODES = re.compile(r"\bn[rR]anks (\d{1,18}) nNodes (\d{1,18})")
-_COMM_ID = re.compile(r"\bcommId (0x[0-9a-f]+)")
+_COMM_ID = re.compile(r"\bcommId 0x[0-9a-f]+|\b(?:split|child)Count \d+ color -?\d+")
+"""What the ranks of one communicator have alike; one that was split off has its count and color for it from 2.24 on."""
 _COLL_CHANNELS = re.compile(r"\b(\d{1,18}) coll channels")
 _RING = re.compile(r"Channel \d+/(\d{1,18}) :((?: +\d+)+)$")
 _RING_CUT = 900
@@ -128,7 +129,7 @@ def _communicator(log: Log, message: Message) -> None:
     if message.thread:
         log.thread_nranks[message.thread] = nranks
     comm_id = _COMM_ID.search(text)
-    log.members.setdefault((comm_id[1] if comm_id else None, nranks), {}).setdefault(rank, message.host)
+    log.members.setdefault((comm_id[0] if comm_id else None, nranks), {}).setdefault(rank, message.host)
     if nodes := _NNODES.search(text):
         log.nnodes[nranks] = max(log.nnodes.get(nranks, 0), int(nodes[2]))
     if "Init START" in text:

@@ -344,6 +344,18 @@ def test_nnodes_is_open_where_ranks_are_missing():
     assert read(text + third)[0].nnodes == 2
 
 
+def test_communicators_that_were_split_off_are_told_apart():
+    text = "".join(
+        line(
+            f"ncclCommSplit comm 0x1 rank {rank} nranks 2 cudaDev 0 nvmlDev 0 busId 1000 parent 0x1 splitCount 1 "
+            f"color {host} key 0 - Init COMPLETE",
+            host=f"n{host}",
+        )
+        for rank, host in ((0, 1), (1, 2), (0, 2), (1, 1))
+    )
+    assert read(text)[0].nnodes == 1
+
+
 def test_an_empty_list_of_hcas_is_empty():
     log = read(line("NET/IB : No device found.") + line("NET/IB : Using [RO]; OOB eth0:10.0.0.1<0>"))[0]
     assert log.hcas == ()
