@@ -157,11 +157,14 @@ def _versions(document: NcclLog, evidence: Evidence) -> Iterator[Finding]:
 
 def _gdr(document: NcclLog, evidence: Evidence) -> Iterator[Finding]:
     over_ib = any(name.startswith("NET/") and name != "NET/Socket" for name in document.transports)
-    if document.gdr is False and over_ib:
+    refused = not evidence.net_lines and document.nnodes != 1
+    if document.gdr is False and (over_ib or refused):
         yield warning(
             "no-gdr",
             document.source,
-            f"none of {evidence.net_lines} network connections uses GPUDirect RDMA: data goes through host memory",
+            "NCCL says of every HCA that GPUDirect RDMA is disabled"
+            if refused
+            else f"none of {evidence.net_lines} network connections uses GPUDirect RDMA: data goes through host memory",
             "load nvidia_peermem or use DMA-BUF; check NCCL_NET_GDR_LEVEL and, with `ncclprobe scan`, how far the GPUs "
             "are from the HCAs",
         )

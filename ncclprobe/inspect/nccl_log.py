@@ -36,7 +36,7 @@ _VIA = re.compile(
 )
 _USED_HCA = re.compile(r"\[\d+\] ?([A-Za-z][\w.-]*):(\d{1,18})/(IB|RoCE)\b")
 _OPENED_HCA = re.compile(r"NET/IB ?: \[\d+\] ([A-Za-z][\w.-]*):(?:uverbs\d+:)?(\d{1,18})/(IB|RoCE)\b")
-_GDR_HCA = re.compile(r"GPU Direct RDMA (?:Enabled|Disabled)[^']* for HCA \d+ '([\w.-]+)'")
+_GDR_HCA = re.compile(r"GPU Direct RDMA (Enabled|Disabled)[^']* for HCA \d+ '([\w.-]+)'( \(no module\))?")
 _CHOICE = re.compile(
     r"(?:\b(\w{1,40}) ?: )?(\d{1,18}) Bytes -> Algo (\w{1,20}) proto (\w{1,20})"
     r"(?:.{0,200}?channel\{Lo\.\.Hi\}=\{(\d{1,18})\.\.(\d{1,18})\})?"
@@ -64,6 +64,7 @@ class Log:
         self.transports: collections.Counter[str] = collections.Counter()
         self.net_lines = self.gdr_lines = 0
         self.hcas: dict[tuple[str, int | None], LinkLayer | None] = {}
+        self.gdr_hcas: dict[str, bool] = {}
         self.choices: collections.Counter[tuple[str | None, int, str, str, int | None]] = collections.Counter()
         self.env: dict[str, dict[str, None]] = {}
         self.symmetric = False
@@ -185,8 +186,13 @@ def _hcas(log: Log, message: Message) -> None:
 
 def _gdr_hca(log: Log, message: Message) -> None:
     match = _GDR_HCA.search(message.text)
-    if match and "NET/Socket" not in message.text and not any(name == match[1] for name, _ in log.hcas):
-        log.hcas[match[1], None] = None
+    if match is None or "NET/Socket" in message.text:
+        return
+    said, hca, by_module = match.groups()
+    if not any(name == hca for name, _ in log.hcas):
+        log.hcas[hca, None] = None
+    if by_module is None:  # else DMA-BUF may still do
+        log.gdr_hcas[hca] = log.gdr_hcas.get(hca, False) or said == "Enabled"
 
 
 # ---- choices and variables
@@ -266,7 +272,7 @@ def _document(name: str, log: Log) -> NcclLog:
         hosts=tuple(log.hosts),
         transports=dict(log.transports),
         hcas=tuple(LogHca(name=hca, port=port, link=link) for (hca, port), link in log.hcas.items()),
-        gdr=log.gdr_lines > 0 if log.net_lines else None,
+        gdr=_gdr(log),
         nchannels=_of_largest(log.coll_channels, nranks) or _of_largest(log.ring_channels, nranks),
         choices=tuple(
             Choice(collective=collective, size_bytes=size, algo=algo, proto=proto, nchannels=nchannels, count=count)
@@ -303,6 +309,13 @@ def _nnodes(log: Log, nranks: int | None) -> int | None:
         if size == nranks and len(ranks) == nranks and None not in ranks.values()
     )
     return max((len(hosts) for hosts in complete), default=None)
+
+
+def _gdr(log: Log) -> bool | None:
+    """Return whether connections have GPUDirect RDMA; without any, False where NCCL refuses it to every HCA."""
+    if log.net_lines:
+        return log.gdr_lines > 0
+    return False if log.gdr_hcas and not any(log.gdr_hcas.values()) else None
 
 
 def _of_largest(channels: dict[int | None, int], nranks: int | None) -> int | None:

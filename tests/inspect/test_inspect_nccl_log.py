@@ -361,6 +361,20 @@ def test_an_empty_list_of_hcas_is_empty():
     assert log.hcas == ()
 
 
+@pytest.mark.parametrize(
+    ("said", "gdr"),
+    [
+        (("Disabled for HCA 0 'mlx5_0'", "Disabled for HCA 1 'mlx5_1'"), False),
+        (("Disabled for HCA 0 'mlx5_0'", "Enabled for HCA 1 'mlx5_1'"), None),
+        (("Disabled for HCA 0 'mlx5_0' (no module)",), None),
+    ],
+)
+def test_gdr_refused_to_every_hca_is_said_without_connections(said, gdr):
+    log, codes = read("".join(line(f"NET/IB : GPU Direct RDMA {words}") for words in said))
+    assert log.gdr is gdr
+    assert codes == (["no-gdr"] if gdr is False else [])
+
+
 def test_partial_gdr_is_said():
     text = line("Channel 00/0 : 0[0] -> 8[0] [send] via NET/IB/0/GDRDMA") + line(
         "Channel 01/0 : 0[0] -> 8[0] [send] via NET/IB/1"
