@@ -71,7 +71,7 @@ class Table:
 def read(source: Source) -> Reading | None:
     """Return the tables of a text, None where it has none."""
     if document := nccl_tests_json.read(source):
-        return Reading(documents=(document,), findings=tuple(judge_rows(document, 0)))
+        return Reading(documents=(document,), findings=tuple(_judge_values(document, 0)))
     if not any(hint in source.text for hint in _HINTS):
         return None
     tables = [table for lines in _apart(source.lines) for table in _tables(lines)]
@@ -232,7 +232,7 @@ def _collective(program: str | None) -> str | None:
 
 
 def _judge(document: NcclTests, table: Table) -> Iterator[Finding]:
-    yield from judge_rows(document, table.out_of_bounds)
+    yield from _judge_values(document, table.out_of_bounds)
     if table.failure:
         yield error(
             "nccl-tests-failed",
@@ -249,8 +249,15 @@ def _judge(document: NcclTests, table: Table) -> Iterator[Finding]:
         )
 
 
-def judge_rows(document: NcclTests, out_of_bounds: int) -> Iterator[Finding]:
-    """Yield a finding where a table has wrong values."""
+def _judge_values(document: NcclTests, out_of_bounds: int) -> Iterator[Finding]:
+    """Yield a finding where a table has wrong values, or those of a copy within one GPU."""
+    if document.nranks == 1 and document.rows:
+        yield warning(
+            "nccl-tests-one-rank",
+            document.source,
+            "one rank: nothing was sent, the times are those of a copy within one GPU",
+            "give it more GPUs (-g N); where a launcher started several processes, each ran alone: build with MPI=1",
+        )
     wrong = [
         (row.size_bytes, half.wrong)
         for row in document.rows

@@ -47,6 +47,15 @@ def test_ranks_follow_from_the_bandwidths_where_the_devices_are_cut():
     assert (table.nranks, table.collective, table.avg_busbw_gbps, len(table.rows)) == (16, None, None, 3)
 
 
+def test_ranks_that_each_ran_alone_are_said():
+    device = "#  Rank  {0} Group  0 Pid     11 on     n1 device  {0} [0x1a] NVIDIA H100\n"
+    head = "#       size         count      type   redop    root     time   algbw   busbw #wrong\n"
+    row = "    33554432       8388608     float     sum      -1    19.56  1715.44    0.00      0\n"
+    alone, two = device.format(0), device.format(0) + device.format(1)
+    assert codes(nccl_tests.read(Source("x", alone + head + row))) == ["nccl-tests-one-rank"]
+    assert codes(nccl_tests.read(Source("x", two + head + row))) == []
+
+
 def test_an_old_error_column_is_no_count():
     (table,) = read(nccl_tests, "nccl_tests_old_error_column.txt").documents
     assert (table.nranks, table.avg_busbw_gbps) == (4, 0.0655)
