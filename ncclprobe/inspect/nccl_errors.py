@@ -1,7 +1,8 @@
 """What failed and what NCCL only warned of.
 
 A WARN line that no rule knows is an error where NCCL's next line from the same thread traces a return code
-(``init.cc:1501 -> 5``): the call failed and its callers passed that on.
+(``init.cc:1501 -> 5``): the call failed and its callers passed that on. Such codes up to an ``[Async thread]`` end a
+communicator; they count on their own where the process wrote no WARN line.
 
 Source: NCCL 2.28.9, all ``WARN`` of src/; src/include/checks.h (the traces); nccl-tests 2.19.6, src/common.h;
 PyTorch 2.9, torch/csrc/distributed/c10d/NCCLUtils.cpp.
@@ -80,7 +81,18 @@ _SOUNDS_FAILED = re.compile(
 )
 _ATTEMPT = re.compile(r" \(\d+/\d+\) after sleep .*$")
 """Which of how many; without it a connection's tries are one warning."""
-_TRACE = re.compile(r"[\w./-]+\.(?:cc|cu|h|cpp):\d+ -> [1-9]")
+_TRACE = re.compile(r"[\w./-]+\.(?:cc|cu|h|cpp):\d+ (?:\(\w+\) )?-> ([1-9])")
+"""With the function from 2.30 on."""
+_ASYNC_END = "[Async thread]"
+_RESULTS = {
+    "1": "unhandled-cuda-error",
+    "2": "system-error",
+    "3": "internal-error",
+    "4": "invalid-usage",
+    "5": "invalid-usage",
+    "6": "remote-error",
+}
+"""Source: NCCL 2.28.9, src/nccl.h.in (``ncclResult_t``)."""
 
 
 class Troubles:
@@ -91,17 +103,24 @@ class Troubles:
         """In the log's order; 0 for those that turned out, or may turn out, to be none."""
         self._warnings: dict[str, int] = {}
         self._undecided: dict[str | None, list[tuple[str, str | None]]] = {}
+        self._warned: set[str | None] = set()
+        """Processes with a WARN line."""
+        self._traced: dict[str | None, str] = {}
+        """The first of a thread's return codes in a row."""
+        self._ended: list[tuple[str | None, tuple[str, str, str | None]]] = []
+        """Processes whose communicator ended with a return code, and that error."""
 
     def take(self, message: Message) -> None:
         """Read a message of NCCL or a line of another program."""
         if message.level is None:
             self._take_foreign(message.text)
         elif message.level == "WARN":
+            self._warned.add(_process(message))
             self._take_warn(message)
-        elif message.thread in self._undecided:
-            self._decide(message)
-        elif " retrying" in message.text and "returned" in message.text:
-            self._warn(_ATTEMPT.sub("", message.text))
+        elif message.text[:1].islower() and (trace := _TRACE.match(message.text)):
+            self._take_trace(message, trace[1])
+        else:
+            self._take_info(message)
 
     def errors(self) -> tuple[LogError, ...]:
         """Return what failed, each once; a WARN at the log's end by its words alone."""
@@ -109,6 +128,9 @@ class Troubles:
         for text, host in self._open():
             if _SOUNDS_FAILED.search(text):
                 counts["nccl-failure", text, host] = counts.get(("nccl-failure", text, host), 0) + 1
+        for process, failure in self._ended:
+            if process not in self._warned:
+                counts[failure] += 1
         return tuple(
             LogError(code=code, text=text, host=host, count=count)
             for (code, text, host), count in counts.items()
@@ -141,9 +163,26 @@ class Troubles:
             self._undecided.setdefault(message.thread, []).append((text, message.host))
             self._errors.setdefault(("nccl-failure", text, message.host), 0)
 
-    def _decide(self, message: Message) -> None:
+    def _take_info(self, message: Message) -> None:
+        self._traced.pop(message.thread, None)
+        if message.thread in self._undecided:
+            self._decide(message, failed=False)
+        elif " retrying" in message.text and "returned" in message.text:
+            self._warn(_ATTEMPT.sub("", message.text))
+
+    def _take_trace(self, message: Message, result: str) -> None:
+        """Read a return code that a call's callers passed on."""
+        if message.thread in self._undecided:
+            self._decide(message, failed=True)
+        first = self._traced.setdefault(message.thread, message.text)
+        if _ASYNC_END in message.text and (code := _RESULTS.get(result)):
+            del self._traced[message.thread]
+            failure = ("socket-failure" if "socket" in first else code, first, message.host)
+            self._errors.setdefault(failure, 0)
+            self._ended.append((_process(message), failure))
+
+    def _decide(self, message: Message, *, failed: bool) -> None:
         """Settle what the thread's last WARN lines were, now that its next other message is here."""
-        failed = _TRACE.match(message.text) is not None
         for text, host in self._undecided.pop(message.thread):
             if failed:
                 self._fail("nccl-failure", text, host)
@@ -163,6 +202,10 @@ class Troubles:
 
     def _warn(self, text: str) -> None:
         self._warnings[text] = self._warnings.get(text, 0) + 1
+
+
+def _process(message: Message) -> str | None:
+    return message.thread and message.thread.rpartition(":")[0]
 
 
 def error_code(text: str) -> str | None:

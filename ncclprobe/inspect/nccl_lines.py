@@ -31,7 +31,7 @@ class Message(NamedTuple):
 
 _MARK = re.compile(
     r"(?<![\w.-])(?P<host>(?:[A-Za-z_](?=[\w.-]*:\d+ ?\[)|[A-Za-z0-9_](?=[\w.-]*:\d+:))[\w.-]{0,252})"
-    r":(?P<pid>\d{1,10})(?::(?P<tid>\d{1,10}))? ?\[(?P<device>\d{1,4})\] "
+    r":(?P<pid>\d{1,10})(?::(?P<tid>\d{1,10}))? ?\[(?P<device>-?\d{1,10})\] "
     r"(?P<where>[^\[\]]{0,250}?)NCCL (?P<level>INFO|WARN|TRACE) ?"
 )
 _BARE_MARK = re.compile(r"(?<!\w)NCCL (?P<level>INFO|WARN|TRACE) ?")

@@ -319,6 +319,21 @@ def test_the_tries_of_one_connection_are_one_warning():
     assert (caution.text[-8:], caution.count) == ("retrying", 3)
 
 
+def test_a_communicator_that_ends_without_a_warn_is_an_error():
+    codes = "misc/socket.cc:505 -> 2 (In progress)", "init.cc:1493 -> 2", "group.cc:64 -> 2 [Async thread]"
+    text = line("include/net.h:24 -> 2") + line("Using network IB") + "".join(map(line, codes))
+    (failure,) = read(text)[0].errors
+    assert (failure.code, failure.text) == ("socket-failure", codes[0])
+    cause = "n1:10:19 [0] proxy.cc:1 NCCL WARN [Proxy Service] Poll failed: Bad file descriptor\n"
+    assert [failure.code for failure in read(text + cause)[0].errors] == ["proxy-failure"]
+    assert read(line("include/net.h:24 -> 2"))[0].errors == ()
+
+
+def test_a_return_code_with_its_function_is_one():
+    text = "h:1:2 [-1] NCCL WARN Talking to the moon\nh:1:2 [-1] NCCL INFO init.cc:1014 (ncclCommInitRankFunc) -> 3\n"
+    assert [failure.code for failure in read(text)[0].errors] == ["nccl-failure"]
+
+
 def test_two_messages_in_one_line_are_two():
     text = line("Channel 00/0 : 0[0] -> 1[1] via P2P/CUMEM").rstrip() + line(
         "Channel 00/0 : 1[1] -> 0[0] via SHM/direct", host="n2"
