@@ -5,8 +5,8 @@ codes); what could be content (``0: ``, ``[0] ``, ``> ``, ``dgx001: ``) goes onl
 that a prefix carried is kept as the line's source, so that lines of several ranks or hosts can be told apart.
 
 Source: Open MPI 5.0 and PRRTE (``--output tag,timestamp``), Slurm 24.05 (``srun --label``), MPICH 4.2
-(``-prepend-rank``), pdsh 2.35 and ClusterShell 1.9 (``host: ``), Kubernetes CRI logs, RFC 2045 (quoted-printable),
-ECMA-48 (escape codes).
+(``-prepend-rank``), pdsh 2.35 and ClusterShell 1.9 (``host: ``), Kubernetes CRI logs, Python 3.12
+(``logging``) and loguru 0.7, RFC 2045 (quoted-printable), ECMA-48 (escape codes).
 """
 
 from __future__ import annotations
@@ -227,6 +227,8 @@ _PREFIXES = (
     _prefix(r"\[ {0,10}\d+\.\d{3,6}\](?:[ ]|$)", 0.8),
     _prefix(r"\[(?P<who>\d{1,6})\](?:[ ]|$)", 0.8),
     _prefix(r"\[?(?:TRACE|DEBUG|INFO|WARN|WARNING|ERROR)\]?:?(?:[ \t]+|$)", 0.8),
+    _prefix(r"(?:- )?(?:[\w.]{1,60} - )?(?:DEBUG|INFO|WARNING|ERROR) -(?: |$)", 0.8),
+    _prefix(r"\| (?:DEBUG|INFO|WARNING|ERROR) {1,9}\| [\w.<>]{1,80}:[\w.<>]{1,80}:\d+ -(?: |$)", 0.8),
     _prefix(r"(?P<who>[\w./-]{1,120}\.(?:txt|log|out|err|stdout|stderr))[:-][ ]?", 0.8, repeated=True),
     _prefix(r"(?P<who>[\w.-]{1,60}(?:/[\w.-]{1,60}){1,6}\.[A-Za-z]\w{0,9}):(?!\d)[ ]?", 0.8, repeated=True),
     _prefix(

@@ -25,6 +25,8 @@ DECORATIONS = {
     "bracketed timestamp": each("[2026-11-20 10:11:12] "),
     "kubernetes": each("2026-11-20T10:11:12.345678901Z stdout F "),
     "pdsh": each("node017: "),
+    "logging": each("2026-11-20 10:11:12,345 - bench - INFO - "),
+    "loguru": each("2026-11-20 10:11:12.345 | INFO     | __main__:main:12 - "),
     "CRLF": lambda text: text.replace("\n", "\r\n"),
     "colour": each("\x1b[32m", "\x1b[0m"),
     "colour without ESC": each("[32m", "[0m"),

@@ -174,7 +174,7 @@ def _half(half: Half) -> list[str]:
 
 def _sglang(results: SglangResults) -> str:
     if not results.results:
-        return "No result: the text ends in the warm-up."
+        return "No result: the text ends in the warm-up, or nothing in its blocks can be read."
     names = list(dict.fromkeys(name for result in results.results for name in result))
     rows = [[name, *(f"{result[name]:.7g}" if name in result else "-" for result in results.results)] for name in names]
     if len(results.results) > _COLUMNS:
