@@ -21,7 +21,15 @@ from ncclprobe.records.inspect import SglangResults
 
 Result = dict[str, float]
 
-_HINTS = ("Benchmark Result", "Benchmark duration (s)", "Prefill. latency", "token/s", "_throughput", "median_ttft_ms")
+_HINTS = (
+    "Benchmark Result",
+    "Benchmark duration (s)",
+    "Prefill. latency",
+    "token/s",
+    "input throughput: ",
+    "_throughput",
+    "median_ttft_ms",
+)
 _NUMBER = r"([\d,]+(?:\.\d+)?(?:[eE][-+]?\d+)?)"
 
 
@@ -70,7 +78,7 @@ _STEP = re.compile(rf"Decode \d+\. +Batch size: *{_NUMBER}, ")
 _TOTAL = re.compile(rf"Total\. +latency: *{_NUMBER} s, +throughput: *{_NUMBER} token/s")
 _SERVER = re.compile(
     rf"(batch size|input_len|output_len|latency|ttft|last_ttft|last generation throughput|input throughput|"
-    rf"output throughput|\(input \+ output\) throughput|acc_length|accept length): *{_NUMBER}"
+    rf"output throughput|\(input \+ output\) throughput|acc_length|accept length|cache hit rate): *{_NUMBER}"
     r"(?: (?:s|tok(?:en)?s?/s))?$"
 )
 _SERVER_NAMES = {

@@ -235,6 +235,18 @@ def test_other_json_is_no_result():
     assert sglang.read(Source("x", json.dumps({"completed": 3, "_throughput": 1}))) is None
 
 
+def test_one_batch_against_a_server():
+    block = (
+        "batch size: 16\ninput_len: 1024\noutput_len: 16\nlatency: 0.40 s\ninput throughput: 82000.00 tok/s\n"
+        "output throughput: 1280.00 tok/s\nlast_ttft: 0.20 s\nlast generation throughput: 1600.00 tok/s\n"
+        "cache hit rate: 0.2500\n"
+    )
+    text = f"======== Warmup Begin ========\n{block}======== Warmup End   ========\n{block}"
+    (result,) = sglang.read(Source("x", text)).documents[0].results
+    assert (result["batch_size"], result["latency"], result["last_gen_throughput"]) == (16, 0.4, 1600)
+    assert result["cache_hit_rate"] == 0.25
+
+
 # ---- nsys
 
 KERNELS = tuple(
