@@ -402,6 +402,8 @@ def test_partial_gdr_is_said():
 def test_ranks_with_different_settings_are_said():
     text = line("NCCL_ALGO set by environment to RING") + line("NCCL_ALGO set by environment to TREE", host="n2")
     assert read(text)[1] == ["env-differs"]
+    hosts = "".join(line(f"NCCL_HOSTID set by environment to {host}", host=host) for host in ("n1", "n2"))
+    assert read(hosts)[1] == [], "it is there to differ"
 
 
 def test_an_idle_network_plugin_is_said():
