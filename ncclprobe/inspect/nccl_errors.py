@@ -20,14 +20,18 @@ _WARNINGS = re.compile(
     r"\[Service thread\]|Failed to execute operation (?:Close|Stop)|[Ii]gnor(?:ed|ing)|[Ff]all(?:ing)? ?back|"
     r"async event ?: (?:client reregist|communication est|GID table|last WQE|LID|path migrated|P_Key|port active|"
     r"send queue drained|SM change|SRQ limit)|GID table change|"
+    r"libibverbs|real path|NET/IB : Unable to open device|"
+    r"NET/OFI (?:Only EFA|[Ff]ailed to init|Initializing plugin|Could not find|Error opening file|aws-ofi-nccl init)|"
     r"wrong magic|NUMA auto balancing|iommu=pt|retrying"
 )
-"""Refused extras, what comes after the end, and events that NCCL lives with."""
+"""Refused extras, networks that are not there (NCCL takes the next one), what comes after the end, and events that NCCL
+lives with."""
 _ERRORS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (code, re.compile(pattern))
     for code, pattern in (
         ("nvls-failure", r"Failed to bind NVLink SHARP"),
         ("ib-completion-error", r"Got completion (?:from|with)"),
+        ("ofi-completion-error", r"NET/OFI Request .*completed with error"),
         ("ib-async-event", r"async (?:fatal )?event"),
         ("duplicate-gpu", r"Duplicate GPU detected|using the same GPU"),
         ("shared-memory-absent", r"attaching to shared memory"),

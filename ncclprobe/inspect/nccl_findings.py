@@ -63,6 +63,8 @@ _INTERNAL_NETWORKS = frozenset({"IB", "Socket"})
 _HINTS = {
     "nvls-failure": "the NVSwitches refuse multicast: see that the node's fabric manager (on GB200, IMEX) runs and was "
     "not restarted under running GPUs; NCCL_NVLS_ENABLE=0 does without it",
+    "ofi-completion-error": "the peer did not answer through libfabric: look for its own error; on AWS the nodes' "
+    "security group must let all of its own traffic in and out",
     "ib-async-event": "a port or queue failed while running; look at the port's counters and cable",
     "ib-connect-failure": "the HCAs cannot reach each other; check NCCL_IB_HCA, GID index and that rails are connected",
     "ib-memory-registration": "raise the memlock limit (ulimit -l unlimited) and check nvidia_peermem or DMA-BUF",

@@ -258,6 +258,11 @@ def test_hcas_of_two_link_layers_that_meet_are_an_error():
         ("Multiple Ranks are using the same GPU/Partition.", "duplicate-gpu", "CUDA_VISIBLE_DEVICES"),
         ("NCCL library is too old. This application was compiled with 2.30", "version-mismatch", "libnccl"),
         ("socketFinalizeAccept from n2<5>: wrong type 1 != 3", "socket-failure", "peer"),
+        (
+            "NET/OFI Request 0x7f completed with error. RC: 103. Error: 4126 (Unresponsive receiver)",
+            "ofi-completion-error",
+            "security group",
+        ),
         ("Bootstrap Root : rank 1 of 8 ranks has already checked in", "rank-mismatch", "RANK"),
         ("Bootstrap Root : mismatch in rank count from procs 8 : 16", "rank-mismatch", "WORLD_SIZE"),
         (
@@ -273,7 +278,7 @@ def test_hcas_of_two_link_layers_that_meet_are_an_error():
     ],
 )
 def test_a_failure_has_the_hint_of_its_cause(said, code, hint):
-    (finding,) = nccl_log.read(Source("log", f"h:1:2 [0] somewhere.cc:1 NCCL WARN {said}\n")).findings
+    finding = nccl_log.read(Source("log", f"h:1:2 [0] somewhere.cc:1 NCCL WARN {said}\n")).findings[0]
     assert finding.message.startswith(f"{code}, ")
     assert hint in finding.hint
 
@@ -332,6 +337,19 @@ def test_a_communicator_that_ends_without_a_warn_is_an_error():
 def test_a_return_code_with_its_function_is_one():
     text = "h:1:2 [-1] NCCL WARN Talking to the moon\nh:1:2 [-1] NCCL INFO init.cc:1014 (ncclCommInitRankFunc) -> 3\n"
     assert [failure.code for failure in read(text)[0].errors] == ["nccl-failure"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Failed to open libibverbs.so[.1]",
+        "Could not find real path of /sys/class/net/eth0/device",
+        "NET/OFI aws-ofi-nccl initialization failed",
+    ],
+)
+def test_a_network_that_is_not_there_stops_nothing(said):
+    log = read(f"h:1:2 [0] misc/ibvwrap.cc:63 NCCL WARN {said}\n")[0]
+    assert (log.errors, len(log.warnings)) == ((), 1), "a log with NCCL_DEBUG=WARN has no return codes to decide by"
 
 
 def test_two_messages_in_one_line_are_two():
