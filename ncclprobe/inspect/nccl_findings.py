@@ -67,6 +67,9 @@ _HINTS = {
     "security group must let all of its own traffic in and out",
     "ib-async-event": "a port or queue failed while running; look at the port's counters and cable",
     "ib-connect-failure": "the HCAs cannot reach each other; check NCCL_IB_HCA, GID index and that rails are connected",
+    "ib-failure": "at 'Cannot allocate memory' raise the memlock limit (ulimit -l unlimited); else see dmesg",
+    "network-not-found": "what NCCL_NET and NCCL_NET_PLUGIN ask for has no device here: unset them, or see why with "
+    "`ncclprobe scan`",
     "ib-memory-registration": "raise the memlock limit (ulimit -l unlimited) and check nvidia_peermem or DMA-BUF",
     "link-layer-mismatch": "an HCA of InfiniBand met one of Ethernet: list those of one link layer in NCCL_IB_HCA on "
     "every node, in the exact form that `ncclprobe scan` recommends",
