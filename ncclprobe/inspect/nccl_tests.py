@@ -39,6 +39,7 @@ _TIMESTAMP = re.compile(r"\s\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S*$")
 _FAILED = re.compile(r"Test (?:NCCL |CUDA )?(?:failure|timeout)\b.*|Invalid number of GPUs.*")
 _NARROWEST = 3
 """Columns of a half at least: time, algbw, busbw."""
+_HALVES = 2
 _LAYOUTS = {4: (4, 1), 5: (4, 1), 8: (4, 2), 9: (4, 2), 16: (8, 2), 17: (8, 2)}
 """Values in a row -> width and number of its halves; one more is the root. With ``-I 1`` a half has eight."""
 
@@ -98,11 +99,13 @@ def _tables(lines: Iterable[Line]) -> Iterator[Table]:
         if named := _PROGRAM.search(text):
             program = named[1]
         if _begins(table, text):
+            _close_row(table)
             yield table
             table = Table()
         _take(table, text)
         if table.is_begun and table.collective is None:
             table.collective = program
+    _close_row(table)
     if table.is_begun:
         yield table
 
@@ -139,10 +142,24 @@ def _take(table: Table, text: str) -> None:
 def _take_row(table: Table, text: str) -> None:
     text = _TIMESTAMP.sub("", text)
     if _OPEN_ROW.search(text):
+        _close_row(table)
         table.open_row = text
         return
     if table.open_row and _ONLY_VALUES.match(text):
         table.open_row, text = "", f"{table.open_row} {text}"
+        if _lacks_half(text, table.columns):
+            table.open_row = text
+            return
+    _add_row(table, text)
+
+
+def _close_row(table: Table) -> None:
+    """Take what there is of a row that was cut and never ended."""
+    text, table.open_row = table.open_row, ""
+    _add_row(table, text)
+
+
+def _add_row(table: Table, text: str) -> None:
     match = _ROW.search(text)
     if not match:
         return
@@ -163,6 +180,14 @@ def _take_row(table: Table, text: str) -> None:
         )
     )
     table.bandwidths += [_bandwidths(half) for half in halves]
+
+
+def _lacks_half(text: str, columns: list[str] | None) -> bool:
+    """Return whether a row that was cut has its times out of place alone so far."""
+    if columns is None or columns.count("algbw") != _HALVES:
+        return False
+    values = [word for word in text.split() if _NUMBER.match(word)][2:]  # without size and count
+    return len(values) - _width(columns) in (0, 1)
 
 
 def _halves(tokens: list[str], columns: list[str] | None) -> Iterator[list[str]]:

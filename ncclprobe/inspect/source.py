@@ -30,6 +30,8 @@ _OPEN_ROW = re.compile(
     r"(?<![\w.])\d{1,18}\s{1,40}\d{1,18}\s{1,40}[a-z]\w{1,15}(?:\s{1,40}[a-z]{1,15})?(?:\s{1,40}-1|\s{1,40}\d{1,4}(?=\s))?"
 )
 """The start of an nccl-tests row, into which NCCL's first messages burst before its times are known."""
+_OPEN_HALF = re.compile(r"(?<![\w.])\d[\d.]{0,12}(?:\s{1,40}\d{1,7}\.\d\d){2}\s{1,40}(?:0|N/A)(?=[\[A-Za-z])")
+"""Its times out of place, into which those burst that come before the times in place."""
 
 
 _LONGEST = 8000
@@ -93,5 +95,5 @@ def _foreign(line: str) -> str:
     """Return what of a line is another program's."""
     if not any(mark in line for mark in _NCCL):
         return line
-    started = _OPEN_ROW.search(line)
+    started = _OPEN_ROW.search(line) or _OPEN_HALF.search(line)
     return line[: started.end()] if started else ""

@@ -74,6 +74,16 @@ def test_rows_into_which_nccl_spoke_are_whole():
     assert [(row.size_bytes, row.out_of_place.time_us) for row in table.rows] == [(8, 12.34), (128, 12.50)]
 
 
+def test_a_row_that_is_cut_between_its_halves_keeps_them_apart():
+    said = "h1:8:8 [0] NCCL INFO 8 Bytes -> Algo 0 proto 0 time 25.2\n"
+    head = "#  size  count  type  redop  root  time  algbw  busbw #wrong  time  algbw  busbw #wrong\n"
+    text = f"{head}  8  2  float  sum  -1{said}{said}   64.18    0.00    0.00      0{said}"
+    (row,) = nccl_tests.read(Source("x", f"{text}   62.50    0.00    0.00      0\n")).documents[0].rows
+    assert (row.out_of_place.time_us, row.in_place.time_us) == (64.18, 62.50)
+    (row,) = nccl_tests.read(Source("x", text)).documents[0].rows
+    assert (row.out_of_place.time_us, row.in_place) == (64.18, None), "the end is lost"
+
+
 def test_columns_per_iteration_and_a_timestamp():
     (table,) = read(nccl_tests, "nccl_tests_per_iteration.txt").documents
     (row,) = table.rows
