@@ -56,7 +56,9 @@ _BARE_ROW = re.compile(
 )
 _BARE = Columns(percent=0, total=1, instances=2, name=4, scale=1.0, numeric=4, separator=None)
 _CUSTOM = re.compile(
-    r"cross_device_reduce|custom_all_?reduce|all_reduce_(?:one|two)_shot|one_shot_all_reduce|multimem_all|all_?reduce_fusion|[oO]ne[sS]hot[aA]ll[rR]educe"
+    r"cross_device_reduce|custom_all_?reduce|all_?reduce_(?:(?:one|two)_?shot|simple|fusion)|"
+    r"(?:one|two)_?shot_?all_?reduce|multimem_all",
+    re.IGNORECASE,
 )
 _WHOLE = 98.0
 """Percent that a table's rows come to where none was cut off; the rest is rounding."""

@@ -270,6 +270,18 @@ KERNELS = tuple(
 )
 
 
+@pytest.mark.parametrize(
+    "kernel",
+    ["void tensorrt_llm::twoShotAllReduceKernel<__half, (int)8>()", "two_shot_all_reduce()", "allreduce_simple()"],
+)
+def test_all_reduces_outside_nccl_are_said(kernel):
+    text = (
+        "Time (%),Total Time (ns),Instances,Avg (ns),Name\n"
+        f'60.0,60,2,30,"ncclDevKernel_AllReduce_Sum_f16_RING_LL()"\n40.0,40,2,20,"{kernel}"\n'
+    )
+    assert codes(nsys.read(Source("x", text))) == ["custom-all-reduce"]
+
+
 @pytest.mark.parametrize("name", ["nsys_columns.txt", "nsys_bordered.txt", "nsys_kernels.csv", "nsys_kernels.json"])
 def test_kernel_tables_in_all_forms(name):
     reading = read(nsys, name)
