@@ -125,3 +125,5 @@ LIBRARY_PREFIXES = ("NCCL_", "MPIR_", "MPICH_", "OMPI_", "I_MPI_", "MV2_", "UCX_
 """Of the variables that NCCL, MPI libraries and their transports read."""
 MORE_CHANNELS = "NCCL_MIN_NCHANNELS"
 """What a job sets beside a table that asks for more channels than NCCL's communicators have of themselves."""
+OF_ONE_RANK = frozenset({"NCCL_HOSTID", "NCCL_DEBUG_FILE", "NCCL_TOPO_DUMP_FILE", "NCCL_GRAPH_DUMP_FILE"})
+"""Variables that name a node, or a file for each rank to write: they may differ."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ncclprobe.findings import Finding, error, info, warning
-from ncclprobe.names import LinkLayer
+from ncclprobe.names import OF_ONE_RANK, LinkLayer
 from ncclprobe.records.inspect import LogError, NcclLog
 
 
@@ -45,8 +45,6 @@ _STATUS_HINTS = {
     "index on RoCE, subnet on InfiniBand) and the peer's health, with `ncclprobe scan` on both nodes",
     13: "status 13 is receiver not ready: the peer stopped or hangs; look at its log",
 }
-_OF_ONE_RANK = frozenset({"NCCL_HOSTID", "NCCL_DEBUG_FILE", "NCCL_TOPO_DUMP_FILE", "NCCL_GRAPH_DUMP_FILE"})
-"""Variables that name a node, or a file for each rank to write: they may differ."""
 _CUDA_HINTS = (
     (
         "peer access",
@@ -228,7 +226,7 @@ def _links(document: NcclLog) -> Iterator[Finding]:
 
 def _environment(document: NcclLog, evidence: Evidence) -> Iterator[Finding]:
     for name, values in evidence.env_values.items():
-        if len(values) > 1 and name not in _OF_ONE_RANK:
+        if len(values) > 1 and name not in OF_ONE_RANK:
             yield warning(
                 "env-differs",
                 f"{document.source}: {name}",

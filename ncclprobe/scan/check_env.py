@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ncclprobe.findings import Severity
 from ncclprobe.hca_list import Selection, parse_selection
-from ncclprobe.names import PortState
+from ncclprobe.names import OF_ONE_RANK, PortState
 from ncclprobe.records.scan import Hca, Host, Port
 from ncclprobe.scan.facts import environment
 from ncclprobe.scan.rails import Rail
@@ -99,8 +99,8 @@ def _mixed(node: Node, value: str, selection: Selection) -> Iterator[Remark]:
 def _differing(nodes: Sequence[Node]) -> Iterator[Remark]:
     """Yield NCCL's variables that are not the same on every node."""
     seen = [(node, environment(node.host)) for node in nodes if node.host.facts]
-    names = sorted({name for _, variables in seen for name in variables if name.startswith("NCCL_")})
-    for name in names:
+    names = {name for _, variables in seen for name in variables if name.startswith("NCCL_")}
+    for name in sorted(names - OF_ONE_RANK):
         values = Counter(variables.get(name, "") for _, variables in seen)
         usual = values.most_common(1)[0][0]
         for node, variables in seen:

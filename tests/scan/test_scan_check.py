@@ -290,6 +290,7 @@ def test_variable_in_the_environment(value: str, expected: set[tuple[str, str, s
 def test_variables_that_differ_between_nodes() -> None:
     hosts = [node(f"n{number}", facts={"NCCL_DEBUG": "INFO"} if number == 2 else {}) for number in (1, 2, 3)]
     assert told_of(check(hosts)) == {("warning", "env-differs", "n2/NCCL_DEBUG")}
+    assert not check([node(f"n{number}", facts={"NCCL_HOSTID": f"n{number}"}) for number in (1, 2, 3)])
 
 
 def test_unnamed_hosts_are_told_apart() -> None:
