@@ -111,7 +111,7 @@ def unserved(hca: Hca) -> str | None:
     if transport and not transport.startswith(("infiniband", "ib")):
         return f"transport {hca.transport}, which NCCL's InfiniBand transport doesn't serve"
     if hca.vendor_part_id == 0:  # rxe and siw under names that udev gave them
-        return "RDMA in software, no faster than NCCL's sockets"
+        return "part number 0, as RDMA in software has, which is no faster than NCCL's sockets"
     return None
 
 
