@@ -3,7 +3,8 @@
 The header names ``nodes`` and ``value``, and may name ``metric``, ``unit``, ``rail`` and ``time``; other columns are
 passed over. Each metric and unit is judged apart, and less is better where its name says that it is a time.
 Node names are separated by commas (the field is quoted then), semicolons or blanks, or are a folded set. A value is a
-number over 0, or a word that says that the group gave none.
+number over 0, perhaps with its unit, or a word that says that the group gave none. Where semicolons or tabs separate
+the fields, as in exports of spreadsheets, commas may be decimal ones.
 """
 
 from __future__ import annotations
@@ -45,6 +46,12 @@ MOST_NAMES = 5_000_000
 
 _RATIO = re.compile(r"/|(?<![a-z])per(?![a-z])")
 _THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d+)?")
+_DECIMAL_COMMA = re.compile(r"\d+,(?:\d{1,2}|\d{4,})|(?:0|\d{4,}),\d+|\d{1,3}(?:\.\d{3})+,\d+")
+"""``378,7``, ``0,975`` and ``1.378,75``, but not ``378,750``, which may be a thousand times as much."""
+_POINTS = re.compile(r"\d{1,3}(?:\.\d{3})+")
+"""Thousands where commas are decimal ones."""
+_MEASURED = re.compile(r"([+-]?\d[\d.,]*(?:[eE][+-]?\d+)?)\s*([A-Za-zµμ][\w/µμ.-]*)?")
+"""A number, and its unit."""
 
 
 class Results(Record, frozen=True, kw_only=True):
@@ -81,11 +88,16 @@ def parse_results(text: str, source: str, *, lower_is_better: bool = False) -> R
         if header.count(name) != 1:
             what = f"the header must name the column {name!r} once"
             raise ParseError(what, source=source, line=start + 1, text=lines[start])
-    rows = _rows("\n".join(lines[start + 1 :]), delimiter, source, start + 1)
+
+    def rows() -> Iterator[tuple[int, dict[str, str]]]:
+        for line, fields in _rows("\n".join(lines[start + 1 :]), delimiter, source, start + 1):
+            yield line, _row(header, fields, source, line)
+
+    commas = delimiter != "," and any(_DECIMAL_COMMA.fullmatch(_parts(row["value"])[0]) for _, row in rows())
     values, times, named = [], [], 0
-    for line, fields in rows:
-        row = _row(header, fields, source, line)
-        values.append(_value(row, source, line, lower_is_better=lower_is_better))
+    for line, row in rows():
+        number = _with_point(row["value"]) if commas else row["value"]
+        values.append(_value(row | {"value": number}, source, line, lower_is_better=lower_is_better))
         times.append((line, values[-1].time))
         named += len(values[-1].nodes)
         if named > MOST_NAMES:
@@ -133,14 +145,17 @@ def _value(row: dict[str, str], source: str, line: int, *, lower_is_better: bool
         raise ParseError(what, source=source, line=line, text=text)
 
     status = NO_VALUE.get(row["value"].lower(), "ok")
-    value = _number(row["value"]) if status == "ok" else 0.0
+    number, beside = _parts(row["value"])
+    value = _number(number) if status == "ok" else 0.0
     if value is None or (status == "ok" and not is_measured(value)):
         refuse("the value is no number over 0; a group without one has 'failed' or 'timeout'", row["value"])
     try:
         nodes = expand(row["nodes"].replace(";", ","))
     except UsageError as problem:
         raise ParseError(f"no node names ({problem})", source=source, line=line, text=row["nodes"]) from problem
-    unit = _unit(row.get("metric", ""), row.get("unit", ""))
+    if beside and row.get("unit", beside) not in (beside, ""):
+        refuse(f"the value is in {beside}, and its column says {row['unit']}", row["value"])
+    unit = _unit(row.get("metric", ""), row.get("unit") or beside)
     inverse = status == "ok" and (lower_is_better or is_time(unit))
     return GroupValue(
         nodes=nodes,
@@ -171,6 +186,18 @@ def _names_a_time(name: str) -> bool:
 
 def _inverted(values: Sequence[GroupValue]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value.unit for value in values if value.unit and is_time(value.unit)))
+
+
+def _parts(value: str) -> tuple[str, str]:
+    """Return a value's number and its unit; the whole of it where it is neither."""
+    found = _MEASURED.fullmatch(value)
+    return (found[1], found[2] or "") if found else (value, "")
+
+
+def _with_point(value: str) -> str:
+    number, _ = _parts(value)
+    is_other = "," in number or _POINTS.fullmatch(number)
+    return value.replace(number, number.replace(".", "").replace(",", "."), 1) if is_other else value
 
 
 def _number(text: str) -> float | None:

@@ -51,6 +51,37 @@ def test_values_and_groups_without_one(text, value, status):
     assert (read.value, read.status) == (value, status)
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_commas_are_decimal_ones_where_others_separate_fields(separator):
+    rows = ["a b|378,75", "a c|1.378,5", "a d|2.000", "a e|failed", "a f|379", "a g|380.5", "a h|381,250 GB/s"]
+    text = "\n".join(["nodes|value", *rows]).replace("|", separator)
+    values = parse_results(text, "x.csv").values
+    assert [value.value for value in values] == [378.75, 1378.5, 2000.0, 0.0, 379.0, 380.5, 381.25]
+    thousands = parse_results(f"nodes{separator}value\na b{separator}1,378\na c{separator}2,000\n", "x.csv").values
+    assert [value.value for value in thousands] == [1378.0, 2000.0]
+
+
+@pytest.mark.parametrize(
+    ("value", "unit"), [("381.2 GB/s", "GB/s"), ("12ms", "ms"), ("5e3 tok/s", "tok/s"), ("7", None), ("failed", None)]
+)
+def test_a_value_may_have_its_unit_beside_it(value, unit):
+    (read,) = parse_results(f"{PLAIN}a b,{value}\n", "x.csv").values
+    assert read.unit == unit
+    (again,) = parse_results(f"nodes,value,unit\na b,{value},{unit or ''}\n", "x.csv").values
+    assert again.unit == unit
+
+
+def test_two_units_of_one_value_are_refused():
+    with pytest.raises(ParseError, match="the value is in GB/s, and its column says MB/s"):
+        parse_results("nodes,value,unit\na b,381.2 GB/s,MB/s\n", "x.csv")
+
+
+@pytest.mark.parametrize("value", ["0 GB/s", "-5", "5 of 8", "GB/s", "1,2,3", "12 GB/s 3"])
+def test_what_is_no_value_is_refused(value):
+    with pytest.raises(ParseError, match="no number over 0"):
+        parse_results(f'{PLAIN}a b,"{value}"\n', "x.csv")
+
+
 def test_times_are_inverted_and_failures_stay():
     values = parse_results(f"{PLAIN}a b,4\na c,failed\n", "x.csv", lower_is_better=True).values
     assert [(value.value, value.status) for value in values] == [(0.25, "ok"), (0.0, "failed")]
