@@ -45,7 +45,7 @@ MOST_NAMES = 5_000_000
 """Of nodes that all rows together name: folded sets mean far more than they take to write."""
 
 _RATIO = re.compile(r"/|(?<![a-z])per(?![a-z])")
-_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d+)?")
+_THOUSANDS = re.compile(r"[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 _DECIMAL_COMMA = re.compile(r"\d+,(?:\d{1,2}|\d{4,})|(?:0|\d{4,}),\d+|\d{1,3}(?:\.\d{3})+,\d+")
 """``378,7``, ``0,975`` and ``1.378,75``, but not ``378,750``, which may be a thousand times as much."""
 _POINTS = re.compile(r"\d{1,3}(?:\.\d{3})+")
@@ -121,9 +121,19 @@ def _delimiter(header: str) -> str:
 
 def _rows(text: str, delimiter: str, source: str, before: int) -> Iterator[tuple[int, list[str]]]:
     """Yield the line's number and the fields of every row that is neither blank nor a comment."""
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
+    begins = True
+
+    def lines() -> Iterator[str]:
+        """Yield each line, a comment as an empty one: its quotes are none of CSV's."""
+        nonlocal begins
+        for line in io.StringIO(text):
+            comment, begins = begins and line.lstrip().startswith("#"), False
+            yield "\n" if comment else line
+
+    reader = csv.reader(lines(), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         for fields in reader:
+            begins = True
             if any(field.strip() for field in fields) and not fields[0].lstrip().startswith("#"):
                 yield before + reader.line_num, fields
     except csv.Error as problem:
@@ -132,7 +142,9 @@ def _rows(text: str, delimiter: str, source: str, before: int) -> Iterator[tuple
 
 
 def _row(header: Sequence[str], fields: Sequence[str], source: str, line: int) -> dict[str, str]:
-    """Return a row by its columns' names."""
+    """Return a row by its columns' names; spreadsheets leave empty fields at a row's end."""
+    while len(fields) > len(header) and not fields[-1].strip():
+        fields = fields[:-1]
     if len(fields) != len(header):
         hint = "; quote names that are separated by commas" if len(fields) > len(header) else ""
         what = f"{len(fields)} fields where the header has {len(header)}{hint}"
@@ -148,7 +160,11 @@ def _value(row: dict[str, str], source: str, line: int, *, lower_is_better: bool
     number, beside = _parts(row["value"])
     value = _number(number) if status == "ok" else 0.0
     if value is None or (status == "ok" and not is_measured(value)):
-        refuse("the value is no number over 0; a group without one has 'failed' or 'timeout'", row["value"])
+        refuse(
+            "the value is no number over 0 such as 381.2, with a point before decimals; "
+            "a group without one has 'failed' or 'timeout'",
+            row["value"],
+        )
     try:
         nodes = expand(row["nodes"].replace(";", ","))
     except UsageError as problem:

@@ -35,6 +35,22 @@ def test_separators_line_ends_marks_and_comments_do_not_matter(separator, end):
     ]
 
 
+@pytest.mark.parametrize("comment", ['# on "a", "b" (night)', '# 5", "x', '  #, "'])
+def test_quotes_in_a_comment_do_not_matter(comment):
+    values = parse_results(f"{PLAIN}{comment}\na b,3\n{comment}\n\na c,4\n", "x.csv").values
+    assert [(value.nodes, value.value) for value in values] == [(("a", "b"), 3.0), (("a", "c"), 4.0)]
+
+
+def test_a_field_of_several_lines_holds_no_comment():
+    (value,) = parse_results('nodes,value,note\na b,3,"failed at\n#12, "\n', "x.csv").values
+    assert value.nodes == ("a", "b")
+
+
+def test_empty_fields_at_a_rows_end_do_not_matter():
+    (value,) = parse_results(f'{PLAIN}"a,b",3,, \n', "x.csv").values
+    assert (value.nodes, value.value) == (("a", "b"), 3.0)
+
+
 @pytest.mark.parametrize(
     ("text", "value", "status"),
     [
@@ -117,6 +133,8 @@ def test_a_column_with_gaps_is_not_used_for_time():
         ("nodes,value\na b,1\n\na c,fast\n", 4, "no number"),
         ("nodes,value\na b,0\n", 2, "no number over 0"),
         ("nodes,value\na b,-1\n", 2, "no number over 0"),
+        ('nodes,value\na b,"381,2"\n', 2, "a point before decimals"),
+        ('nodes,value\na b,"0,981"\n', 2, "a point before decimals"),
         ("nodes,value\na b,inf\n", 2, "no number over 0"),
         ("nodes,value\na b,\n", 2, "no number over 0"),
         ("nodes,value\n,1\n", 2, "no node names"),
