@@ -122,7 +122,7 @@ class Troubles:
         elif message.level == "WARN":
             self._warned.add(_process(message))
             self._take_warn(message)
-        elif message.text[:1].islower() and (trace := _TRACE.match(message.text)):
+        elif not message.text[:1].isupper() and (trace := _TRACE.match(message.text)):
             self._take_trace(message, trace[1])
         else:
             self._take_info(message)

@@ -336,8 +336,9 @@ def test_a_communicator_that_ends_without_a_warn_is_an_error():
     assert read(line("include/net.h:24 -> 2"))[0].errors == ()
 
 
-def test_a_return_code_with_its_function_is_one():
-    text = "h:1:2 [-1] NCCL WARN Talking to the moon\nh:1:2 [-1] NCCL INFO init.cc:1014 (ncclCommInitRankFunc) -> 3\n"
+@pytest.mark.parametrize("code", ["init.cc:1014 (ncclCommInitRankFunc) -> 3", "/build/src/init.cc:1014 -> 3"])
+def test_a_return_code_with_its_function_or_an_absolute_path_is_one(code):
+    text = f"h:1:2 [-1] NCCL WARN Talking to the moon\nh:1:2 [-1] NCCL INFO {code}\n"
     assert [failure.code for failure in read(text)[0].errors] == ["nccl-failure"]
 
 
