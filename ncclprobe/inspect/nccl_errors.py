@@ -18,8 +18,8 @@ from ncclprobe.records.inspect import LogError, LogWarning
 _WARNINGS = re.compile(
     r"Attempted to merge|SHARP|sharp_|NVLS|[Cc]oll[Nn]et|[Mm]ulticast|"
     r"\[Service thread\]|Failed to execute operation (?:Close|Stop)|[Ii]gnor(?:ed|ing)|[Ff]all(?:ing)? ?back|"
-    r"async event ?: (?:client reregist|communication est|GID table|last WQE|LID|path migrated|P_Key|port active|"
-    r"send queue drained|SM change|SRQ limit)|GID table change|"
+    r"async (?:error )?event ?: (?:client reregist|communication est|GID table|last WQE|LID|path migrated|P_Key|"
+    r"port active|send queue drained|SM change|SRQ limit)|GID table change|"
     r"libibverbs|real path|NET/IB : Unable to open device|"
     r"NET/OFI (?:Only EFA|[Ff]ailed to init|Initializing plugin|Could not find|Error opening file|aws-ofi-nccl init)|"
     r"wrong magic|NUMA auto balancing|iommu=pt|retrying"
@@ -32,7 +32,7 @@ _ERRORS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("nvls-failure", r"Failed to bind NVLink SHARP"),
         ("ib-completion-error", r"Got completion (?:from|with)"),
         ("ofi-completion-error", r"NET/OFI Request .*completed with error"),
-        ("ib-async-event", r"async (?:fatal )?event"),
+        ("ib-async-event", r"async (?:fatal |error )?event"),
         ("duplicate-gpu", r"Duplicate GPU detected|using the same GPU"),
         ("shared-memory-absent", r"attaching to shared memory"),
         ("shared-memory-failure", r"/shm/nccl|shared memory|posix_fallocate|No space left on device"),

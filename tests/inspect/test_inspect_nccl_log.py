@@ -213,6 +213,8 @@ def test_a_warn_at_the_end_is_judged_by_its_words(said, failed):
     [
         ("Got async event : client reregistration", False),
         ("Got async event : LID change", False),
+        ("Got async error event: port active", False),
+        ("Got async error event: port error", True),
         ("Got non-fatal async event: SM change(14)", False),
         ("GID table changed", False),
         ("Got async event : local catastrophic error", True),
