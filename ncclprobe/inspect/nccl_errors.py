@@ -2,7 +2,7 @@
 
 A WARN line that no rule knows is an error where NCCL's next line from the same thread traces a return code
 (``init.cc:1501 -> 5``): the call failed and its callers passed that on. Such codes up to an ``[Async thread]`` end a
-communicator; they count on their own where the process wrote no WARN line.
+communicator; they count on their own where no WARN line of the process tells of a failure.
 
 Source: NCCL 2.28.9, all ``WARN`` of src/; src/include/checks.h (the traces); nccl-tests 2.19.6, src/common.h;
 PyTorch 2.9, torch/csrc/distributed/c10d/NCCLUtils.cpp.
@@ -108,8 +108,8 @@ class Troubles:
         """In the log's order; 0 for those that turned out, or may turn out, to be none."""
         self._warnings: dict[str, int] = {}
         self._undecided: dict[str | None, list[tuple[str, str | None]]] = {}
-        self._warned: set[str | None] = set()
-        """Processes with a WARN line."""
+        self._explained: set[str | None] = set()
+        """Processes with a WARN line that tells of a failure."""
         self._traced: dict[str | None, str] = {}
         """The first of a thread's return codes in a row."""
         self._ended: list[tuple[str | None, tuple[str, str, str | None]]] = []
@@ -120,7 +120,6 @@ class Troubles:
         if message.level is None:
             self._take_foreign(message.text)
         elif message.level == "WARN":
-            self._warned.add(_process(message))
             self._take_warn(message)
         elif not message.text[:1].isupper() and (trace := _TRACE.match(message.text)):
             self._take_trace(message, trace[1])
@@ -134,7 +133,7 @@ class Troubles:
             if _SOUNDS_FAILED.search(text):
                 counts["nccl-failure", text, host] = counts.get(("nccl-failure", text, host), 0) + 1
         for process, failure in self._ended:
-            if process not in self._warned:
+            if process not in self._explained:
                 counts[failure] += 1
         return tuple(
             LogError(code=code, text=text, host=host, count=count)
@@ -160,6 +159,7 @@ class Troubles:
         if message.where.startswith("ras/"):  # the RAS service may fail, the job goes on
             self._warn(text)
         elif code := error_code(text):
+            self._explained.add(_process(message))
             in_nvls = code == "cuda-failure" and _NVLS.search(message.where) and "out of memory" not in text
             self._fail("nvls-failure" if in_nvls else code, text, message.host)
         elif _WARNINGS.search(text):
@@ -190,6 +190,7 @@ class Troubles:
         """Settle what the thread's last WARN lines were, now that its next other message is here."""
         for text, host in self._undecided.pop(message.thread):
             if failed:
+                self._explained.add(_process(message))
                 self._fail("nccl-failure", text, host)
             else:
                 self._warn(text)

@@ -335,6 +335,8 @@ def test_a_communicator_that_ends_without_a_warn_is_an_error():
     assert (failure.code, failure.text) == ("socket-failure", codes[0])
     cause = "n1:10:19 [0] proxy.cc:1 NCCL WARN [Proxy Service] Poll failed: Bad file descriptor\n"
     assert [failure.code for failure in read(text + cause)[0].errors] == ["proxy-failure"]
+    caution = "n1:10:11 [0] graph/tuning.cc:1 NCCL WARN NUMA auto balancing enabled\n"
+    assert [failure.code for failure in read(caution + text)[0].errors] == ["socket-failure"]
     assert read(line("include/net.h:24 -> 2"))[0].errors == ()
 
 
