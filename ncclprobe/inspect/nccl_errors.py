@@ -42,7 +42,7 @@ _ERRORS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("ib-connect-failure", r"ibv_modify_qp"),
         ("ib-failure", r"\bibv_(?:create_|alloc_|post_|poll_)\w+"),
         ("cuda-failure", r"C[Uu][Dd][Aa] (?:failure|error|IPC handle)|Failed to CUDA|\bcu(?:da|Mem)\w+ ?(?:failed|\()"),
-        ("network-not-found", r"network \S+ not found|initialize any NET plugin"),
+        ("network-not-found", r"network .*not found|initialize any NET plugin"),
         ("no-network-interface", r"[Nn]o (?:socket )?interface found|listening interface|no device found matching"),
         ("message-truncated", r"[Mm]essage truncated|collective mismatch|posted incorrect receive"),
         ("no-algorithm", r"[Nn]o algorithm"),

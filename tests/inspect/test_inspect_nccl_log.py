@@ -266,7 +266,8 @@ def test_hcas_of_two_link_layers_that_meet_are_an_error():
             "security group",
         ),
         ("Call to ibv_create_qp failed with error Cannot allocate memory", "ib-failure", "memlock"),
-        ("Error: network IB not found.", "network-not-found", "NCCL_NET"),
+        ("Error: network AWS Libfabric not found.", "network-not-found", "NCCL_NET"),
+        ("Error: network  not found.", "network-not-found", "NCCL_NET"),
         ("Bootstrap Root : rank 1 of 8 ranks has already checked in", "rank-mismatch", "RANK"),
         ("Bootstrap Root : mismatch in rank count from procs 8 : 16", "rank-mismatch", "WORLD_SIZE"),
         (
