@@ -20,7 +20,7 @@ _WARNINGS = re.compile(
     r"\[Service thread\]|Failed to execute operation (?:Close|Stop)|[Ii]gnor(?:ed|ing)|[Ff]all(?:ing)? ?back|"
     r"async (?:error )?event ?: (?:client reregist|communication est|GID table|last WQE|LID|path migrated|P_Key|"
     r"port active|send queue drained|SM change|SRQ limit)|GID table change|"
-    r"libibverbs|real path|NET/IB : Unable to open device|"
+    r"libibverbs|real path of (?!/sys/class/pci_bus)|NET/IB : Unable to open device|"
     r"NET/OFI (?:Only EFA|[Ff]ailed to init|Initializing plugin|Could not find|Error opening file|aws-ofi-nccl init)|"
     r"wrong magic|NUMA auto balancing|iommu=pt|retrying"
 )

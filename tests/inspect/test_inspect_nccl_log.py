@@ -360,6 +360,11 @@ def test_a_network_that_is_not_there_stops_nothing(said):
     assert (log.errors, len(log.warnings)) == ((), 1), "a log with NCCL_DEBUG=WARN has no return codes to decide by"
 
 
+def test_a_gpu_whose_place_is_not_found_is_no_absent_network():
+    text = "h:1:2 [0] NCCL WARN Could not find real path of /sys/class/pci_bus/0001:00/../../0001:00:00.0\n"
+    assert [failure.code for failure in read(text)[0].errors] == ["nccl-failure"]
+
+
 def test_two_messages_in_one_line_are_two():
     text = line("Channel 00/0 : 0[0] -> 1[1] via P2P/CUMEM").rstrip() + line(
         "Channel 00/0 : 1[1] -> 0[0] via SHM/direct", host="n2"
