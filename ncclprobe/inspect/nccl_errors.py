@@ -64,8 +64,8 @@ _FOREIGN_SIGN = re.compile(
     r"\bnccl(?:InvalidUsage|InvalidArgument)\b|caught collective operation timeout"
 )
 """What other programs write where NCCL failed them."""
-_SOURCE_CODE = re.compile(r"\braise \w+\(")
-"""A line of a traceback that shows the program, not its message."""
+_SOURCE_CODE = re.compile(r"\braise [\w.]+\([^)]*")
+"""What of a traceback shows the program, not its message."""
 _FOREIGN: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (code, re.compile(pattern))
     for code, pattern in (
@@ -198,7 +198,7 @@ class Troubles:
     def _take_foreign(self, text: str) -> None:
         if text.startswith(LAST_ERROR) and (cause := error_code(text)):
             self._fail(cause, text, None)
-        elif _FOREIGN_SIGN.search(text) and not _SOURCE_CODE.search(text):
+        elif _FOREIGN_SIGN.search(_SOURCE_CODE.sub("", text)):
             self._fail(next((code for code, pattern in _FOREIGN if pattern.search(text)), "nccl-failure"), text, None)
         elif _SHARP_FAILED.search(text) and _FAILED.search(text):
             self._warn(text)
