@@ -25,6 +25,8 @@ class Evidence(NamedTuple):
     """Channel lines over a network."""
     gdr_lines: int
     """Those of them with GPUDirect RDMA."""
+    gdr_refused: bool
+    """Whether NCCL says of every HCA that GPUDirect RDMA is disabled."""
     unfinished: int
     """Ranks that began to initialise a communicator and never said that they ended."""
     symmetric: bool
@@ -162,8 +164,8 @@ def _versions(document: NcclLog, evidence: Evidence) -> Iterator[Finding]:
 
 def _gdr(document: NcclLog, evidence: Evidence) -> Iterator[Finding]:
     over_ib = any(name.startswith("NET/") and name != "NET/Socket" for name in document.transports)
-    refused = not evidence.net_lines and document.nnodes != 1
-    if document.gdr is False and (over_ib or refused):
+    refused = evidence.gdr_refused and not document.transports and document.nnodes != 1
+    if refused or (document.gdr is False and over_ib):
         yield warning(
             "no-gdr",
             document.source,

@@ -272,7 +272,7 @@ def _document(name: str, log: Log) -> NcclLog:
         hosts=tuple(log.hosts),
         transports=dict(log.transports),
         hcas=tuple(LogHca(name=hca, port=port, link=link) for (hca, port), link in log.hcas.items()),
-        gdr=_gdr(log),
+        gdr=log.gdr_lines > 0 if log.net_lines else None,
         nchannels=_of_largest(log.coll_channels, nranks) or _of_largest(log.ring_channels, nranks),
         choices=tuple(
             Choice(collective=collective, size_bytes=size, algo=algo, proto=proto, nchannels=nchannels, count=count)
@@ -291,6 +291,7 @@ def _evidence(log: Log) -> Evidence:
         env_values={name: tuple(values) for name, values in log.env.items()},
         net_lines=log.net_lines,
         gdr_lines=log.gdr_lines,
+        gdr_refused=bool(log.gdr_hcas) and not any(log.gdr_hcas.values()),
         unfinished=sum(count for count in log.started.values() if count > 0),
         symmetric=log.symmetric,
         networks=frozenset(log.networks),
@@ -309,13 +310,6 @@ def _nnodes(log: Log, nranks: int | None) -> int | None:
         if size == nranks and len(ranks) == nranks and None not in ranks.values()
     )
     return max((len(hosts) for hosts in complete), default=None)
-
-
-def _gdr(log: Log) -> bool | None:
-    """Return whether connections have GPUDirect RDMA; without any, False where NCCL refuses it to every HCA."""
-    if log.net_lines:
-        return log.gdr_lines > 0
-    return False if log.gdr_hcas and not any(log.gdr_hcas.values()) else None
 
 
 def _of_largest(channels: dict[int | None, int], nranks: int | None) -> int | None:

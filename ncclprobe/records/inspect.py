@@ -90,7 +90,7 @@ class NcclLog(Source, tag="nccl-log", frozen=True, kw_only=True):
     hcas: tuple[LogHca, ...] = ()
     """What NET/IB uses."""
     gdr: bool | None = None
-    """GPUDirect RDMA in use; None without NET connections, unless NCCL refuses it to every HCA."""
+    """GPUDirect RDMA in use; None without NET connections."""
     nchannels: int | None = None
     """Collective channels of the largest communicator."""
     choices: tuple[Choice, ...] = ()

@@ -410,17 +410,18 @@ def test_an_empty_list_of_hcas_is_empty():
 
 
 @pytest.mark.parametrize(
-    ("said", "gdr"),
+    ("said", "codes"),
     [
-        (("Disabled for HCA 0 'mlx5_0'", "Disabled for HCA 1 'mlx5_1'"), False),
-        (("Disabled for HCA 0 'mlx5_0'", "Enabled for HCA 1 'mlx5_1'"), None),
-        (("Disabled for HCA 0 'mlx5_0' (no module)",), None),
+        (("Disabled for HCA 0 'mlx5_0'", "Disabled for HCA 1 'mlx5_1'"), ["no-gdr"]),
+        (("Disabled for HCA 0 'mlx5_0'", "Enabled for HCA 1 'mlx5_1'"), []),
+        (("Disabled for HCA 0 'mlx5_0' (no module)",), []),
     ],
 )
-def test_gdr_refused_to_every_hca_is_said_without_connections(said, gdr):
-    log, codes = read("".join(line(f"NET/IB : GPU Direct RDMA {words}") for words in said))
-    assert log.gdr is gdr
-    assert codes == (["no-gdr"] if gdr is False else [])
+def test_gdr_refused_to_every_hca_is_said_without_connections(said, codes):
+    text = "".join(line(f"NET/IB : GPU Direct RDMA {words}") for words in said)
+    log, found = read(text)
+    assert (log.gdr, found) == (None, codes)
+    assert read(text + line("Channel 00/0 : 0[0] -> 1[1] via P2P/CUMEM"))[1] == [], "no data goes to another node"
 
 
 def test_partial_gdr_is_said():
