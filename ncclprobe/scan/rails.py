@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence, Set
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ncclprobe.findings import Severity
@@ -26,6 +26,12 @@ _USABLE = (PortState.ACTIVE, None)
 _EFA_PARTS = (0xEFA0, 0xEFA1, 0xEFA2, 0xEFA3)
 _VIRTUAL_PARTS = (0x1004, 0x1014, 0x1016, 0x1018, 0x101A, 0x101C, 0x101E, 0xA2D3)
 """NVIDIA's virtual functions (SR-IOV). Source: the PCI ID database, vendor 15b3."""
+
+
+Identity = tuple[object, ...]
+"""What is the same of a rail on every node, with its board."""
+Usual = Mapping[Identity, float]
+"""The rails of half of the nodes or more, with their highest rate."""
 
 
 class Rail(NamedTuple):
@@ -79,21 +85,27 @@ def chosen_of(nodes: Sequence[Node], layer: LinkLayer | None) -> list[Chosen]:
         layer: None where no node has a usable port.
     """
     alone = [chosen_rails(node, layer) for node in nodes]
-    counted = Counter(_identity(rail) for one in alone for rail in one.rails)
-    usual = {identity for identity, count in counted.items() if 2 * count >= len(nodes) > 1}
+    usual = _usual(alone)
     return [chosen_rails(node, layer, usual) for node in nodes] if usual else alone
 
 
-def _identity(rail: Rail) -> tuple[object, ...]:
+def _usual(alone: Sequence[Chosen]) -> Usual:
+    rates: dict[Identity, list[float]] = defaultdict(list)
+    for rail in (rail for one in alone for rail in one.rails):
+        rates[_identity(rail)].append(rail.port.rate_gbps or 0.0)
+    return {identity: max(found) for identity, found in rates.items() if 2 * len(found) >= len(alone) > 1}
+
+
+def _identity(rail: Rail) -> Identity:
     return *rail.key, _board(rail.hca)
 
 
-def chosen_rails(node: Node, layer: LinkLayer | None, usual: Set[tuple[object, ...]] = frozenset()) -> Chosen:
-    """Return one node's rails; those of ``usual`` are rails at any rate."""
+def chosen_rails(node: Node, layer: LinkLayer | None, usual: Usual | None = None) -> Chosen:
+    """Return one node's rails; those of ``usual`` are rails where they, or the node's others, trained slower, too."""
     rails, virtual = _left_out(node, usable(node.host, layer) if layer else (), _virtual)
     remarks = [*_not_served(node), *_unknown_layer(node), *_ethernet_among_infiniband(node, layer), *virtual]
     if layer is LinkLayer.ETHERNET:
-        rails, left_out = _without_management(node, rails, usual)
+        rails, left_out = _without_management(node, rails, usual or {})
         remarks += left_out
     remarks += [] if rails else _nothing_usable(node, layer)
     return Chosen(node, rails, tuple(remarks))
@@ -207,20 +219,21 @@ def _board(hca: Hca) -> str | None:
 # ---- RoCE: rails among all kinds of Ethernet ports
 
 
-def _without_management(
-    node: Node, rails: Sequence[Rail], usual: Set[tuple[object, ...]]
-) -> tuple[tuple[Rail, ...], list[Remark]]:
+def _without_management(node: Node, rails: Sequence[Rail], usual: Usual) -> tuple[tuple[Rail, ...], list[Remark]]:
     """Return the rails of the rate with the most bandwidth in all, without bonds and boards that stand apart."""
     return _left_out(node, rails, functools.partial(_other_rate, usual=usual), _other_bonding, _other_board)
 
 
-def _other_rate(rails: Sequence[Rail], usual: Set[tuple[object, ...]]) -> Outlier:
+def _other_rate(rails: Sequence[Rail], usual: Usual) -> Outlier:
     best = main_rate(rails)
 
     def reason(rail: Rail) -> str | None:
-        if best is None or rail.port.rate_gbps in (best, None) or _identity(rail) in usual:
+        rate = rail.port.rate_gbps
+        if best is None or rate in (best, None):
             return None
-        return f"{rail.port.rate_gbps:g} Gbit/s where the rails have {best:g}; a management or storage port"
+        if (expected := usual.get(_identity(rail))) and (rate < expected or rate > best):
+            return None
+        return f"{rate:g} Gbit/s where the rails have {best:g}; a management or storage port"
 
     return reason
 

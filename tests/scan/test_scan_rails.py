@@ -259,6 +259,23 @@ def test_a_roce_rail_that_trained_slower_on_one_node_stays_a_rail() -> None:
     assert env(*fleet(board_id="B"))["NCCL_IB_HCA"] == "=m0,m1,m2"
 
 
+def test_a_rail_stays_one_where_the_node_s_others_trained_slower() -> None:
+    a = host(*(roce(f"m{number}") for number in range(4)), name="a")
+    b = host(roce("m0"), *(roce(f"m{number}", 200.0) for number in range(1, 4)), name="b")
+    assert env(a, b)["NCCL_IB_HCA"] == "=m0,m1,m2,m3"
+
+
+def test_management_ports_stay_out_where_a_node_has_nothing_else() -> None:
+    management = roce("m4", 100.0, board_id="A")
+
+    def node(name: str, state: object) -> Host:
+        return host(*(roce(f"m{number}", board_id="A", state=state) for number in range(4)), management, name=name)
+
+    advice = recommend([node("a", ACTIVE), node("b", DOWN)])
+    assert advice.env == ()
+    assert ("error", "no-common-hca", "fleet") in told_of(advice.findings)
+
+
 def test_no_common_name_is_an_error() -> None:
     advice = recommend([host(hca("mlx5_0"), name="a"), host(hca("ibp1s0"), name="b")])
     assert advice.env == ()
