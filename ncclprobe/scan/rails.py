@@ -199,10 +199,10 @@ def _left_out(
 
 def _virtual(rails: Sequence[Rail]) -> Outlier:
     """Tell virtual functions beside physical ones of their board; alone, as in a virtual machine, they are rails."""
-    physical = {_board(rail.hca) for rail in rails if rail.hca.vendor_part_id and not _is_virtual(rail.hca)} - {None}
+    physical = {_link(rail) for rail in rails if rail.hca.vendor_part_id and not _is_virtual(rail.hca)}
 
     def reason(rail: Rail) -> str | None:
-        shares = _is_virtual(rail.hca) and _board(rail.hca) in physical
+        shares = _is_virtual(rail.hca) and _board(rail.hca) and _link(rail) in physical
         return "a virtual function, which shares the link of a physical one" if shares else None
 
     return reason
@@ -210,6 +210,11 @@ def _virtual(rails: Sequence[Rail]) -> Outlier:
 
 def _is_virtual(hca: Hca) -> bool:
     return hca.vendor_part_id in _VIRTUAL_PARTS
+
+
+def _link(rail: Rail) -> tuple[str | None, float | None]:
+    """Return what a virtual function has from its physical one."""
+    return _board(rail.hca), rail.port.rate_gbps
 
 
 def _board(hca: Hca) -> str | None:

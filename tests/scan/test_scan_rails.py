@@ -207,6 +207,7 @@ PF, VF = {"vendor_part_id": 4129, "board_id": "A"}, {"vendor_part_id": 4126, "bo
     [
         ([hca("m0", **PF), hca("m1", **PF), hca("m2", **VF)], "=m0,m1"),
         ([hca("m0", **(PF | {"board_id": "B"})), hca("m1", **VF)], "=m0,m1"),
+        ([hca("m0", rate_gbps=100.0, **PF), hca("m1", rate_gbps=400.0, **VF)], "=m1,m0"),
         ([hca("m0", state=DOWN, **PF), hca("m1", **VF)], "=m1"),
         ([hca("m0", vendor_part_id=4129, fw_version="28.1"), hca("m1", vendor_part_id=4126, fw_version="28.1")], "=m0"),
         # More of a storage card's virtual functions than of rails, which are bonds.
