@@ -166,7 +166,7 @@ def _nothing_usable(node: Node, layer: LinkLayer | None) -> list[Remark]:
         return []
     states = ", ".join(f"{count} × {state}" for state, count in sorted(Counter(map(_state, ports)).items()))
     message = f"no {f'{layer} ' if layer else ''}port that NCCL can use; its ports are {states}"
-    if any(usable(node.host, other) for other in LAYERS):
+    if not any(layer_of(port) is layer for port in ports) and any(usable(node.host, other) for other in LAYERS):
         hint = "keep it in jobs of its own: NCCL does not connect ports of InfiniBand and of RoCE"
     else:
         hint = "bring the ports up, or leave this node out of the job; NCCL would fall back to sockets or fail"

@@ -294,6 +294,9 @@ def test_a_node_with_ethernet_alone_has_nothing_to_offer_an_infiniband_fleet() -
     assert advice.env[0].value == "=mlx5_0"
     assert told_of(advice.findings) == {("error", "no-usable-hca", "b")}
     assert "jobs of its own" in advice.findings[0].hint
+    lost = host(hca("mlx5_0", state=DOWN), roce("mlx5_1"), name="b")
+    (finding,) = recommend([host(hca("mlx5_0"), name="a"), lost]).findings
+    assert "bring the ports up" in finding.hint
 
 
 def test_a_port_number_is_written_where_any_node_has_several() -> None:
