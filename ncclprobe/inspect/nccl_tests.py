@@ -141,16 +141,15 @@ def _take(table: Table, text: str) -> None:
 
 def _take_row(table: Table, text: str) -> None:
     text = _TIMESTAMP.sub("", text)
-    if _OPEN_ROW.search(text):
-        _close_row(table)
-        table.open_row = text
-        return
     if table.open_row and _ONLY_VALUES.match(text):
         table.open_row, text = "", f"{table.open_row} {text}"
-        if _lacks_half(text, table.columns):
-            table.open_row = text
-            return
-    _add_row(table, text)
+    if not _ROW.search(text) and not _OPEN_ROW.search(text):
+        return
+    _close_row(table)
+    if _OPEN_ROW.search(text) or _lacks_half(text, table.columns):
+        table.open_row = text
+    else:
+        _add_row(table, text)
 
 
 def _close_row(table: Table) -> None:

@@ -95,5 +95,5 @@ def _foreign(line: str) -> str:
     """Return what of a line is another program's."""
     if not any(mark in line for mark in _NCCL):
         return line
-    started = _OPEN_ROW.search(line) or _OPEN_HALF.search(line)
+    started = _OPEN_HALF.search(line) or _OPEN_ROW.search(line)
     return line[: started.end()] if started else ""

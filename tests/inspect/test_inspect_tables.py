@@ -82,6 +82,17 @@ def test_a_row_that_is_cut_between_its_halves_keeps_them_apart():
     assert (row.out_of_place.time_us, row.in_place.time_us) == (64.18, 62.50)
     (row,) = nccl_tests.read(Source("x", text)).documents[0].rows
     assert (row.out_of_place.time_us, row.in_place) == (64.18, None), "the end is lost"
+    after = "  16  4  float  sum  -1   65.00    0.00    0.00      0   63.00    0.00    0.00      0\n"
+    rows = nccl_tests.read(Source("x", f"{text}{after}")).documents[0].rows
+    assert [row.size_bytes for row in rows] == [8, 16]
+
+
+def test_a_row_that_is_cut_behind_its_first_half_has_both():
+    said = "h1:8:8 [0] NCCL INFO 8 Bytes -> Algo 0 proto 0 time 25.2\n"
+    head = "#  size  count  type  redop  root  time  algbw  busbw #wrong  time  algbw  busbw #wrong\n"
+    text = f"{head}  8  2  float  sum  -1   64.18    0.00    0.00      0{said}   62.50    0.00    0.00      0\n"
+    (row,) = nccl_tests.read(Source("x", text)).documents[0].rows
+    assert (row.out_of_place.time_us, row.in_place.time_us) == (64.18, 62.50)
 
 
 def test_columns_per_iteration_and_a_timestamp():
