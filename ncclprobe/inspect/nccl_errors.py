@@ -64,7 +64,7 @@ _FOREIGN_SIGN = re.compile(
     r"\bnccl(?:InvalidUsage|InvalidArgument)\b|caught collective operation timeout"
 )
 """What other programs write where NCCL failed them."""
-_SOURCE_CODE = re.compile(r"\braise [\w.]+\([^)]*")
+_SOURCE_CODE = re.compile(r"\braise [\w.]+\([^)\\]*")
 """What of a traceback shows the program, not its message."""
 _FOREIGN: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (code, re.compile(pattern))
