@@ -97,7 +97,7 @@ def _usual(alone: Sequence[Chosen]) -> Usual:
 
 
 def _identity(rail: Rail) -> Identity:
-    return *rail.key, _board(rail.hca)
+    return *rail.key, rail.hca.board_id
 
 
 def chosen_rails(node: Node, layer: LinkLayer | None, usual: Usual | None = None) -> Chosen:

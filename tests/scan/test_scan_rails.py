@@ -260,6 +260,12 @@ def test_a_roce_rail_that_trained_slower_on_one_node_stays_a_rail() -> None:
     assert env(*fleet(board_id="B"))["NCCL_IB_HCA"] == "=m0,m1,m2"
 
 
+def test_a_rail_with_other_firmware_is_the_same_rail() -> None:
+    a = host(roce("m0", fw_version="28.1"), roce("m1", fw_version="28.1"), name="a")
+    b = host(roce("m0", fw_version="28.2"), roce("m1", 200.0, fw_version="28.2"), name="b")
+    assert env(a, b)["NCCL_IB_HCA"] == "=m0,m1"
+
+
 def test_a_rail_stays_one_where_the_node_s_others_trained_slower() -> None:
     a = host(*(roce(f"m{number}") for number in range(4)), name="a")
     b = host(roce("m0"), *(roce(f"m{number}", 200.0) for number in range(1, 4)), name="b")
