@@ -86,7 +86,7 @@ _SOUNDS_FAILED = re.compile(
 )
 _ATTEMPT = re.compile(r" \(\d+/\d+\) after sleep .*$")
 """Which of how many; without it a connection's tries are one warning."""
-_TRACE = re.compile(r"[\w./-]+\.(?:cc|cu|h|cpp):\d+ (?:\(\w+\) )?-> ([1-9])")
+_TRACE = re.compile(r"[\w./-]+\.(?:cc|cu|h|cpp):\d+ (?:\([\w()]+\) )?-> ([1-9])")
 """With the function from 2.30 on."""
 _ASYNC_END = "[Async thread]"
 _RESULTS = {

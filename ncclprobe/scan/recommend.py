@@ -137,7 +137,9 @@ def _family(gid: str) -> str | None:
         address = ipaddress.IPv6Address(gid)
     except ValueError:
         return None
-    return "IPv4" if address.ipv4_mapped else None if address.is_link_local else "IPv6"
+    if address.is_link_local or address.is_unspecified or address.is_loopback:
+        return None
+    return "IPv4" if address.ipv4_mapped else "IPv6"
 
 
 def _gid_index(keys: Sequence[Key], having: Sequence[Chosen]) -> tuple[list[EnvVariable], list[Remark]]:
@@ -155,16 +157,27 @@ def _gid_index(keys: Sequence[Key], having: Sequence[Chosen]) -> tuple[list[EnvV
     return [], [_gid_doubt(rails, indices)]
 
 
+def _disagree(indices: Sequence[set[int]]) -> bool:
+    """Return whether the rails that have indices have none in common."""
+    known = [found for found in indices if found]
+    return bool(known) and not set.intersection(*known)
+
+
 def _gid_doubt(rails: Sequence[tuple[str, Rail]], indices: Sequence[set[int]]) -> Remark:
-    if not all(any(gid.type for gid in rail.port.gids) for _, rail in rails):
+    shown_ones = [
+        (one, found) for one, found in zip(rails, indices, strict=True) if any(gid.type for gid in one[1].port.gids)
+    ]
+    if len(shown_ones) < len(rails) and not _disagree(indices):
         message = "the source shows no GID table with types for every rail: there are no grounds for NCCL_IB_GID_INDEX"
         return Remark("", "", Severity.INFO, "gid-index-unknown", message, "add ibv_devinfo -v or show_gids")
     named: dict[str, list[str]] = defaultdict(list)
-    for (label, rail), found in zip(rails, indices, strict=True):
+    for (label, rail), found in shown_ones:
         named[fold(map(str, sorted(found))) or "none"].append("/".join(filter(None, (label, rail.name))))
     rarest_first = sorted(named.items(), key=lambda item: len(item[1]))
     shown = "; ".join(f"{found} on {listed(names, 4)}" for found, names in rarest_first[:4])
     message = f"no GID index is RoCE v2 with an IPv4 address on every rail: {shown}"
-    remedy = "further addresses of the odd ones shift theirs" if all(indices) else "give every rail an IPv4 address"
+    remedy = (
+        "further addresses of the odd ones shift theirs" if "none" not in named else "give every rail an IPv4 address"
+    )
     hint = f"{remedy}; till then NCCL 2.21 and later looks for an index on each port by itself"
     return Remark("", "", Severity.WARNING, "gid-index-differs", message, hint)

@@ -150,6 +150,19 @@ def test_the_rail_with_another_gid_index_is_told_first() -> None:
     assert "shift theirs" in finding.hint
 
 
+def test_rails_that_disagree_are_told_where_another_shows_no_gids() -> None:
+    rails = (roce("m0", gids=roce_gids(3)), roce("m1", gids=roce_gids(5)), roce("m2", gids=()))
+    (finding,) = recommend([host(*rails)]).findings
+    assert finding.code == "gid-index-differs"
+    assert finding.message.endswith("on every rail: 3 on m0; 5 on m1")
+
+
+@pytest.mark.parametrize("gid", ["::", "::1"])
+def test_a_gid_that_is_no_address_has_no_index(gid: str) -> None:
+    empty = (*roce_gids(), Gid(index=3, gid=gid, type="RoCE v2"))
+    assert "NCCL_IB_GID_INDEX" not in env(host(roce("m0", gids=empty), roce("m1", gids=empty)))
+
+
 def test_a_fabric_of_ipv6_addresses_alone_has_an_index_too() -> None:
     gids = (
         *roce_gids(),
