@@ -11,6 +11,9 @@ from ncclprobe.findings import Severity
 from ncclprobe.tuner.lint_case import Case, Doubt
 from ncclprobe.tuner.script import Dialect, How, Script, Setting
 
+LASTING = frozenset({How.EXPORT, How.ASSIGN, How.ENTRY})
+"""What holds for all that is started behind it."""
+
 
 def check_order(case: Case) -> Iterator[Doubt]:
     """Yield settings that are overridden, and ones that nothing started by the script sees."""
@@ -42,14 +45,15 @@ def _replaces(launches: Sequence[int], first: Setting, second: Setting) -> bool:
         return False
     if How.LAUNCHER in (first.how, second.how):
         return first.launch == second.launch or _sole_launch(launches, first, second)
-    lasting = {How.EXPORT, How.ASSIGN, How.ENTRY}
-    if first.how not in lasting or second.how not in lasting or first.scope != second.scope:
+    if first.how not in LASTING or second.how not in LASTING or first.scope != second.scope:
         return False
     return bisect.bisect_right(launches, first.order) >= bisect.bisect_left(launches, second.order)
 
 
 def _sole_launch(launches: Sequence[int], first: Setting, second: Setting) -> bool:
     """Return whether an option of the script's only launch behind a setting sets the same variable otherwise."""
+    if first.how not in (*LASTING, How.DIRECTIVE) or first.scope != second.scope[: len(first.scope)]:
+        return False  # it is for a command of its own, or in a branch that the launch is not in
     behind = bisect.bisect_right(launches, first.order)
     return second.how is How.LAUNCHER and list(launches[behind : behind + 2]) == [second.launch]
 
