@@ -22,6 +22,8 @@ NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 PAIR = re.compile(r"([A-Z_][A-Z0-9_]*)=(.*)", re.DOTALL)
 FILLED_IN = re.compile(r"\$[({]|\{[{%]|\$\Z")
 ESCAPED = re.compile(r'\\(["\\/])')
+NULLS = frozenset({"null", "Null", "NULL", "~"})
+"""What stands for no value, without quotes; source: YAML 1.2.2, chapter 10.3.2."""
 INLINE = frozenset({"-c", "-lc", "-ic"})
 """Options of a shell before its script."""
 BEGINS = re.compile(r"[ \t\n]*\{[ \t\n]*[\"}]")
@@ -124,6 +126,8 @@ class _Reader:
             self.scalar(Scalar(ESCAPED.sub(r"\1", inner) if text[0] == '"' else inner.replace("''", "'"), line))
         elif match["template"] is not None:
             self.scalar(Scalar(text, line))
+        elif match["plain"] and text.rstrip() in NULLS:
+            pass  # sets nothing
         elif match["plain"]:
             self.scalar(Scalar(text.rstrip(), line))
         elif text in ("[", "{"):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ncclprobe.tuner.conf_script import NAME as CONF
 from ncclprobe.tuner.conf_script import conf_script
-from ncclprobe.tuner.flow_script import known_text, read_flow
+from ncclprobe.tuner.flow_script import NULLS, known_text, read_flow
 from ncclprobe.tuner.script import Dialect, How, Script, Setting
 from ncclprobe.tuner.script_parts import joined, placed
 from ncclprobe.tuner.shell_script import shell_script
@@ -131,6 +131,7 @@ class _Reader:
             self.mappings.append(_Mapping(place, self.at + 1))
         mapping = self.mappings[-1]
         mapping.key, mapping.key_line = key, self.at + 1
+        value = "" if COMMENT.sub("", value) in NULLS else value
         if self.block(key, value) or self.collection(value, self.at + 1):
             return
         if key in ("name", "value"):

@@ -184,6 +184,8 @@ def test_makefiles(text, expected):
     [
         ('{"env": {"NCCL_DEBUG": "INFO", "NCCL_IB_HCA": "=mlx5_0"}, "NCCL_ALGO": ["ring"]}', []),
         ('{"a": {"NCCL_DEBUG": "INFO"}, "b": {"NCCL_DEBUG": "WARN"}}', []),
+        ('{"NCCL_DEBUG": null, "NCCL_IB_DISABLE": null, "NCCL_PROTO": null}', []),
+        ('{"NCCL_DEBUG": null, "NCCL_PROTO": "null"}', [(1, "error", "value-invalid")]),
         ('{"environment": [{"name": "NCCL_DEBUG", "value": "INFO"}, {"value": "1", "name": "NCCL_IB_DISABLE"}]}', []),
         ('{"NCCL_DEBUG": "${DEBUG}", "NCCL_DEBUG_FILE": "C:\\\\a \\"b\\""}', []),
         ('{\n// why\n"args": ["--x", "NCCL_DEBUG = 3"], "env": {"NCCL_DEBUG": "INFO",},}', []),
@@ -211,6 +213,8 @@ ROCE = "roce:\n  NCCL_IB_GID_INDEX: '3'\n  NCCL_IB_TC: '106'\n"
         "tree:\n  variables:\n    NCCL_ALGO: 'allreduce:tree'\n    NCCL_DEBUG: WARN\n",
         f"{ROCE}tcp:\n  NCCL_IB_DISABLE: '1'\n  NCCL_SOCKET_IFNAME: eth0\n",
         "a: {NCCL_DEBUG: INFO}\nb: {NCCL_DEBUG: WARN}\n",
+        "a:\n  NCCL_DEBUG: null  # why\n  NCCL_PROTO: ~\n  NCCL_ALGO:\nenv:\n- name: NCCL_IB_TC\n  value: null\n",
+        "env: {NCCL_DEBUG: null, NCCL_IB_TC: ~}\n",
         "env:\n{{- if .Values.rdma }}\n- name: NCCL_IB_TC\n  value: '106'\n{{- else }}\n- name: NCCL_IB_DISABLE\n"
         "  value: '1'\n{{- end }}\n- name: NCCL_DEBUG\n  value: {{ .Values.debug | quote }}\n",
         "env: [{name: NCCL_DEBUG, value: {{ .Values.debug }}}, {name: NCCL_ALGO, value: $(ALGO)}]\n",
