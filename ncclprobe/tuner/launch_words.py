@@ -91,7 +91,6 @@ class _Found:
         elif text in PAIRS:
             self.pair(at + 1)
         elif text == ENVIRONMENT_LIST and at < len(self.words) - 1:
-            self.passed += ["*"] if self.values[at + 1] is None else []
             self.items(at + 1, ";")
 
     def of_slurm(self, at: int, text: str) -> None:
@@ -115,8 +114,10 @@ class _Found:
             self.passed.append("*")
 
     def item(self, at: int, skip: int) -> None:
-        """Take ``NAME`` or ``NAME=VALUE`` from a word."""
+        """Take ``NAME`` or ``NAME=VALUE`` from a word, which may be any names where a variable stands for it."""
         if at < len(self.words):
+            if not self.words[at].start[skip:]:
+                self.passed.append("*")
             self.take(self.words[at].start[skip:], self.values[at], skip, self.words[at].line)
 
     def pairs(self, at: int, skip: int) -> None:
@@ -156,6 +157,8 @@ class _Found:
         if at >= len(self.words):
             return
         value = self.values[at]
+        if self.kind is LaunchKind.MPI and value is None:
+            self.passed.append("*")
         for item in items((self.words[at].start if value is None else value)[skip:], separator):
             self.take(item, item if value is not None else None, 0, self.words[at].line)
 
