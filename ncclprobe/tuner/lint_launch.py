@@ -84,7 +84,7 @@ def _qsub(_about: Context, launch: Launch, _left: list[str]) -> Iterator[Loss]:
 
 
 def _sbatch(_about: Context, launch: Launch, _left: list[str]) -> Iterator[Loss]:
-    if launch.exports is not None and "ALL" not in launch.exports.split(","):
+    if launch.exports not in (None, "?") and "ALL" not in launch.exports.split(","):
         yield _unlisted(launch.exports)
 
 
