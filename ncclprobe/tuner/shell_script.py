@@ -363,10 +363,10 @@ class _Reader:
             elif is_script(program, document, targets):
                 yield document.text, document.line
         for before, word in itertools.pairwise(words):
-            if before.literal in ("-c", "-lc", "-ic") and (text := word.literal) and word.quoted:
-                yield text, word.line
-        if program == "ssh" and words and (text := words[-1].literal) and words[-1].quoted:
-            yield text, words[-1].line
+            if before.literal in ("-c", "-lc", "-ic") and word.quoted and word.shown:
+                yield word.script, word.line
+        if program == "ssh" and words and words[-1].quoted and words[-1].shown:
+            yield words[-1].script, words[-1].line
 
 
 def _spaced(words: Sequence[Word], how: How) -> Iterator[Setting]:

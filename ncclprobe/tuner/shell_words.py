@@ -79,6 +79,11 @@ class Word(NamedTuple):
             return ""
         return "".join(f"${piece.text}" if piece.kind is Kind.VARIABLE else piece.text for piece in self.pieces)
 
+    @property
+    def script(self) -> str:
+        """The text as another shell gets it, with the expansions of this one as they stand."""
+        return "".join(f"${{{piece.text}}}" if piece.kind is Kind.VARIABLE else piece.text for piece in self.pieces)
+
     def after(self, count: int) -> Word:
         """Return the word without its first letters, which are literal."""
         first = Piece(Kind.LITERAL, self.pieces[0].text[count:])

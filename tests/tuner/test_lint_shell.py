@@ -293,3 +293,22 @@ def test_what_is_switched_off_for_all_launches_is_of_no_use(text):
 )
 def test_exports_in_a_subshell_that_starts_nothing_are_lost(text, expected):
     assert codes(text) == [(line, "warning", "variable-not-exported") for line in expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('bash -c "export NCCL_IB_DISABLE=yes; cd $PWD; ./train"\n', 1),
+        ('ssh $HOST "\ncd ${DIR:-/}\nexport NCCL_IB_DISABLE=yes && ./train $(hostname) \\$RANK"\n', 3),
+        ('OFF=yes\ndocker run $IMAGE bash -c "export NCCL_IB_DISABLE=$OFF && ./train $ARGS"\n', 2),
+    ],
+)
+def test_commands_for_other_shells_are_read_with_variables_in_them(text, line):
+    assert codes(text) == [(line, "error", "value-invalid")]
+
+
+@pytest.mark.parametrize(
+    "command", ['bash -c "$COMMAND"', 'ssh $HOST "$SETTINGS ./train"', 'bash -c "export NCCL_DEBUG=$1; $COMMAND"']
+)
+def test_commands_that_only_a_shell_can_tell_are_passed_over(command):
+    assert codes(f"{command}\n") == []
