@@ -25,6 +25,11 @@ SIGNS = re.compile(r"[\^=*?\[\];/]")
 """Of lists and patterns, which NCCL does not know within a list of devices."""
 FUNCTION = re.compile(r"s\d+f\d\Z")
 """A PCI function ends such a name (``rocep23s0f1``): they go from 0 to 7, so no further digit follows."""
+INTERFACE = re.compile(r"(eth|eno|en[psxP])\d|(bond|ib)\d+\Z|docker0\Z|lo\Z")
+"""How network interfaces are called and RDMA devices are not; source: systemd.net-naming-scheme(7), and rdma-core 50,
+kernel-boot/rdma-persistent-naming.rules (``ibp1s0``, ``rocep1s0``)."""
+HCA = re.compile(r"(mlx[45]_|bnxt_re)\w*\d\Z")
+"""How drivers call RDMA devices, and no network interface."""
 LEVELS = ("LOC", "NVL", "NVB", "C2C", "PIX", "PXB", "P2C", "PXN", "PHB", "SYS")
 """Source: NCCL 2.30.7, src/graph/topo.cc (``topoPathTypeStr``)."""
 
@@ -124,6 +129,20 @@ def _device_list(variable: Variable, value: str) -> Iterator[Complaint]:
         lost = f"reads a port up to {sign}, so the rest of {odd!r} is lost" if ":" in odd.partition(sign)[0] else lost
         message = f"{variable.name}={value}: NCCL {lost}"
         yield Severity.ERROR, "value-invalid", message, _devices_hint(variable, ahead, value, sign)
+
+    yield from _mixed_up(variable, value)
+
+
+def _mixed_up(variable: Variable, value: str) -> Iterator[Complaint]:
+    """Yield network interfaces where HCAs belong, and the other way round."""
+    hcas = variable.type == "hca"
+    found = next((name for name, _ in parse_selection(value).items if (INTERFACE if hcas else HCA).match(name)), "")
+    if found:
+        kinds = ("a network interface", "an HCA") if hcas else ("an HCA", "a network interface")
+        message = f"{variable.name}={value}: {found} is the name of {kinds[0]}, and NCCL looks for {kinds[1]}"
+        hint = "write HCAs as ibv_devices shows them" if hcas else "write interfaces as ip link shows them"
+        other = "interfaces belong into NCCL_SOCKET_IFNAME" if hcas else "HCAs belong into NCCL_IB_HCA"
+        yield Severity.WARNING, "value-invalid", message, f"{hint}; {other}"
 
 
 def _devices_hint(variable: Variable, ahead: str, value: str, sign: str) -> str:
