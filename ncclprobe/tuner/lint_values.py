@@ -30,13 +30,19 @@ INTERFACE = re.compile(r"(eth|eno|en[psxP])\d|(bond|ib)\d+\Z|docker0\Z|lo\Z")
 kernel-boot/rdma-persistent-naming.rules (``ibp1s0``, ``rocep1s0``)."""
 HCA = re.compile(r"(mlx[45]_|bnxt_re)\w*\d\Z")
 """How drivers call RDMA devices, and no network interface."""
+AMDS = ("HIP_", "HSA_", "RCCL_", "ROCM_", "ROCR_", "PYTORCH_ROCM_", "VLLM_ROCM_", "SGLANG_ROCM_", "NVTE_ROCM_")
+"""Variables that only AMD's GPUs know, on which RCCL reads NCCL's."""
+MINIMA, CHANNELS = frozenset({"NCCL_MIN_NCHANNELS", "NCCL_MIN_NRINGS"}), "1..128"
+"""What RCCL takes otherwise; source: RCCL 2.27, src/include/device.h (``MAXCHANNELS``). AMD advises 112."""
 LEVELS = ("LOC", "NVL", "NVB", "C2C", "PIX", "PXB", "P2C", "PXN", "PHB", "SYS")
 """Source: NCCL 2.30.7, src/graph/topo.cc (``topoPathTypeStr``)."""
 
 
 def check_values(case: Case) -> Iterator[Doubt]:
     """Yield values that are of the wrong type or out of range."""
+    rccl = any(one.name.startswith(AMDS) for one in case.script.settings)
     for setting, variable, value in case.known():
+        variable = variable.with_(values=CHANNELS) if rccl and variable.name in MINIMA else variable
         if value:
             for severity, code, message, hint in _CHECKS.get(variable.type, _anything)(variable, value):
                 yield Doubt(setting.line, severity, code, message, hint)

@@ -289,6 +289,9 @@ def test_a_faulty_manifest(text, expected):
         ("NCCL_IB_HCA='mlx5_0:1;mlx5_3:1'", [("error", "value-invalid")]),
         ("NCCL_MIN_NCHANNELS=32 NCCL_MAX_CTAS=16", [("warning", "settings-contradict")]),
         ("NCCL_MIN_CTAS=32 NCCL_MAX_NCHANNELS=32", []),
+        ("NCCL_MIN_NCHANNELS=112", [("warning", "value-out-of-range")]),
+        ("NCCL_MIN_NCHANNELS=112 HIP_FORCE_DEV_KERNARG=1", []),
+        ("NCCL_MIN_NCHANNELS=256 HSA_NO_SCRATCH_RECLAIM=1", [("warning", "value-out-of-range")]),
     ],
 )
 def test_values_and_names(setting, expected):
