@@ -18,8 +18,15 @@ BUILDS = frozenset({
     "NCCL_INCLUDE_DIR", "NCCL_INCLUDE_DIRS", "NCCL_LIB", "NCCL_LIB_DIR", "NCCL_LIBRARY", "NCCL_LIBRARIES",
     "NCCL_LIB_PATH", "NCCL_LIBRARY_PATH", "NCCL_VERSION", "NCCL_VER", "NCCL_INSTALL_PATH", "NCCL_BUILD_DIR",
     "NCCL_SRC_DIR", "NCCL_MAJOR", "NCCL_MINOR", "NCCL_PATCH", "NCCL_GENCODE", "NCCL_BUILDDIR",
+    "NCCL_PLUGIN_PATH", "NCCL_INIT_SCRIPT",
 })  # fmt: skip
 """Where to find NCCL, which version to install."""
+SGLANG_BUILDS = frozenset({
+    "SGLANG_VERSION", "SGLANG_COMMIT", "SGLANG_BRANCH", "SGLANG_REPO", "SGLANG_TAG", "SGLANG_IMAGE", "SGLANG_HOME",
+    "SGLANG_DIR", "SGLANG_PATH", "SGLANG_ROOT", "SGL_VERSION", "SGL_COMMIT", "SGL_BRANCH", "SGL_REPO", "SGL_TAG",
+    "SGL_KERNEL_VERSION",
+})  # fmt: skip
+"""The same of SGLang; its Dockerfiles have some of them as arguments."""
 PLUGIN = frozenset({"NCCL_IBEXT_DISABLE", "NCCL_PLUGIN_P2P"})
 RDMA_SHARP = (
     "NVIDIA's network plugin (nccl-rdma-sharp-plugins, in HPC-X and NGC's images) reads it, NCCL itself does not."
@@ -31,7 +38,7 @@ PREFIXES = {
     "NCCL_DYNAMIC_CHUNK_SIZE": GOOGLE, "NCCL_FASTRAK_": GOOGLE, "NCCL_GPUDIRECTTCPX_": GOOGLE, "NCCL_GPUVIZ_": GOOGLE,
     "NCCL_NET_PLUGIN_TELEMETRY_": GOOGLE, "NCCL_SHIMNET_": GOOGLE, "NCCL_TUNER_CONFIG_": GOOGLE,
     "NCCL_CHECKPOINT_": CONTRIB, "NCCL_EP_": CONTRIB, "NCCL_RESHARD_": CONTRIB,
-    "NCCL_SHARP_": RDMA_SHARP, "NCCL_UCX_": RDMA_SHARP, "NCCL_TESTS_": TESTS, "NCCL_TEST_": TESTS,
+    "NCCL_SHARP_": RDMA_SHARP, "NCCL_UCX_": RDMA_SHARP, "NCCL_TEST": TESTS,
     "TORCH_NCCL_": "PyTorch's own (ProcessGroupNCCL), where its release has it; NCCL does not read it.",
 }  # fmt: skip
 """How names begin, and whose they are."""
@@ -48,6 +55,8 @@ def owner(name: str) -> str:
         return f"PyTorch's own; called TORCH_{name} since PyTorch 2.2. NCCL does not read it."
     if name in BUILDS:
         return "Tells builds and scripts where NCCL is, or which version. NCCL does not read it."
+    if name in SGLANG_BUILDS:
+        return "Tells builds and scripts where SGLang is, or which version. SGLang does not read it."
     if name in PLUGIN:
         return RDMA_SHARP
     return next((whose for prefix, whose in PREFIXES.items() if name.startswith(prefix)), "")

@@ -353,6 +353,9 @@ def test_nccl_conf_with_lines_from_windows(version, expected):
         ("NCCL_PLUGIN_P2P", "NVIDIA's network plugin"),
         ("NCCL_FASTRAK_IFNAME", "Google Cloud's network plugins"),
         ("NCCL_HOME", "Tells builds"),
+        ("NCCL_PLUGIN_PATH", "Tells builds and scripts where NCCL is"),
+        ("SGLANG_VERSION", "Tells builds and scripts where SGLang is"),
+        ("NCCL_TEST", "Scripts around nccl-tests"),
     ],
 )
 def test_names_of_other_software_are_explained(name, whose):
