@@ -13,6 +13,11 @@ from ncclprobe.tuner.variables import NEWEST, OLDEST, Variable, is_sglang, known
 MOST_COMPARED = 100
 """Unknown names of a script that are compared with all known ones, which takes some milliseconds each."""
 
+NOT_MEANT = {
+    "NCCL_TIMEOUT": "take it out; PyTorch's limit is init_process_group's timeout, and NCCL_IB_TIMEOUT is no time limit"
+}
+"""Names that mean something else than the known one that they are most like: hint."""
+
 
 def check_names(case: Case) -> Iterator[Doubt]:
     """Yield names that nothing reads."""
@@ -74,14 +79,14 @@ def _names(case: Case, setting: Setting) -> Iterable[str]:
 
 def _unknown(case: Case, setting: Setting, near: tuple[str, ...] | None, newest: str) -> Doubt:
     sglang = is_sglang(setting.name)
-    meant = near[0] if near and misspells(setting.name, near[0]) else ""
+    meant = near[0] if near and setting.name not in NOT_MEANT and misspells(setting.name, near[0]) else ""
     who = f"SGLang (0.4.0 to {newest})" if sglang else f"NCCL ({OLDEST} to {NEWEST})"
     return Doubt(
         setting.line,
         Severity.ERROR if meant else Severity.WARNING,
         "unknown-variable",
         f"{who} has no variable {setting.name}, so the setting does nothing",
-        f"write {meant}, if that is meant" if meant else _proposal(near),
+        f"write {meant}, if that is meant" if meant else NOT_MEANT.get(setting.name) or _proposal(near),
     )
 
 

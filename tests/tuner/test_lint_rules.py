@@ -38,6 +38,7 @@ RUN = "\n./train\n"
         ("MINE = 1", []),
         ("export NCCL_P2P_NVL_DISABLE=0", [(1, "error", "unknown-variable")]),
         ("export NCCL_QUANTUM=1", [(1, "warning", "unknown-variable")]),
+        ("export NCCL_TIMEOUT=1800", [(1, "warning", "unknown-variable")]),
         ("export NCCL_HOME=/opt/nccl", []),
         ("export NCCL_ASYNC_ERROR_HANDLING=1", []),
         ("export NCCL_FASTRAK_IFNAME=eth1", []),
