@@ -25,7 +25,7 @@ SIGNS = re.compile(r"[\^=*?\[\];/]")
 """Of lists and patterns, which NCCL does not know within a list of devices."""
 FUNCTION = re.compile(r"s\d+f\d\Z")
 """A PCI function ends such a name (``rocep23s0f1``): they go from 0 to 7, so no further digit follows."""
-INTERFACE = re.compile(r"(eth|eno|en[psxP])\d|(bond|ib)\d+\Z|docker0\Z|lo\Z")
+INTERFACE = re.compile(r"(eth|eno|en[psxP]|hsn|ipogif)\d|(bond|ib)\d+\Z|docker0\Z|lo\Z")
 """How network interfaces are called and RDMA devices are not; source: systemd.net-naming-scheme(7), and rdma-core 50,
 kernel-boot/rdma-persistent-naming.rules (``ibp1s0``, ``rocep1s0``)."""
 HCA = re.compile(r"(mlx[45]_|bnxt_re)\w*\d\Z")
@@ -175,7 +175,7 @@ def _hca_lists(case: Case) -> Iterator[Doubt]:
     """Yield names in NCCL_IB_HCA that also take others."""
     for setting, _variable, value in case.known():
         if setting.name == "NCCL_IB_HCA":
-            yield from _prefixes(setting, _without_blanks(value))
+            yield from _prefixes(setting, _without_blanks(value).rstrip(","))
 
 
 def _prefixes(setting: Setting, value: str) -> Iterator[Doubt]:

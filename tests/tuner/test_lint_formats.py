@@ -278,6 +278,7 @@ def test_a_faulty_manifest(text, expected):
         ("NCCL_IB_HCA=eth0", [("warning", "value-invalid")]),
         ("NCCL_IB_HCA==mlx5_0:1,ib0:1", [("warning", "value-invalid")]),
         ("NCCL_IB_HCA=enp1s0f0np0", [("warning", "value-invalid")]),
+        ("NCCL_IB_HCA=hsn0", [("warning", "value-invalid")]),
         ("NCCL_SOCKET_IFNAME=mlx5_0:1", [("warning", "value-invalid")]),
         ("NCCL_SOCKET_IFNAME=^mlx5_bond_0", [("warning", "value-invalid")]),
         ("NCCL_SOCKET_IFNAME=^lo,^docker0", [("error", "value-invalid")]),
@@ -327,6 +328,11 @@ def test_messages_on_signs_in_lists_of_devices(value, message, hint):
 )
 def test_collectives_in_lists_came_with_a_version(setting, version, expected):
     assert codes(f"export {setting}\n./train\n", "a.sh", version) == expected
+
+
+def test_a_comma_at_the_end_is_not_proposed():
+    (found,) = lint(read_script("export NCCL_IB_HCA=mlx5_0:1,mlx5_1:1,\n./a\n", "a.sh"), catalog())
+    assert found.hint == "write NCCL_IB_HCA==mlx5_0:1,mlx5_1:1, whose names match exactly"
 
 
 def test_the_images_name_of_a_test_is_that_test():
