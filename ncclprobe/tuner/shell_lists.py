@@ -21,6 +21,8 @@ RULE = re.compile(r"[A-Za-z]+:\^?[A-Za-z0-9,]+")
 """What NCCL_ALGO and NCCL_PROTO have behind ``;`` for one collective."""
 LONGEST_VALUE = 400
 """Letters of a value that is put together from what several ``;`` separate."""
+EXPORTS = re.compile(r"(?:^|[;&|\s])export\s+((?:[A-Za-z_]\w*=[^\s;&|]*[ \t]*)+)")
+"""A command within a text that another shell is to run."""
 NO_VALUE = re.compile(r"[][*?(){}<>|\\%$`\s]|\.\.\.|,$|^['\"]")
 """In what is a pattern, a placeholder, a description or a part of a value."""
 
@@ -73,6 +75,9 @@ def settings_in(word: Word, least: int = 1) -> Iterator[tuple[str, str | None]]:
     if match := KEYED.match(text):
         yield match[1], _known(text[match.end() :])
         return
+    for pair in (pair for found in EXPORTS.findall(text) for pair in found.split()):
+        name, _, value = pair.partition("=")
+        yield name, _known(unquoted(value))
     tokens = text.split()
     leading = next((at for at, one in enumerate(tokens) if not ASSIGNMENT.match(one)), len(tokens))
     for at, token in enumerate(tokens):

@@ -163,6 +163,10 @@ def test_settings_of_a_quoted_list_are_checked():
         ("local -a ARGS=(--env=NCCL_PROTO='LL64')\n./a\n", [(1, "error", "value-invalid")]),
         ('OPTS="-x NCCL_DEBUG=INFO -x NCCL_PROTO=^LL"\nmpirun $OPTS ./a\n', [(1, "warning", "ll128-forced")]),
         ('OPTS="$OPTS -x NCCL_BUFFSIZE=8M"\nmpirun $OPTS ./a\n', [(1, "error", "value-invalid")]),
+        (
+            'FIRST="cd /a; export NCCL_DEBUG=INFO NCCL_BUFFSIZE=8M && export A=$B"\nssh h "$FIRST; ./a"\n',
+            [(1, "error", "value-invalid")],
+        ),
         ('ENVIRONMENT="NCCL_DEBUG=INFO NCCL_BUFFSIZE=8M"\nenv $ENVIRONMENT ./a\n', [(1, "error", "value-invalid")]),
         (
             'declare -A VALUES=([NCCL_ALGO]=foo\n[NCCL_PROTO]="^LL")\nfor one in "${!VALUES[@]}"; do run $one; done\n',
