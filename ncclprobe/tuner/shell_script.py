@@ -43,6 +43,8 @@ NEUTRAL = frozenset({
     "ARG", "LABEL", "USER",
 })  # fmt: skip
 """Commands that no setting of NCCL's concerns."""
+SEARCHING = frozenset({"grep", "egrep", "fgrep", "zgrep", "rg", "sed", "perl"})
+"""Programs whose -e takes a pattern."""
 
 
 def shell_script(text: str, source: str, line: int = 1) -> Script:
@@ -326,6 +328,8 @@ class _Reader:
         found = launched(kind_of(program), program, values, words)
         for name, value, line in found.settings:
             self.add(name, value, line, How.LAUNCHER, command.scope, self.order)
+        if found.kind is LaunchKind.OTHER and program not in SEARCHING:
+            self.given(words, command.scope)
         self.start()
         self.launches.append(
             Launch(
@@ -346,6 +350,13 @@ class _Reader:
         inside = (*command.scope, -self.order, *apart)
         for text, line in self.nested(program, words, command):
             self.read(text, line, inside)
+
+    def given(self, words: Sequence[Word], scope: tuple[int, ...]) -> None:
+        """Note what options of a program set that is not known, such as a script that starts containers."""
+        for option, word in itertools.pairwise(words):
+            if option.literal in BEFORE_SETTING and (match := ASSIGNMENT.match(word.start)):
+                value = self.value(word.after(match.end()))
+                self.settings.append(Setting(match[1], value, word.line, How.LISTED, scope, self.order))
 
     def conf(self, text: str, line: int, *, expanded: bool) -> None:
         """Note what the script writes into nccl.conf."""

@@ -167,6 +167,7 @@ def test_settings_of_a_quoted_list_are_checked():
             'FIRST="cd /a; export NCCL_DEBUG=INFO NCCL_BUFFSIZE=8M && export A=$B"\nssh h "$FIRST; ./a"\n',
             [(1, "error", "value-invalid")],
         ),
+        ("bash cluster.sh img --head \\\n-e NCCL_DEBUG=INFO -e NCCL_IB_DISABLE=yes\n", [(2, "error", "value-invalid")]),
         ('ENVIRONMENT="NCCL_DEBUG=INFO NCCL_BUFFSIZE=8M"\nenv $ENVIRONMENT ./a\n', [(1, "error", "value-invalid")]),
         (
             'declare -A VALUES=([NCCL_ALGO]=foo\n[NCCL_PROTO]="^LL")\nfor one in "${!VALUES[@]}"; do run $one; done\n',
@@ -193,6 +194,7 @@ def test_settings_in_arrays_loops_and_texts_of_options_are_checked(text, expecte
         'SAYING="NCCL_DEBUG=verbose is what some write"\nTITLE="NCCL_ALGO=Tree"\necho "$SAYING"\n./a\n',
         "for one in Ring Tree; do mpirun -x NCCL_ALGO=$one ./all_reduce_perf; done\n",
         "case $1 in NCCL_ALGO=foo) ;; esac\n./a\n",
+        "grep -e NCCL_ALGO=foo log && ./a -e NCCL_DEBUG=$LEVEL -x NCCL_MINE=1\n",
         "ARGS=(\nif\nfor\n)\nexport NCCL_DEBUG=WARN\n./a\n",
         'run() {\nlocal args=(-x NCCL_DEBUG=WARN)\nmpirun "${args[@]}" ./a\n}\nrun\n',
     ],
