@@ -14,7 +14,8 @@ MOST_COMPARED = 100
 """Unknown names of a script that are compared with all known ones, which takes some milliseconds each."""
 
 NOT_MEANT = {
-    "NCCL_TIMEOUT": "take it out; PyTorch's limit is init_process_group's timeout, and NCCL_IB_TIMEOUT is no time limit"
+    "NCCL_TIMEOUT": "take it out; PyTorch's limit is init_process_group's timeout; NCCL_IB_TIMEOUT counts no seconds",
+    "NCCL_SOCKET_TIMEOUT_MS": "take it out; connecting is tried NCCL_SOCKET_RETRY_CNT times",
 }
 """Names that mean something else than the known one that they are most like: hint."""
 
@@ -74,7 +75,9 @@ def _read_elsewhere(case: Case, name: str) -> bool:
 
 
 def _names(case: Case, setting: Setting) -> Iterable[str]:
-    return case.catalog.sglang if is_sglang(setting.name) else case.catalog.nccl
+    if is_sglang(setting.name):
+        return case.catalog.sglang
+    return (name for name in case.catalog.nccl if not _is_gone(name, case))
 
 
 def _unknown(case: Case, setting: Setting, near: tuple[str, ...] | None, newest: str) -> Doubt:
@@ -88,6 +91,12 @@ def _unknown(case: Case, setting: Setting, near: tuple[str, ...] | None, newest:
         f"{who} has no variable {setting.name}, so the setting does nothing",
         f"write {meant}, if that is meant" if meant else NOT_MEANT.get(setting.name) or _proposal(near),
     )
+
+
+def _is_gone(name: str, case: Case) -> bool:
+    """Return whether a name was gone before the oldest NCCL that counts, so that nothing would come of writing it."""
+    variable = case.catalog.nccl.get(name)
+    return bool(variable and variable.until and release(variable.until) < release(OLDEST))
 
 
 def _proposal(near: tuple[str, ...] | None) -> str:
