@@ -355,8 +355,7 @@ class _Reader:
         """Note what options of a program set that is not known, such as a script that starts containers."""
         for option, word in itertools.pairwise(words):
             if option.literal in BEFORE_SETTING and (match := ASSIGNMENT.match(word.start)):
-                value = self.value(word.after(match.end()))
-                self.settings.append(Setting(match[1], value, word.line, How.LISTED, scope, self.order))
+                self.add(match[1], self.value(word.after(match.end())), word.line, How.LISTED, scope)
 
     def conf(self, text: str, line: int, *, expanded: bool) -> None:
         """Note what the script writes into nccl.conf."""
@@ -373,7 +372,8 @@ class _Reader:
                 self.conf(document.text, document.line, expanded=document.expanded)
             elif is_script(program, document, targets):
                 yield document.text, document.line
-        for before, word in itertools.pairwise(words):
+        python = program.startswith("python") or any(_base(word).startswith("python") for word in words)
+        for before, word in itertools.pairwise(words if not python else ()):  # whose -c takes no shell's text
             if before.literal in ("-c", "-lc", "-ic") and word.quoted and word.shown:
                 yield word.script, word.line
         if program == "ssh" and words and words[-1].quoted and words[-1].shown:

@@ -313,6 +313,11 @@ def test_commands_for_other_shells_are_read_with_variables_in_them(text, line):
     assert codes(text) == [(line, "error", "value-invalid")]
 
 
+@pytest.mark.parametrize("python", ["python3", "srun /opt/bin/python3 -u"])
+def test_code_for_python_is_no_shell_script(python):
+    assert codes(f'{python} -c "\nNCCL_ALGO = 1\nprint(NCCL_ALGO)"\n') == []
+
+
 @pytest.mark.parametrize(
     "command", ['bash -c "$COMMAND"', 'ssh $HOST "$SETTINGS ./train"', 'bash -c "export NCCL_DEBUG=$1; $COMMAND"']
 )
