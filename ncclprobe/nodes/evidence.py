@@ -59,7 +59,9 @@ class Evidence:
     slower: int
     """Those of them nearer to the slowdown than to healthy."""
     partners: int
-    """Different sets of other nodes in them."""
+    """Different sets of other nodes in them; none is one, too."""
+    alone: bool
+    """Whether it was the only node in one of them, which needs no partner."""
     all_rows: int
     """Values in all."""
     pairs_only: bool
@@ -125,7 +127,9 @@ class _Counts(NamedTuple):
     slower: Ints
     """Those of them nearer to the component's effect than to healthy."""
     partners: Ints
-    """Different sets of other nodes in them; a node measured alone needs none."""
+    """Different sets of other nodes in them; none is one, too."""
+    alone: Bools
+    """Whether it was the only node in one of them."""
     pairs_only: Bools
     """Whether all its groups are pairs."""
 
@@ -167,12 +171,11 @@ def _counted(family: _Family) -> _Counts:
     slower_P = free_P & (part.seen_P < family.best[component_P] / 2)
     met = np.unique(np.stack([component_P, part.design.group_K[observation_P]])[:, free_P], axis=1)[0]
     size_P = part.design.size_K[observation_P]
-    alone = np.bincount(component_P[free_P & (size_P == 1)], minlength=number) > 0
-    partners = np.bincount(met, minlength=number)
     return _Counts(
         rows=np.bincount(component_P[free_P], minlength=number),
         slower=np.bincount(component_P[slower_P], minlength=number),
-        partners=np.where(alone, np.maximum(partners, LEAST_PARTNERS), partners),
+        partners=np.bincount(met, minlength=number),
+        alone=np.bincount(component_P[free_P & (size_P == 1)], minlength=number) > 0,
         pairs_only=np.bincount(component_P[size_P != 2], minlength=number) == 0,
     )
 
@@ -182,8 +185,8 @@ def _evidence(family: _Family, counts: _Counts, by_row: _ByRow, place: int) -> E
     component, best = design.components[number], float(family.best[place])
     named, suspicious = bool(family.named[place]), bool(family.suspicious[place])
     rivals = by_row.rivals(number, best) if suspicious else ()
-    partners, rows = int(counts.partners[place]), int(counts.rows[place])
-    enough = rows >= LEAST_ROWS and (component.kind is not Kind.NODE or partners >= LEAST_PARTNERS)
+    partners, rows, alone = int(counts.partners[place]), int(counts.rows[place]), bool(counts.alone[place])
+    enough = rows >= LEAST_ROWS and (component.kind is not Kind.NODE or alone or partners >= LEAST_PARTNERS)
     slow = named and enough and not rivals
     doubtful = rivals or (suspicious and not enough)
     high = math.inf if doubtful else float(family.high[place])
@@ -194,6 +197,7 @@ def _evidence(family: _Family, counts: _Counts, by_row: _ByRow, place: int) -> E
         rows=rows,
         slower=int(counts.slower[place]),
         partners=partners,
+        alone=alone,
         all_rows=int(design.count_C[number]),
         pairs_only=bool(counts.pairs_only[place]),
         rivals=rivals,

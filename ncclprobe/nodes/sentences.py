@@ -51,10 +51,16 @@ def _with_partners(evidence: Evidence) -> str:
     if evidence.component.kind is Kind.LINK:
         return ""
     if evidence.component.kind is Kind.RAIL:
-        return f" of {evidence.partners} different groups"
+        return f" of {_different(evidence.partners, 'group')}"
+    if evidence.alone and evidence.partners == 1:
+        return " of it alone"
     if not evidence.pairs_only:
-        return f" with {evidence.partners} different sets of partners"
-    return f" with {evidence.partners} different partner{'' if evidence.partners == 1 else 's'}"
+        return f" with {_different(evidence.partners, 'set')} of partners"
+    return f" with {_different(evidence.partners, 'partner')}"
+
+
+def _different(number: int, what: str) -> str:
+    return f"{number} different {what}{'' if number == 1 else 's'}"
 
 
 def _separation(evidence: Evidence) -> str:
@@ -63,7 +69,7 @@ def _separation(evidence: Evidence) -> str:
         return f"it may as well be {' or '.join(rival.label for rival in evidence.rivals[:4])}"
     if evidence.rows < LEAST_ROWS:
         return f"{LEAST_ROWS} or more are needed to name it"
-    if evidence.component.kind is Kind.NODE and evidence.partners < LEAST_PARTNERS:
+    if evidence.component.kind is Kind.NODE and not evidence.alone and evidence.partners < LEAST_PARTNERS:
         return "a second partner is needed to tell the node from its link"
     if evidence.status is NodeStatus.SUSPECT:
         return "too little to name it"

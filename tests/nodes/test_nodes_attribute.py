@@ -97,6 +97,20 @@ def test_nodes_that_appear_only_together_cannot_be_told_apart():
     assert all(verdict.slowdown.low <= 0 < 0.2 < verdict.slowdown.high for verdict in judgement.nodes[-2:])
 
 
+def test_a_node_that_was_measured_alone_needs_no_partner_and_is_given_none():
+    rows = [GroupValue(nodes=(node,), value=60.0 if node == "dgx002" else 100.0) for node in NODES for _ in range(3)]
+    judgement = judge(rows, NODES)
+    assert judgement.nodes[1].status is SLOW
+    assert judgement.nodes[1].evidence == "dgx002: 40 % below healthy nodes in 3 of 3 groups of it alone; not its link"
+
+
+def test_a_single_set_of_partners_is_one():
+    rest = [GroupValue(nodes=trio, value=100.0) for trio in itertools.combinations(NODES[2:], 3)]
+    judgement = judge([*rest, *(GroupValue(nodes=("dgx001", *NODES[2:4]), value=60.0) for _ in range(3))], NODES)
+    assert judgement.nodes[0].status is SUSPECT
+    assert "in 3 of 3 groups with 1 different set of partners; a second partner is" in judgement.nodes[0].evidence
+
+
 def test_a_node_with_one_partner_cannot_be_told_from_its_link():
     values = pairs(NODES[:6]) + [GroupValue(nodes=("dgx001", "x"), value=80 + i / 9) for i in range(4)]
     judgement = judge(values, (*NODES[:6], "x"))
