@@ -24,6 +24,14 @@ from ncclprobe.store import relevant_environment
 LAST_LINES = 5
 """Of a failed command's output; the rest is in its log."""
 
+AROUND = 30
+"""Characters before and after a metric in which the rest of its number is looked for."""
+
+_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+\.\d+")
+_BEFORE = re.compile(r"[\d.,]*\d\.?$")
+_AFTER = re.compile(r"(\.?\d|[eE][+-]?\d)[\d.,]*([eE][+-]?\d+)?")
+_AFTER_COMMA = re.compile(r",\d[\d.,]*")
+
 
 class CommandWorkload:
     """Runs the command as tokens; no shell is involved."""
@@ -141,13 +149,18 @@ def metric_values(pattern: re.Pattern[str], output: str) -> dict[str, float]:
     """Return the first group of the last match as a number, and that of a group named ``checksum``.
 
     Raises:
-        ValueError: There is no match, the metric is no positive number that programs measure, or the checksum no
-            number; the message is for people.
+        ValueError: There is no match, the metric is no positive number that programs measure or only a part of one,
+            or the checksum no number; the message is for people.
     """
     matches = collections.deque(pattern.finditer(output), maxlen=1)
     if not matches:
         raise ValueError(f"the output has no match of '{pattern.pattern}'")
     value = _number("metric", matches[0][1])
+    if (whole := _whole(matches[0])) != matches[0][1]:
+        raise ValueError(
+            f"the metric {matches[0][1]!r} is only a part of {whole!r}; let the expression's first group take in the "
+            "whole number, such as ([0-9.,e+-]+)"
+        )
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"the metric {matches[0][1]!r} is not a positive, finite number")
     if not SMALLEST <= value <= LARGEST:
@@ -156,9 +169,21 @@ def metric_values(pattern: re.Pattern[str], output: str) -> dict[str, float]:
     return found | {CHECKSUM: _number(CHECKSUM, matches[0][CHECKSUM])} if CHECKSUM in pattern.groupindex else found
 
 
+def _whole(match: re.Match[str]) -> str:
+    """Return the number that the first group is in; after a comma it goes on only if the expression says no more."""
+    start, end = match.span(1)
+    before, after = match.string[max(0, start - AROUND) : start], match.string[end : end + AROUND]
+    head, tail = _BEFORE.search(before), _AFTER.match(after)
+    if tail is None and match.end() == end:
+        tail = _AFTER_COMMA.match(after)
+    return (head[0] if head else "") + match[1] + (tail[0] if tail else "")
+
+
 def _number(what: str, text: str | None) -> float:
+    """Return a number; with separators of thousands only beside a decimal point, as 1,234 may be 1.234 elsewhere."""
+    text = text or ""
     try:
-        return float(text or "")
+        return float(text.replace(",", "") if _THOUSANDS.fullmatch(text) else text)
     except ValueError:
         raise ValueError(f"the {what} {text!r} is no number") from None
 

@@ -1,6 +1,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -51,6 +52,9 @@ def command(out, *options, tokens, metric=METRIC):
         (r"v=([\d.]+)", "v=1\nv=2.5\nnoise", 2.5),
         (r"^total: (\S+)", "x total: 1\ntotal: 3e2\n", 300.0),
         (r"(?P<tok_s>\d+) tok/s (?:at (\d+))?", "12 tok/s at 5", 12.0),
+        (r"v=(\S+) tok/s", "v=12,345.6 tok/s", 12345.6),
+        (r"^v,(\d+),(\d+)$", "v,381,125", 381.0),
+        (r",([\d.]+)$", "v,3,12.5", 12.5),
     ],
 )
 def test_the_value_is_the_first_group_of_the_last_match(pattern, output, value):
@@ -72,6 +76,22 @@ def test_the_value_is_the_first_group_of_the_last_match(pattern, output, value):
 def test_what_is_no_metric_says_why(output, message):
     with pytest.raises(ValueError, match=message):
         metric_values(metric_pattern(r"v=(\S+)"), output)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "output", "whole"),
+    [
+        (r"v=([\d.]+)", "v=12,345.6 tok/s", "12,345.6"),
+        (r"v=([\d.]+)", "v=381,2", "381,2"),
+        (r"v=([\d.]+)", "v=1.23e+04", "1.23e+04"),
+        (r"v=(\d+)", "v=12.5", "12.5"),
+        (r"v=.*([\d.]+)", "v=1234.56 tok/s", "1234.56"),
+        (r"v=(\d).*", "v=12", "12"),
+    ],
+)
+def test_a_part_of_a_number_is_no_metric(pattern, output, whole):
+    with pytest.raises(ValueError, match=f"only a part of '{re.escape(whole)}'; let the expression"):
+        metric_values(metric_pattern(pattern), output)
 
 
 def test_a_group_that_did_not_take_part_is_no_number():
