@@ -30,7 +30,8 @@ AROUND = 30
 _THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+\.\d+")
 _BEFORE = re.compile(r"[\d.,]*\d\.?$")
 _AFTER = re.compile(r"(\.?\d|[eE][+-]?\d)[\d.,]*([eE][+-]?\d+)?")
-_AFTER_COMMA = re.compile(r",\d[\d.,]*")
+_AFTER_COMMA = re.compile(r"(,\d{3})+(?![\d,])(\.\d+)?|,\d+(?![\d,])")
+"""Thousands, or a decimal comma; more of them separate fields."""
 
 
 class CommandWorkload:
@@ -159,7 +160,7 @@ def metric_values(pattern: re.Pattern[str], output: str) -> dict[str, float]:
     if (whole := _whole(matches[0])) != matches[0][1]:
         raise ValueError(
             f"the metric {matches[0][1]!r} is only a part of {whole!r}; let the expression's first group take in the "
-            "whole number, such as ([0-9.,e+-]+)"
+            "whole number, such as ([0-9.,e+-]+), or say what follows it"
         )
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"the metric {matches[0][1]!r} is not a positive, finite number")
@@ -174,7 +175,7 @@ def _whole(match: re.Match[str]) -> str:
     start, end = match.span(1)
     before, after = match.string[max(0, start - AROUND) : start], match.string[end : end + AROUND]
     head, tail = _BEFORE.search(before), _AFTER.match(after)
-    if tail is None and match.end() == end:
+    if tail is None and match.end() == end and match[1].isdecimal() and not before.endswith(","):
         tail = _AFTER_COMMA.match(after)
     return (head[0] if head else "") + match[1] + (tail[0] if tail else "")
 

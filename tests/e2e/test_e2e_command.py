@@ -94,6 +94,22 @@ def test_a_part_of_a_number_is_no_metric(pattern, output, whole):
         metric_values(metric_pattern(pattern), output)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "output", "value"),
+    [
+        (r"^[\d.]+,([\d.]+)", "12.5,34.1,77", 34.1),
+        (r"^\d+,(\d+)", "12,34,77", 34.0),
+        (r"^\d+,(\d+),", "12,345,678", 345.0),
+        (r'"rate":(\d+)', '{"n":1,"rate":12,"s":333}', 12.0),
+        (r"^(\d+)", "12,34,77", 12.0),
+        (r"^(\d+),", "12,34", 12.0),
+    ],
+)
+def test_fields_that_commas_separate_are_numbers_of_their_own(pattern, output, value):
+    (found,) = metric_values(metric_pattern(pattern), output).values()
+    assert found == value
+
+
 def test_a_group_that_did_not_take_part_is_no_number():
     with pytest.raises(ValueError, match="no number"):
         metric_values(metric_pattern(r"v=(\d+)?"), "v=")
