@@ -166,6 +166,7 @@ def reading_findings(judgement: Judgement, values: Sequence[GroupValue], nodes: 
         message = f"fewer than {LEAST_ROWS} values {which}: nothing can be said from them"
         yield info("too-few-values", unit or "no unit", message, "add more results of these groups")
     yield from _rare(values, nodes)
+    yield from _unbounded(judgement, values)
     yield from _together(judgement, values)
 
 
@@ -175,6 +176,30 @@ def _rare(values: Iterable[GroupValue], nodes: Collection[str]) -> Iterator[Find
     if rare:
         message = f"{len(rare)} of {len(nodes)} nodes have fewer than {LEAST_ROWS} values and cannot be named slow"
         yield info("too-few-values", fold(rare), message, "add more results of these nodes, with different partners")
+
+
+def _unbounded(judgement: Judgement, values: Sequence[GroupValue]) -> Iterator[Finding]:
+    """Yield one finding on nodes that are ok whatever they are: with values enough, and none that bounds them."""
+    counts = Counter(node for value in values for node in value.nodes)
+    unknown = [
+        verdict.node
+        for verdict in judgement.nodes
+        if verdict.status is NodeStatus.OK and _reaches_all(verdict) and counts[verdict.node] >= LEAST_ROWS
+    ]
+    if unknown:
+        are, their = ("is", "its") if len(unknown) == 1 else ("are", "their")
+        message = (
+            f"{len(unknown)} of {len(judgement.nodes)} nodes {are} ok for want of evidence: {their} values bound no"
+            " slowdown"
+        )
+        hint = "add results of other groups, with these nodes and without them"
+        if any(value.time is not None for value in values):
+            hint += "; if what all nodes share does not drift, leave the column time away"
+        yield info("nothing-bounded", fold(unknown), message, hint)
+
+
+def _reaches_all(verdict: NodeVerdict) -> bool:
+    return verdict.slowdown is not None and verdict.slowdown.high >= 1
 
 
 def _together(judgement: Judgement, values: Sequence[GroupValue]) -> Iterator[Finding]:

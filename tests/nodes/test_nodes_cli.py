@@ -91,7 +91,18 @@ def test_what_limits_the_verdicts_is_told(tmp_path):
         "nodes,value,unit,time\na b,100,GB/s,1\nc d,101,GB/s,2\nc e,99,GB/s,x\nd e,100,GB/s,4\nc d,9,tok/s,5\n"
     )
     codes = {finding["code"] for finding in document_of("--from", path)[1]["findings"]}
-    assert codes == {"mixed-units", "too-few-values", "not-separable", "time-not-used"}
+    assert codes == {"mixed-units", "too-few-values", "nothing-bounded", "not-separable", "time-not-used"}
+
+
+def test_nodes_whose_slowdown_nothing_bounds_are_told_and_nobody_is_sent_on(tmp_path):
+    path = tmp_path / "together.csv"
+    path.write_text("nodes,value,time\n" + "".join(f"a b,{100 + number},{number}\n" for number in range(4)))
+    _, document = document_of("--from", path)
+    assert [node["slowdown"]["high"] for node in document["nodes"]] == [1.0, 1.0]
+    (finding,) = [finding for finding in document["findings"] if finding["code"] == "nothing-bounded"]
+    assert finding["message"] == "2 of 2 nodes are ok for want of evidence: their values bound no slowdown"
+    assert finding["hint"].endswith("leave the column time away")
+    assert "Next: add more results of these nodes in other groups" in invoke("--from", path).stdout
 
 
 def test_values_without_a_unit_are_called_so_and_no_slowdown_is_below_zero_by_nothing(tmp_path):

@@ -132,6 +132,9 @@ def _nodes(document: NodesDocument, _path: str) -> Step:
     statuses = {*(node.status for node in document.nodes), *others}
     if statuses & {NodeStatus.SLOW, NodeStatus.UNREACHABLE}:
         return "see to what is named above as its hint says, then measure again.", ()
+    unknown = sum(node.slowdown is not None and node.slowdown.high >= 1 for node in document.nodes)
+    if 2 * unknown > len(document.nodes) and document.cost.rounds == 0:
+        return "add more results of these nodes in other groups, until their intervals are clear.", ()
     if NodeStatus.SUSPECT in statuses and document.cost.rounds == 0:
         return "add more results of these nodes with different partners, until their intervals are clear.", ()
     if NodeStatus.SUSPECT in statuses:
