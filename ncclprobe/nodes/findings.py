@@ -202,6 +202,25 @@ def _reaches_all(verdict: NodeVerdict) -> bool:
     return verdict.slowdown is not None and verdict.slowdown.high >= 1
 
 
+def alike_findings(nodes: Iterable[str]) -> Iterator[Finding]:
+    """Yield one finding on names that differ by case or by a domain alone: one host's, as several files spell it."""
+    plain = {node: node.casefold() for node in nodes}
+    names = set(plain.values())
+    hosts: dict[str, list[str]] = defaultdict(list)
+    for node, name in plain.items():
+        short = name.partition(".")[0]
+        hosts[short if short in names else name].append(node)
+    several = [", ".join(spellings) for spellings in hosts.values() if len(spellings) > 1]
+    if several:
+        shown = "; ".join(several[:SHOWN]) + (
+            f"; and {len(several) - SHOWN} more hosts" if len(several) > SHOWN else ""
+        )
+        message = "these names differ by case or domain alone, and each was taken for a node of its own"
+        yield warning(
+            "names-alike", shown, message, "write a host's name in one way, so that its values count together"
+        )
+
+
 def _together(judgement: Judgement, values: Sequence[GroupValue]) -> Iterator[Finding]:
     """Yield one finding on healthy nodes that have all their values in common, so that nothing tells them apart."""
     rows: dict[str, list[int]] = defaultdict(list)

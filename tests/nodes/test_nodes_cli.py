@@ -94,6 +94,13 @@ def test_what_limits_the_verdicts_is_told(tmp_path):
     assert codes == {"mixed-units", "too-few-values", "nothing-bounded", "not-separable", "time-not-used"}
 
 
+def test_names_that_may_be_one_hosts_are_told(tmp_path):
+    path = tmp_path / "alike.csv"
+    path.write_text("nodes,value\nn1 N2,10\nn1.site n2.site,10\nr1.a r1.b,10\n")
+    (finding,) = [found for found in document_of("--from", path)[1]["findings"] if found["code"] == "names-alike"]
+    assert sorted(finding["subject"].split("; ")) == ["N2, n2.site", "n1, n1.site"]
+
+
 def test_nodes_whose_slowdown_nothing_bounds_are_told_and_nobody_is_sent_on(tmp_path):
     path = tmp_path / "together.csv"
     path.write_text("nodes,value,time\n" + "".join(f"a b,{100 + number},{number}\n" for number in range(4)))
