@@ -374,6 +374,8 @@ def test_a_command_that_computes_otherwise_with_the_candidate_is_not_called_fast
     assert (found["verdict"], ended.return_value) == (verdict, status)
     assert {finding["code"] for finding in found["findings"]} == codes
     assert {trial["metrics"]["checksum"] for trial in found["trials"]} == ({7.25, 8.25} if codes else {7.25})
+    told = CliRunner().invoke(group, ["report", str(tmp_path / "r")], standalone_mode=False).stdout
+    assert ("No answer: the arms did not compute the same." in told) is bool(codes)
 
 
 def test_a_checksum_that_is_no_number_fails_the_trial():

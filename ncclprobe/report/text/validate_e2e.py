@@ -6,7 +6,16 @@ import statistics
 
 from tabulate import tabulate
 
-from ncclprobe.records.e2e import ARM_FAILED, Arm, Comparison, E2eDocument, E2eVerdict, Layout, TrialStatus
+from ncclprobe.records.e2e import (
+    ARM_FAILED,
+    RESULT_DIFFERS,
+    Arm,
+    Comparison,
+    E2eDocument,
+    E2eVerdict,
+    Layout,
+    TrialStatus,
+)
 from ncclprobe.report.text.beside import beside_text
 from ncclprobe.report.text.e2e_in_force import in_force_text
 from ncclprobe.report.text.e2e_times import times_text
@@ -23,10 +32,13 @@ ANSWERS = {
 
 
 def answer_sentence(document: E2eDocument) -> str:
-    """Return the answer in a sentence; an arm that failed too often left none."""
+    """Return the answer in a sentence; an arm that failed too often left none, nor did results that differ."""
     failed = [finding.subject for finding in document.findings if finding.code == ARM_FAILED]
     if failed and document.ratio is None:
         return f"No answer: {', '.join(failed)} failed too often to be compared."
+    differs = any(finding.code == RESULT_DIFFERS for finding in document.findings)
+    if differs and document.verdict is E2eVerdict.INCONCLUSIVE and len(document.comparisons) < 2:
+        return "No answer: the arms did not compute the same."
     return ANSWERS[document.verdict]
 
 
