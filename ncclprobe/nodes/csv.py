@@ -65,6 +65,8 @@ class Results(Record, frozen=True, kw_only=True):
     """Whether some rows have a time and others have none; the column is then not used either."""
     inverted: tuple[str, ...] = ()
     """Metrics and units that were taken for times by their name, so that less is better."""
+    repeated: int = 0
+    """Rows that said again what another did, at the same time; they were left out."""
 
 
 def parse_results(text: str, source: str, *, lower_is_better: bool = False) -> Results:
@@ -230,5 +232,5 @@ def _timed(values: Sequence[GroupValue], times: Sequence[tuple[int, str | None]]
     if bad or some:
         values = [value.with_(time=None) for value in values]
     elif values[0].time is not None:
-        values = sorted(values, key=lambda value: parse_time(value.time or ""))
-    return Results(values=tuple(values), bad_times=bad, some_times=some)
+        values = sorted(dict.fromkeys(values), key=lambda value: parse_time(value.time or ""))
+    return Results(values=tuple(values), bad_times=bad, some_times=some, repeated=len(times) - len(values))

@@ -59,6 +59,10 @@ def _time_findings(results: Results, source: str) -> Iterator[Finding]:
         yield info("time-not-used", source, f"the time in line {lines} is none; the column is not used", hint)
     elif results.some_times:
         yield info("time-not-used", source, "not every row has a time; the column is not used", hint)
+    if results.repeated:
+        rows = "1 row repeats" if results.repeated == 1 else f"{results.repeated} rows repeat"
+        message = f"{rows} the nodes, value and time of another; what is there twice counts once"
+        yield info("repeated-rows", source, message, "look whether the same jobs were exported twice")
     if results.inverted:
         names = "; ".join(results.inverted)
         message = f"{names}: taken for times by their name, so less is better"

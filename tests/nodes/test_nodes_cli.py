@@ -94,6 +94,13 @@ def test_what_limits_the_verdicts_is_told(tmp_path):
     assert codes == {"mixed-units", "too-few-values", "nothing-bounded", "not-separable", "time-not-used"}
 
 
+def test_rows_that_repeat_another_are_told(tmp_path):
+    path = tmp_path / "twice.csv"
+    path.write_text("nodes,value,time\n" + "a b,10,1\nb c,11,2\n" * 2)
+    said = {found["code"]: found["message"] for found in document_of("--from", path)[1]["findings"]}
+    assert said["repeated-rows"].startswith("2 rows repeat the nodes, value and time of another")
+
+
 def test_names_that_may_be_one_hosts_are_told(tmp_path):
     path = tmp_path / "alike.csv"
     path.write_text("nodes,value\nn1 N2,10\nn1.site n2.site,10\nr1.a r1.b,10\n")

@@ -108,6 +108,19 @@ def test_rows_are_ordered_by_time():
     assert [value.value for value in parse_results(text, "x.csv").values] == [3.0, 2.0, 1.0]
 
 
+def test_rows_that_repeat_another_count_once_where_their_time_shows_it():
+    rows = "a b,1,5\na c,1,5\na b,1,5\na b,2,5\n"
+    results = parse_results(f"nodes,value,time\n{rows}", "x.csv")
+    assert [(value.nodes, value.value) for value in results.values] == [
+        (("a", "b"), 1.0),
+        (("a", "c"), 1.0),
+        (("a", "b"), 2.0),
+    ]
+    assert results.repeated == 1
+    results = parse_results("nodes,value\na b,1\na b,1\n", "x.csv")
+    assert (len(results.values), results.repeated) == (2, 0)
+
+
 def test_a_time_that_is_none_switches_the_column_off_and_is_told():
     results = parse_results("nodes,value,time\na b,1,yesterday\na c,2,7\n", "x.csv")
     assert results.bad_times == (2,)
