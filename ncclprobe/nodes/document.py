@@ -11,7 +11,14 @@ from ncclprobe.nodes.attribute import judge
 from ncclprobe.nodes.checks import by_groups, explained, judge_checks
 from ncclprobe.nodes.csv import Results
 from ncclprobe.nodes.exclusion import excluded
-from ncclprobe.nodes.findings import alike_findings, check_findings, reading_findings, verdict_findings, wrong_sums
+from ncclprobe.nodes.findings import (
+    alike_findings,
+    check_findings,
+    faster_findings,
+    reading_findings,
+    verdict_findings,
+    wrong_sums,
+)
 from ncclprobe.nodes.gpus import with_hints
 from ncclprobe.nodesets import natural_key
 from ncclprobe.records.nodes import (
@@ -34,6 +41,7 @@ def of_results(results: Results, source: str, threshold: float) -> NodesDocument
     findings = (
         *verdict_findings(judgement),
         *reading_findings(judgement, values, nodes),
+        *faster_findings(judgement, threshold),
         *alike_findings(nodes),
         *_time_findings(results, source),
     )

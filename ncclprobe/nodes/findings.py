@@ -11,6 +11,7 @@ from ncclprobe.nodes.attribute import Judgement
 from ncclprobe.nodes.checks import GPU_CHECKS, check_sentence
 from ncclprobe.nodes.design import Kind
 from ncclprobe.nodes.evidence import LEAST_ROWS
+from ncclprobe.nodes.sentences import percent
 from ncclprobe.nodesets import fold
 from ncclprobe.records.nodes import GroupValue, LinkVerdict, NodeStatus, NodeVerdict, RailVerdict, WrongSum
 
@@ -200,6 +201,20 @@ def _unbounded(judgement: Judgement, values: Sequence[GroupValue]) -> Iterator[F
 
 def _reaches_all(verdict: NodeVerdict) -> bool:
     return verdict.slowdown is not None and verdict.slowdown.high >= 1
+
+
+def faster_findings(judgement: Judgement, threshold: float) -> Iterator[Finding]:
+    """Yield one finding on nodes above what passes for healthy: no noise, so that the others may be the slow ones."""
+    faster = [verdict for verdict in judgement.nodes if verdict.slowdown and verdict.slowdown.high < -threshold]
+    if faster:
+        least = min(-verdict.slowdown.high for verdict in faster if verdict.slowdown)
+        are = "is" if len(faster) == 1 else "are"
+        message = (
+            f"{len(faster)} of {len(judgement.nodes)} nodes {are} at least {percent(least)} faster than what passes for"
+            " healthy here: the others may be the slow ones, or other hardware"
+        )
+        hint = "compare values with what the hardware allows; give nodes of other hardware a file of their own"
+        yield warning("faster-nodes", fold(verdict.node for verdict in faster), message, hint)
 
 
 def alike_findings(nodes: Iterable[str]) -> Iterator[Finding]:

@@ -101,6 +101,16 @@ def test_rows_that_repeat_another_are_told(tmp_path):
     assert said["repeated-rows"].startswith("2 rows repeat the nodes, value and time of another")
 
 
+def test_where_slow_nodes_pass_for_healthy_the_faster_ones_are_told(tmp_path):
+    path = tmp_path / "generations.csv"
+    pairs = [(a, b) for a in "abcdefgh" for b in "abcdefgh" if a < b]
+    path.write_text("nodes,value\n" + "".join(f"{a} {b},{100 if b < 'e' else 60}\n" for a, b in pairs))
+    (finding,) = document_of("--from", path)[1]["findings"]
+    assert (finding["code"], finding["subject"]) == ("faster-nodes", "a,b,c,d")
+    assert finding["message"].startswith("4 of 8 nodes are at least 66 % faster than what passes for healthy")
+    assert "Next: compare the values with what the hardware allows" in invoke("--from", path).stdout
+
+
 def test_names_that_may_be_one_hosts_are_told(tmp_path):
     path = tmp_path / "alike.csv"
     path.write_text("nodes,value\nn1 N2,10\nn1.site n2.site,10\nr1.a r1.b,10\n")

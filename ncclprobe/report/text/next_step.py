@@ -132,6 +132,8 @@ def _nodes(document: NodesDocument, _path: str) -> Step:
     statuses = {*(node.status for node in document.nodes), *others}
     if statuses & {NodeStatus.SLOW, NodeStatus.UNREACHABLE}:
         return "see to what is named above as its hint says, then measure again.", ()
+    if any(finding.code == "faster-nodes" for finding in document.findings):
+        return "compare the values with what the hardware allows: what most nodes share may be slow.", ()
     unknown = sum(node.slowdown is not None and node.slowdown.high >= 1 for node in document.nodes)
     if 2 * unknown > len(document.nodes) and document.cost.rounds == 0:
         return "add more results of these nodes in other groups, until their intervals are clear.", ()
