@@ -104,7 +104,24 @@ def main(arguments: list[str] | None = None) -> None:
     for number in INTERRUPTS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, _interrupt)
-    sys.exit(_status(arguments))
+    status = _status(arguments)
+    _drop_unwritten()
+    sys.exit(status)
+
+
+def _flush() -> None:
+    """Write what is still to be written, so that a full disk or a closed pipe is an error like others."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _drop_unwritten() -> None:
+    """Forget what could not be written: at its end Python would try again, and change the status to 120."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _interrupt(_number: int, _frame: object) -> None:
@@ -132,17 +149,20 @@ def _say_what_is_wrong(problem: ProbeError) -> None:
     from ncclprobe.control import visible
     from ncclprobe.secrecy import without_secrets  # an error is rare, and every start would pay for them
 
-    click.echo(visible(f"Error: {without_secrets(str(problem))}"), err=True)
+    with contextlib.suppress(OSError):
+        click.echo(visible(f"Error: {without_secrets(str(problem))}"), err=True)
 
 
 def _status(arguments: list[str] | None) -> int:
     try:
         outcome: Any = group.main(arguments, prog_name="ncclprobe", standalone_mode=False)
+        _flush()
     except ProbeError as problem:
         _say_what_is_wrong(problem)
         return problem.exit_status
     except click.ClickException as problem:
-        problem.show()
+        with contextlib.suppress(OSError):
+            problem.show()
         return problem.exit_code
     except (click.Abort, KeyboardInterrupt):
         _say("Interrupted; what was measured is kept.")

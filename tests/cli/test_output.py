@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -34,6 +37,32 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
         main([*map(str, arguments)])
     captured = capsys.readouterr()
     return int(exit_.value.code or 0), captured.out, captured.err
+
+
+# ---- what cannot be written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "full", "status"),
+    [
+        (["--help"], "stdout", 1),
+        (["report", str(ROOT / "data" / "demo_2cores_202611"), "--json"], "stdout", 1),
+        (["sweep", "--resume", "/no/such/run"], "stderr", 2),
+        (["sweep", "--no-such-option"], "stderr", 2),
+    ],
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_ends_in_one_message_and_the_right_status(
+    arguments: list[str], full: str, status: int, unbuffered: str
+) -> None:
+    other = "stderr" if full == "stdout" else "stdout"
+    with open("/dev/full", "w") as disk:  # noqa: PTH123 (a device)
+        streams = {full: disk, other: subprocess.PIPE}
+        environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        ended = subprocess.run([sys.executable, "-m", "ncclprobe", *arguments], env=environment, text=True, **streams)
+    assert ended.returncode == status
+    said = "Error: No space left on device; what was measured is kept\n"
+    assert getattr(ended, other) == (said if full == "stdout" else "")
 
 
 # ---- numbers

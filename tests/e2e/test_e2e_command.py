@@ -187,7 +187,11 @@ def test_no_token_reaches_a_shell(tmp_path):
 
 
 def test_a_candidate_that_fails_is_the_environments_fault(tmp_path):
-    tokens = [sys.executable, "-c", "import os; print('v=1'); print('no such algorithm'); os._exit('X' in os.environ)"]
+    tokens = [
+        sys.executable,
+        "-c",
+        "import os; print('v=1'); print('no such algorithm', flush=True); os._exit('X' in os.environ)",
+    ]
     result = command(tmp_path / "run", "--candidate", "X=1", "--warmup", 0, "--json", tokens=tokens, metric=r"v=(\d+)")
     assert result.return_value == 3
     document = json.loads(result.stdout)
