@@ -10,6 +10,7 @@ from ncclprobe.nodes.active import Outcome, cost
 from ncclprobe.nodes.attribute import judge
 from ncclprobe.nodes.checks import by_groups, explained, judge_checks
 from ncclprobe.nodes.csv import Results
+from ncclprobe.nodes.each_rail import rail_findings
 from ncclprobe.nodes.exclusion import excluded
 from ncclprobe.nodes.findings import (
     alike_findings,
@@ -40,6 +41,7 @@ def of_results(results: Results, source: str, threshold: float) -> NodesDocument
     judgement = judge(values, nodes, threshold=threshold)
     findings = (
         *verdict_findings(judgement),
+        *rail_findings(values, judgement, threshold),
         *reading_findings(judgement, values, nodes),
         *faster_findings(judgement, threshold),
         *alike_findings(nodes),

@@ -7,6 +7,9 @@ import enum
 from ncclprobe.decoding import is_measured
 from ncclprobe.records.base import Document, Interval, Record
 
+SLOW_HCA = "slow-hca"
+"""Code of the finding on a node that is slow on one rail alone; its subject is ``NODE/RAIL``."""
+
 
 class NodeStatus(enum.StrEnum):
     """What the evidence says."""

@@ -130,7 +130,7 @@ def _nodes(document: NodesDocument, _path: str) -> Step:
         return f"leave {names} out of jobs, have it seen to, then measure again.", ()
     others = [*(link.status for link in document.links), *(rail.status for rail in document.rails)]
     statuses = {*(node.status for node in document.nodes), *others}
-    if statuses & {NodeStatus.SLOW, NodeStatus.UNREACHABLE}:
+    if statuses & {NodeStatus.SLOW, NodeStatus.UNREACHABLE} or has_error(document.findings):
         return "see to what is named above as its hint says, then measure again.", ()
     if any(finding.code == "faster-nodes" for finding in document.findings):
         return "compare the values with what the hardware allows: what most nodes share may be slow.", ()

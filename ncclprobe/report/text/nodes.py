@@ -11,7 +11,7 @@ from tabulate import tabulate
 from ncclprobe.findings import Severity
 from ncclprobe.nodesets import fold
 from ncclprobe.records.base import Interval
-from ncclprobe.records.nodes import LinkVerdict, NodesDocument, NodeStatus, NodeVerdict, RailVerdict
+from ncclprobe.records.nodes import SLOW_HCA, LinkVerdict, NodesDocument, NodeStatus, NodeVerdict, RailVerdict
 from ncclprobe.report.text.findings import WIDTH, findings_text
 
 MOST_OK = 16
@@ -34,8 +34,9 @@ def nodes_text(document: NodesDocument, path: str = "", *, with_findings: bool =
         with_findings: Let the findings stand below; without, they only count for the answer.
     """
     findings = document.findings if with_findings else ()
-    notes = [finding for finding in findings if not finding.code.startswith(("slow-", "suspect-", "unreach"))]
-    hints = [finding for finding in findings if finding.severity is Severity.ERROR]
+    above = ("slow-", "suspect-", "unreach")
+    notes = [one for one in findings if one.code == SLOW_HCA or not one.code.startswith(above)]
+    hints = [one for one in findings if one.severity is Severity.ERROR and one.code != SLOW_HCA]
     parts = [
         _answer(document),
         _table(document),
@@ -61,6 +62,7 @@ def _answer(document: NodesDocument) -> str:
         labels = [_label(verdict) for verdict in others if verdict.status is status]
         if labels:
             lines.append(f"{status}: {', '.join(labels[:MOST_OK])}{', …' if len(labels) > MOST_OK else ''}")
+    lines += [f"slow: HCA {finding.subject}" for finding in document.findings if finding.code == SLOW_HCA]
     return _wrapped(lines)
 
 

@@ -12,7 +12,7 @@ from ncclprobe.records.base import Document
 from ncclprobe.records.e2e import E2eDocument
 from ncclprobe.records.env import EnvDocument
 from ncclprobe.records.inspect import InspectDocument
-from ncclprobe.records.nodes import NodesDocument, NodeStatus
+from ncclprobe.records.nodes import SLOW_HCA, NodesDocument, NodeStatus
 from ncclprobe.records.profile import ProfileDocument
 from ncclprobe.records.report import ReportDocument
 from ncclprobe.records.scan import ScanDocument
@@ -49,6 +49,7 @@ def nodes_verdict(document: NodesDocument) -> str:
     ]
     parts += [f"{v.status}: link {'–'.join(v.nodes)}" for v in document.links if v.status is not NodeStatus.OK]
     parts += [f"{v.status}: rail {v.rail}" for v in document.rails if v.status is not NodeStatus.OK]
+    parts += [f"slow: HCA {finding.subject}" for finding in document.findings if finding.code == SLOW_HCA]
     return f"{counted(len(document.nodes), 'node')}; " + ("; ".join(parts) or "none stands out") + "."
 
 
