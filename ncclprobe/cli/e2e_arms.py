@@ -34,13 +34,14 @@ def arm_settings(texts: Iterable[str], table: pathlib.Path) -> ArmSettings:
         table: Where a per-size choice will be written; the arm's environment names it.
 
     Raises:
-        UsageError: A text is neither.
+        UsageError: A text is neither, or a variable is given two values.
     """
     env: dict[str, str] = {}
+    given: dict[str, str] = {}
     rows: tuple[TunerRow, ...] = ()
     for text in texts:
         if _is_variable(text):
-            env.update([variable_of(text)])
+            env.update(_given_once(given, text))
             continue
         settings = run_settings(_existing(text))
         env |= {variable.name: variable.value for variable in settings.variables}
@@ -51,15 +52,26 @@ def arm_settings(texts: Iterable[str], table: pathlib.Path) -> ArmSettings:
 
 
 def baseline_settings(texts: Iterable[str]) -> ArmSettings:
-    """Return what variables set together; later ones win.
+    """Return what variables set together.
 
     Args:
         texts: ``NAME=VALUE``, each.
 
     Raises:
-        UsageError: A text is something else.
+        UsageError: A text is something else, or a variable is given two values.
     """
-    return _with_own_table(dict(variable_of(text) for text in texts))
+    env: dict[str, str] = {}
+    for text in texts:
+        _given_once(env, text)
+    return _with_own_table(env)
+
+
+def _given_once(given: dict[str, str], text: str) -> dict[str, str]:
+    """Note a variable, and return it alone."""
+    name, value = variable_of(text)
+    if given.setdefault(name, value) != value:
+        raise UsageError(f"{name} is given two values, and an arm has one; compare them in two runs")
+    return {name: value}
 
 
 def _with_own_table(env: dict[str, str]) -> ArmSettings:

@@ -186,6 +186,14 @@ def test_no_token_reaches_a_shell(tmp_path):
     assert not canary.exists()
 
 
+@pytest.mark.parametrize("arm", ["--candidate", "--baseline"])
+def test_two_values_of_a_variable_are_no_arm(tmp_path, arm):
+    options = (arm, "X=1", arm, "X=2", "--candidate", "Y=1")
+    result = command(tmp_path / "run", *options, tokens=["echo", "v=1"], metric=r"v=(\d+)")
+    assert "X is given two values, and an arm has one" in str(result.exception or result.output)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_candidate_that_fails_is_the_environments_fault(tmp_path):
     tokens = [
         sys.executable,
