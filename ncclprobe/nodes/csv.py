@@ -145,8 +145,10 @@ def _rows(text: str, delimiter: str, source: str, before: int) -> Iterator[tuple
 
 def _row(header: Sequence[str], fields: Sequence[str], source: str, line: int) -> dict[str, str]:
     """Return a row by its columns' names; spreadsheets leave empty fields at a row's end."""
-    while len(fields) > len(header) and not fields[-1].strip():
-        fields = fields[:-1]
+    number = len(fields)
+    while number > len(header) and not fields[number - 1].strip():
+        number -= 1
+    fields = fields[:number]
     if len(fields) != len(header):
         hint = "; quote names that are separated by commas" if len(fields) > len(header) else ""
         what = f"{len(fields)} fields where the header has {len(header)}{hint}"
